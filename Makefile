@@ -1,0 +1,79 @@
+# Needs Go and, for the race detector, a C compiler. Tools are pinned in
+# tools/go.mod and built on first use.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+GO   ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+RUNFLAGS    ?=
+TESTFLAGS   ?=
+TESTTIMEOUT ?= 10m
+BENCHFLAGS  ?=
+BENCH       ?= .
+COUNT       ?= 1
+FUZZ        ?= .
+FUZZTIME    ?= 30s
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## serve a demo app (RUNFLAGS)
+	$(GO) run ./cmd/tidings serve --demo $(RUNFLAGS)
+
+.PHONY: build
+build: ## build the release binary bin/tidings (VERSION)
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tidings ./cmd/tidings
+
+.PHONY: test
+test: ## run all tests with the race detector (TESTFLAGS, TESTTIMEOUT)
+	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+.PHONY: check
+check: ## check format, module files, vet and lint; runs no tests
+	@out=$$($(TOOL) gofumpt -l -d .) && [ -z "$$out" ] || \
+		{ echo "$$out"; echo 'not formatted: run make fmt' >&2; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) -C tools mod tidy -diff
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run
+
+.PHONY: fmt
+fmt: ## format all Go files
+	$(TOOL) gofumpt -l -w .
+
+.PHONY: generate
+generate: ## rewrite the generated documents in doc/
+	$(GO) test -count=1 ./internal/apierr ./internal/config -update
+
+.PHONY: bench
+bench: build ## measure the server with its own load suite (BENCHFLAGS)
+	bin/tidings bench --suite $(BENCHFLAGS)
+
+.PHONY: gobench
+gobench: ## run the Go benchmarks (BENCH, COUNT; COUNT=10 for benchstat)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 ./...
+
+# go test fuzzes one target of one package at a time. -list prints the names of
+# a package's targets, then a line "ok <package> <time>".
+.PHONY: fuzz
+fuzz: ## fuzz every target matching FUZZ, each for FUZZTIME
+	@set -eo pipefail; list=$$($(GO) test -list '^Fuzz' ./...); \
+	awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print names[i], $$2; n = 0 }' <<<"$$list" | \
+	{ grep -E -- '$(FUZZ)' || true; } | \
+	while read -r name pkg; do \
+		echo "$$pkg $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+	done
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities (needs the network)
+	$(TOOL) govulncheck ./...
+
+.PHONY: clean
+clean: ## remove what the other targets built
+	rm -rf bin

@@ -1,0 +1,67 @@
+package apierr
+
+// The kinds this server returns, in code order. This is the only place where
+// the contract's numbers are written.
+var (
+	// REST layer: spec/conventions.md, 3.1.
+	BadHTTP         = &Kind{60002, "HTTP parse Error", Never}
+	BadJSONCommon   = &Kind{60003, "request body is not a JSON object", Never}
+	RateLimited     = &Kind{60007, "this command is called too often", SlowDown}
+	Timeout         = &Kind{60008, "service timeout or request format error, please check and try again", Later}
+	UnknownCommand  = &Kind{60009, "no such service or command", Never}
+	NotAdminCommon  = &Kind{60010, "the caller is not an admin of the app", Never}
+	AppRateLimited  = &Kind{60011, "this app calls too often", SlowDown}
+	NoSDKAppID      = &Kind{60012, "sdkappid is missing in the URL", Never}
+	AccountType     = &Kind{60015, "body account invalid", Never}
+	AppDisabled     = &Kind{60016, "the app is disabled", Never}
+	CommandDisabled = &Kind{60017, "this command is switched off for the app", Never}
+	Overloaded      = &Kind{60018, "too many requests, try again later", SlowDown}
+	AppSuspended    = &Kind{60020, "the app is suspended", Never}
+	AddressRefused  = &Kind{60021, "the source address is not permitted", Never}
+	BadQuery        = &Kind{60025, "sdkappid, identifier, usersig or contenttype in the URL is wrong", Never}
+	WrongSite       = &Kind{60026, "the host does not belong to the app's site", Never}
+
+	// Accounts and tickets: spec/conventions.md, 3.2.
+	TicketExpired      = &Kind{70001, "usersig has expired", Never}
+	TicketEmpty        = &Kind{70002, "usersig is empty", Never}
+	TicketMalformed    = &Kind{70003, "usersig is malformed", Never}
+	TicketForged       = &Kind{70009, "usersig was not made with a key of this app", Never}
+	TicketIdentifier   = &Kind{70013, "identifier is not the one in the usersig", Never}
+	TicketSDKAppID     = &Kind{70014, "sdkappid is not the one in the usersig", Never}
+	NoKey              = &Kind{70016, "the app has no key to verify a usersig with", Never}
+	UnknownApp         = &Kind{70020, "sdkappid does not exist", Never}
+	TicketThrottled    = &Kind{70050, "too many failed verifications, try again after one minute", AfterMinute}
+	AccountBlocked     = &Kind{70051, "the account is block-listed", Never}
+	TicketInvalidated  = &Kind{70052, "usersig is no longer valid, issue a new one", Never}
+	UnknownAccount     = &Kind{70107, "account does not exist", Never}
+	AccountTimeout     = &Kind{70169, "internal timeout, try again", Later}
+	BadAccountField    = &Kind{70402, "illegal parameter", Never}
+	NotAdminAccounts   = &Kind{70403, "the caller is not an admin of the app", Never}
+	AccountInternal    = &Kind{70500, "internal error, try again", Later}
+	DeletionNotEnabled = &Kind{71000, "account deletion is switched off for the app", Never}
+	ProfileTooLong     = &Kind{40601, "profile value is over 500 bytes", Never}
+
+	// Push: spec/conventions.md, 3.3; spec/timpush-api.md, 13.1.
+	BadJSON          = &Kind{90001, "Fail to Parse json data of body, Please check it", Never}
+	NotAdmin         = &Kind{90009, "the caller is not an admin of the app", Never}
+	TooManyAccounts  = &Kind{90018, "too many accounts in the request", Never}
+	InvalidAttribute = &Kind{90033, "invalid attribute", Never}
+	WrongAccountKind = &Kind{90035, "attribute or tag is not for this account type", Never}
+	PushTimeout      = &Kind{90994, "internal timeout, try again", Later}
+	Internal         = &Kind{91000, "internal error, try again", Later}
+	BodyTooLarge     = &Kind{93000, "request body is too large", Never}
+)
+
+// Kinds lists every kind, for the generated documentation and for clients that
+// turn a code back into a kind.
+func Kinds() []*Kind {
+	return []*Kind{
+		ProfileTooLong,
+		BadHTTP, BadJSONCommon, RateLimited, Timeout, UnknownCommand, NotAdminCommon, AppRateLimited, NoSDKAppID,
+		AccountType, AppDisabled, CommandDisabled, Overloaded, AppSuspended, AddressRefused, BadQuery, WrongSite,
+		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
+		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, BadAccountField,
+		NotAdminAccounts, AccountInternal, DeletionNotEnabled,
+		BadJSON, NotAdmin, TooManyAccounts, InvalidAttribute, WrongAccountKind, PushTimeout, Internal, BodyTooLarge,
+	}
+}

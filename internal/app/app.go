@@ -1,0 +1,133 @@
+// Package app holds the apps: their keys, admins, attribute slots and settings.
+// There are few of them, every request needs one, and they change rarely, so
+// they live in memory and are written through to a Store.
+package app
+
+import (
+	"cmp"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"tidings/internal/audience"
+)
+
+// BuiltInAdmin is the admin every app has and cannot lose
+// (spec/conventions.md, 4).
+const BuiltInAdmin = "administrator"
+
+// MaxAdmins is the most admins an app may have, the built-in one included
+// (spec/conventions.md, 4).
+const MaxAdmins = 10
+
+// Status says whether an app answers requests.
+type Status string
+
+// The statuses. A disabled app is answered 60016, a suspended one 60020.
+const (
+	Enabled   Status = "enabled"
+	Disabled  Status = "disabled"  // by the operator; only such an app can be deleted
+	Suspended Status = "suspended" // quota used up or in arrears
+)
+
+// An App is one application and everything the checks before a command need to
+// know of it. An App in use is never changed: a change makes a new one.
+type App struct {
+	ID          uint32              `json:"sdkappid"`
+	Name        string              `json:"name"`
+	Description string              `json:"description,omitempty"`
+	Status      Status              `json:"status"`
+	Created     time.Time           `json:"created"`
+	Keys        []Key               `json:"keys"`
+	NextKey     int                 `json:"next_key"` // the highest Key.ID ever given
+	Admins      []string            `json:"admins"`   // sorted, BuiltInAdmin among them
+	Attributes  audience.Attributes `json:"attributes"`
+	Settings    Settings            `json:"settings"`
+
+	// Epoch is another number after every change of the app and every kick: a
+	// ticket that was verified under an older one may no longer be good. It
+	// lives as long as the process.
+	Epoch uint64 `json:"-"`
+}
+
+// A Key signs and verifies UserSig tickets. Tickets are verified with every
+// key; new ones are made with the primary.
+type Key struct {
+	ID      int       `json:"id"` // counts from 1 in the app, never reused
+	Secret  Secret    `json:"secret"`
+	Primary bool      `json:"primary"`
+	Created time.Time `json:"created"`
+	Ends    time.Time `json:"ends,omitzero"` // when a retiring key stops; zero: never
+}
+
+// A Secret is the text of a key. It prints as stars, so that no log line and
+// no error can show it by accident.
+type Secret string
+
+// String hides the secret.
+func (Secret) String() string { return "******" }
+
+// GoString hides the secret from %#v.
+func (Secret) GoString() string { return "******" }
+
+// LogValue hides the secret from logs.
+func (Secret) LogValue() slog.Value { return slog.StringValue("******") }
+
+// Good tells whether the key is accepted at time now.
+func (k Key) Good(now time.Time) bool { return k.Ends.IsZero() || now.Before(k.Ends) }
+
+// Settings are what an operator may choose for an app. The zero value is the
+// default.
+type Settings struct {
+	CreateAccounts   bool           `json:"create_accounts"`             // set_attr makes unknown accounts
+	UserIDs          UserIDs        `json:"user_ids,omitempty"`          // characters a UserID may have
+	KeepAccounts     bool           `json:"keep_accounts"`               // account_delete is refused with 71000
+	Limits           Limits         `json:"limits,omitempty"`            // calls per second
+	Hosts            []string       `json:"hosts,omitempty"`             // if any: other Hosts are refused with 60026
+	Addresses        []netip.Prefix `json:"addresses,omitempty"`         // if any: other sources are refused with 60021
+	BlockedAccounts  []string       `json:"blocked_accounts,omitempty"`  // callers refused with 70051
+	DisabledCommands []string       `json:"disabled_commands,omitempty"` // "timpush/set_attr": refused with 60017
+}
+
+// Limits are calls per second by command ("timpush/remove_attr"). LimitDefault
+// stands for every command not named, LimitTotal for all commands of the app
+// together (60011). 0 is unlimited; a command in no entry has the contract's
+// limit.
+type Limits map[string]int
+
+// The keys of Limits that are no commands.
+const (
+	LimitDefault = "default"
+	LimitTotal   = "total"
+)
+
+// UserIDs says which characters a UserID may have (spec/conventions.md, 2.9).
+type UserIDs string
+
+// The choices for UserIDs. The empty one is ASCII.
+const (
+	ASCII UserIDs = "ascii" // printable ASCII, spaces only inside
+	UTF8  UserIDs = "utf8"  // any UTF-8 without control characters
+)
+
+// IsAdmin tells whether an account may call commands.
+func (a *App) IsAdmin(account string) bool {
+	_, found := slices.BinarySearch(a.Admins, account)
+	return found
+}
+
+// GoodKeys are the keys accepted at time now, the primary first.
+func (a *App) GoodKeys(now time.Time) []Key {
+	keys := slices.DeleteFunc(slices.Clone(a.Keys), func(k Key) bool { return !k.Good(now) })
+	slices.SortStableFunc(keys, func(x, y Key) int {
+		switch {
+		case x.Primary == y.Primary:
+			return cmp.Compare(y.ID, x.ID)
+		case x.Primary:
+			return -1
+		}
+		return 1
+	})
+	return keys
+}

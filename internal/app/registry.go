@@ -1,0 +1,439 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidings/internal/apierr"
+	"tidings/internal/audience"
+)
+
+// Store keeps apps where a restart finds them. Each method returns when what it
+// did is durable.
+type Store interface {
+	Apps(ctx context.Context) ([]*App, error)
+	SaveApp(ctx context.Context, a *App) error // also makes the accounts of its admins
+	DeleteApp(ctx context.Context, id uint32) error
+}
+
+// Registry is all apps. It is safe for concurrent use; reading takes no lock.
+type Registry struct {
+	store    Store
+	commands []string
+	apps     sync.Map // uint32 to *App
+	epoch    atomic.Uint64
+	mu       sync.Mutex // held while an app changes
+}
+
+// Open reads the apps of a store. Commands are the names that limits and
+// switches may hold.
+func Open(ctx context.Context, store Store, commands []string) (*Registry, error) {
+	r := &Registry{store: store, commands: commands}
+	apps, err := store.Apps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range apps {
+		r.publish(a)
+	}
+	return r, nil
+}
+
+func (r *Registry) publish(a *App) {
+	a.Epoch = r.epoch.Add(1)
+	r.apps.Store(a.ID, a)
+}
+
+// App finds an app; nil if there is none.
+func (r *Registry) App(id uint32) *App {
+	if a, ok := r.apps.Load(id); ok {
+		return a.(*App)
+	}
+	return nil
+}
+
+// All lists the apps by SDKAppID.
+func (r *Registry) All() []*App {
+	var all []*App
+	r.apps.Range(func(_, a any) bool {
+		all = append(all, a.(*App))
+		return true
+	})
+	slices.SortFunc(all, func(a, b *App) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// An Error is an operator's mistake: what was asked cannot be done.
+type Error struct{ Msg string }
+
+func (e *Error) Error() string { return e.Msg }
+
+func errorf(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
+
+// firstID is the SDKAppID of the first app that does not ask for one.
+const firstID = 1400000001
+
+// Create makes an app. A declaration without an SDKAppID gets the next free
+// one, one without a key a new key.
+func (r *Registry) Create(ctx context.Context, d Declaration) (*App, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d.ID == 0 {
+		for d.ID = firstID; r.App(d.ID) != nil; d.ID++ {
+		}
+	}
+	if r.App(d.ID) != nil {
+		return nil, errorf("app %d exists already", d.ID)
+	}
+	return r.declare(ctx, d)
+}
+
+// Declare makes an app what a declaration says, creating it if need be.
+func (r *Registry) Declare(ctx context.Context, d Declaration) (*App, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.declare(ctx, d)
+}
+
+func (r *Registry) declare(ctx context.Context, d Declaration) (*App, error) {
+	if errs := d.Check(r.commands); len(errs) > 0 {
+		return nil, errorf("%s", errs[0].Error())
+	}
+	was := r.App(d.ID)
+	a := &App{ID: d.ID, Name: fmt.Sprintf("app %d", d.ID), Status: Enabled, Created: time.Now().UTC().Truncate(time.Second), Admins: []string{BuiltInAdmin}}
+	if was != nil {
+		a = was.clone()
+	}
+	if err := d.apply(a); err != nil {
+		return nil, err
+	}
+	if was == nil && len(a.Keys) == 0 {
+		a.addKey(Secret(randomSecret()), true)
+	}
+	if was != nil && was.equal(a) {
+		return was, nil
+	}
+	return a, r.save(ctx, a)
+}
+
+func (r *Registry) save(ctx context.Context, a *App) error {
+	if err := r.store.SaveApp(ctx, a); err != nil {
+		return err
+	}
+	r.publish(a)
+	return nil
+}
+
+// update changes one app. If f fails, nothing changes.
+func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*App, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.App(id)
+	if was == nil {
+		return nil, apierr.UnknownApp.Errorf("app %d does not exist", id)
+	}
+	a := was.clone()
+	if err := f(a); err != nil {
+		return nil, err
+	}
+	if was.equal(a) {
+		return was, nil
+	}
+	return a, r.save(ctx, a)
+}
+
+// SetStatus enables, disables or suspends an app.
+func (r *Registry) SetStatus(ctx context.Context, id uint32, s Status) (*App, error) {
+	return r.update(ctx, id, func(a *App) error { a.Status = s; return nil })
+}
+
+// Delete takes a disabled app away with everything in it.
+func (r *Registry) Delete(ctx context.Context, id uint32) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.App(id)
+	if a == nil {
+		return apierr.UnknownApp.Errorf("app %d does not exist", id)
+	}
+	if a.Status != Disabled {
+		return errorf("app %d is %s; only a disabled app can be deleted", id, a.Status)
+	}
+	if err := r.store.DeleteApp(ctx, id); err != nil {
+		return err
+	}
+	r.apps.Delete(id)
+	return nil
+}
+
+// AddKey gives an app a further key, a new one if secret is empty. A primary
+// key makes the one before it retiring, without an end.
+func (r *Registry) AddKey(ctx context.Context, id uint32, secret Secret, primary bool) (Key, error) {
+	if secret == "" {
+		secret = Secret(randomSecret())
+	} else if err := checkSecret(string(secret)); err != nil {
+		return Key{}, errorf("the key %v", err)
+	}
+	var added Key
+	_, err := r.update(ctx, id, func(a *App) error {
+		for _, k := range a.Keys {
+			if k.Secret == secret {
+				return errorf("app %d has this key already, as key %d", id, k.ID)
+			}
+		}
+		if len(a.Keys) >= maxKeys {
+			return errorf("app %d has %d keys, remove one first", id, len(a.Keys))
+		}
+		added = a.addKey(secret, primary || len(a.Keys) == 0)
+		return nil
+	})
+	return added, err
+}
+
+// maxKeys bounds the work of verifying a ticket, which tries every key.
+const maxKeys = 20
+
+// RetireKey lets a key end at a time; the zero time takes the end away. It may
+// not be the primary.
+func (r *Registry) RetireKey(ctx context.Context, id uint32, key int, ends time.Time) (Key, error) {
+	var retired Key
+	_, err := r.update(ctx, id, func(a *App) error {
+		k := a.key(key)
+		if k == nil {
+			return errorf("app %d has no key %d", id, key)
+		}
+		if k.Primary {
+			return errorf("key %d is the primary key of app %d: add another primary key first", key, id)
+		}
+		k.Ends = ends.UTC()
+		retired = *k
+		return nil
+	})
+	return retired, err
+}
+
+// RemoveKey takes a key away at once: tickets made with it fail from now on.
+func (r *Registry) RemoveKey(ctx context.Context, id uint32, key int) error {
+	_, err := r.update(ctx, id, func(a *App) error {
+		if a.key(key) == nil {
+			return errorf("app %d has no key %d", id, key)
+		}
+		a.Keys = slices.DeleteFunc(a.Keys, func(k Key) bool { return k.ID == key })
+		return nil
+	})
+	return err
+}
+
+// AddAdmin makes an account an admin, creating the account if need be.
+func (r *Registry) AddAdmin(ctx context.Context, id uint32, account string) (*App, error) {
+	return r.update(ctx, id, func(a *App) error {
+		if err := a.Settings.UserIDs.Check(account); err != nil {
+			return errorf("the account %v", err)
+		}
+		return a.setAdmins(append(a.Admins, account))
+	})
+}
+
+// RemoveAdmin makes an admin an ordinary account again.
+func (r *Registry) RemoveAdmin(ctx context.Context, id uint32, account string) (*App, error) {
+	return r.update(ctx, id, func(a *App) error {
+		if account == BuiltInAdmin {
+			return errorf("%s is built in and stays an admin", BuiltInAdmin)
+		}
+		if !a.IsAdmin(account) {
+			return errorf("%q is no admin of app %d", account, id)
+		}
+		return a.setAdmins(slices.DeleteFunc(slices.Clone(a.Admins), func(s string) bool { return s == account }))
+	})
+}
+
+// NameAttributes names slots, and fixes the account type of those named for the
+// first time; slots not given stay as they are. A name that another slot has
+// after the change, or another account type, is 90033 and changes nothing.
+// Contract: spec/timpush-api.md, 3.1.
+func (r *Registry) NameAttributes(ctx context.Context, id uint32, names map[int]string, kinds map[int]audience.Kind) error {
+	_, err := r.update(ctx, id, func(a *App) error { return a.nameAttributes(names, kinds) })
+	return err
+}
+
+// Forget makes every ticket of an app be verified anew, after one of its
+// accounts was kicked.
+func (r *Registry) Forget(id uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.App(id); a != nil {
+		r.publish(a.clone())
+	}
+}
+
+func randomSecret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return NewSecret(b)
+}
+
+func (a *App) clone() *App {
+	c := *a
+	c.Keys = slices.Clone(a.Keys)
+	c.Admins = slices.Clone(a.Admins)
+	c.Settings.Limits = maps.Clone(a.Settings.Limits)
+	return &c // the other lists of Settings are only ever replaced
+}
+
+// equal tells whether two states of an app are the same.
+func (a *App) equal(b *App) bool {
+	x, y := &a.Settings, &b.Settings
+	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&
+		slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Admins, b.Admins) && a.Attributes == b.Attributes &&
+		x.CreateAccounts == y.CreateAccounts && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts &&
+		maps.Equal(x.Limits, y.Limits) && slices.Equal(x.Hosts, y.Hosts) && slices.Equal(x.Addresses, y.Addresses) &&
+		slices.Equal(x.BlockedAccounts, y.BlockedAccounts) && slices.Equal(x.DisabledCommands, y.DisabledCommands)
+}
+
+func (a *App) key(id int) *Key {
+	for i := range a.Keys {
+		if a.Keys[i].ID == id {
+			return &a.Keys[i]
+		}
+	}
+	return nil
+}
+
+func (a *App) addKey(secret Secret, primary bool) Key {
+	k := Key{ID: a.NextKey + 1, Secret: secret, Primary: primary, Created: time.Now().UTC().Truncate(time.Second)}
+	a.NextKey++
+	if primary {
+		for i := range a.Keys {
+			a.Keys[i].Primary = false
+		}
+	}
+	a.Keys = append(a.Keys, k)
+	return k
+}
+
+func (a *App) setAdmins(admins []string) error {
+	admins = withBuiltIn(admins)
+	if len(admins) > MaxAdmins {
+		return errorf("app %d would have %d admins, it may have %d", a.ID, len(admins), MaxAdmins)
+	}
+	a.Admins = admins
+	return nil
+}
+
+func (a *App) nameAttributes(names map[int]string, kinds map[int]audience.Kind) error {
+	attrs := a.Attributes
+	for slot, name := range names {
+		was, now := attrs[slot], audience.Attribute{Name: name, Kind: kinds[slot]}
+		if _, said := kinds[slot]; !said && was.Name != "" {
+			now.Kind = was.Kind
+		}
+		if was.Name != "" && was.Kind != now.Kind {
+			return apierr.InvalidAttribute.Errorf("attrName:%s at index:%d is for account type %d, which cannot be changed to %d", was.Name, slot, was.Kind, now.Kind)
+		}
+		attrs[slot] = now
+	}
+	for slot := range attrs {
+		if first := attrs.Index(attrs[slot].Name); first >= 0 && first != slot {
+			if _, asked := names[slot]; !asked {
+				first, slot = slot, first
+			}
+			return apierr.InvalidAttribute.Errorf("attrName:%s already exists at index:%d", attrs[slot].Name, first)
+		}
+	}
+	a.Attributes = attrs
+	return nil
+}
+
+// apply makes a what d says. d was checked.
+func (d *Declaration) apply(a *App) error {
+	set(&a.Name, d.Name)
+	set(&a.Description, d.Description)
+	set(&a.Status, d.Status)
+	for _, k := range d.Retiring {
+		if err := a.declareRetiring(k); err != nil {
+			return err
+		}
+	}
+	if d.SecretKey != nil {
+		a.declarePrimary(Secret(*d.SecretKey))
+	}
+	if d.Admins != nil {
+		if err := a.setAdmins(d.Admins); err != nil {
+			return err
+		}
+	}
+	names, kinds := map[int]string{}, map[int]audience.Kind{}
+	for slot, name := range d.AttrNames {
+		i, _ := strconv.Atoi(slot)
+		names[i] = name
+	}
+	for slot, kind := range d.AttrTypes {
+		i, _ := strconv.Atoi(slot)
+		kinds[i] = audience.Kind(kind)
+	}
+	if err := a.nameAttributes(names, kinds); err != nil {
+		return errorf("attr_names of app %d: %s", a.ID, apierr.From(err).Info())
+	}
+	s := &a.Settings
+	set(&s.CreateAccounts, d.CreateAccounts)
+	set(&s.UserIDs, d.UserIDs)
+	if d.DeleteAccounts != nil {
+		s.KeepAccounts = !*d.DeleteAccounts
+	}
+	if d.Limits != nil {
+		s.Limits = maps.Clone(d.Limits)
+	}
+	setList(&s.Hosts, d.Hosts)
+	setList(&s.Addresses, d.Addresses)
+	setList(&s.BlockedAccounts, d.BlockedAccounts)
+	setList(&s.DisabledCommands, d.DisabledCommands)
+	return nil
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func setList[T any](to *[]T, from []T) {
+	if from != nil {
+		*to = slices.Clone(from)
+	}
+}
+
+// declarePrimary makes the key with this secret the primary one.
+func (a *App) declarePrimary(secret Secret) {
+	for i := range a.Keys {
+		if a.Keys[i].Secret == secret {
+			for j := range a.Keys {
+				a.Keys[j].Primary = j == i
+			}
+			a.Keys[i].Ends = time.Time{}
+			return
+		}
+	}
+	a.addKey(secret, true)
+}
+
+func (a *App) declareRetiring(r RetiringKey) error {
+	for i := range a.Keys {
+		if a.Keys[i].Secret == Secret(r.SecretKey) {
+			a.Keys[i].Primary, a.Keys[i].Ends = false, r.Ends.UTC()
+			return nil
+		}
+	}
+	if len(a.Keys) >= maxKeys {
+		return errorf("app %d has %d keys, remove one first", a.ID, len(a.Keys))
+	}
+	k := a.addKey(Secret(r.SecretKey), false)
+	a.key(k.ID).Ends = r.Ends.UTC()
+	return nil
+}

@@ -1,0 +1,41 @@
+package app
+
+import (
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+
+	"tidings/internal/audience"
+)
+
+// Check tells why a text may not be a UserID. Lengths are bytes; letters are
+// compared byte for byte, so nothing is folded, trimmed or normalised.
+// Contract: spec/conventions.md, 2.9.
+func (u UserIDs) Check(id string) error {
+	if id == "" {
+		return fmt.Errorf("is empty")
+	}
+	if len(id) > audience.MaxUserIDBytes {
+		return fmt.Errorf("has %d bytes, a UserID has at most %d", len(id), audience.MaxUserIDBytes)
+	}
+	if u == UTF8 {
+		if !utf8.ValidString(id) {
+			return fmt.Errorf("%q is not UTF-8", id)
+		}
+		for _, r := range id {
+			if unicode.IsControl(r) {
+				return fmt.Errorf("%q holds a control character", id)
+			}
+		}
+		return nil
+	}
+	for i := range len(id) {
+		if id[i] < 0x20 || id[i] > 0x7e {
+			return fmt.Errorf("%q holds a character that is not printable ASCII", id)
+		}
+	}
+	if id[0] == ' ' || id[len(id)-1] == ' ' {
+		return fmt.Errorf("%q begins or ends with a space", id)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"tidings/internal/audience"
+)
+
+// model is the naive version of Users.
+type model struct {
+	number map[string]uint32
+	values map[string]audience.Values
+	kind   map[string]audience.Kind
+}
+
+func TestUsersAgreeWithModel(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	u := NewUsers()
+	m := model{map[string]uint32{}, map[string]audience.Values{}, map[string]audience.Kind{}}
+	const accounts = 3000
+	name := func(i int) string { return fmt.Sprintf("%0*d", 1+i%31, i) }
+	value := func() string {
+		if r.IntN(3) == 0 {
+			return fmt.Sprintf("unique %d", r.Uint32())
+		}
+		return fmt.Sprintf("v%d", r.IntN(20))
+	}
+	for range 200_000 {
+		a := name(r.IntN(accounts))
+		n, ok := u.Find(a)
+		if want, exists := m.number[a]; ok != exists || ok && n != want {
+			t.Fatalf("Find(%q) = %d, %t; want %d, %t", a, n, ok, want, exists)
+		}
+		switch op := r.IntN(10); {
+		case !ok:
+			kind := audience.Kind(r.IntN(2))
+			n = u.Add(a, kind, 7)
+			m.number[a], m.values[a], m.kind[a] = n, audience.Values{}, kind
+		case op == 0:
+			u.Remove(n)
+			delete(m.number, a)
+			delete(m.values, a)
+			delete(m.kind, a)
+		default:
+			slot, v := r.IntN(audience.Slots), ""
+			if op > 3 {
+				v = value()
+			}
+			values := m.values[a]
+			if got, want := u.Set(n, slot, v), values[slot] != v; got != want {
+				t.Fatalf("Set(%q, %d, %q) = %t, want %t", a, slot, v, got, want)
+			}
+			values[slot] = v
+			m.values[a] = values
+		}
+	}
+	check := func(u *Users) {
+		t.Helper()
+		if u.Len() != len(m.number) {
+			t.Fatalf("Len() = %d, want %d", u.Len(), len(m.number))
+		}
+		used := map[uint32]bool{}
+		users := [audience.Slots]map[string]uint32{}
+		for a, want := range m.number {
+			n, ok := u.Find(a)
+			if !ok || n != want || string(u.Account(n)) != a || u.Kind(n) != m.kind[a] || u.Created(n) != 7 || used[n] {
+				t.Fatalf("user %q: number %d %t, want %d; account %q, kind %d, want %d", a, n, ok, want, u.Account(n), u.Kind(n), m.kind[a])
+			}
+			used[n] = true
+			for i, v := range m.values[a] {
+				if got := string(u.Value(n, i)); got != v {
+					t.Fatalf("Value(%q, %d) = %q, want %q", a, i, got, v)
+				}
+				if users[i] == nil {
+					users[i] = map[string]uint32{}
+				}
+				if v != "" {
+					users[i][v]++
+				}
+			}
+		}
+		for i, s := range u.slots {
+			if s.values.n != len(users[i]) {
+				t.Fatalf("slot %d has %d values, want %d", i, s.values.n, len(users[i]))
+			}
+			for v, want := range users[i] {
+				n, ok := s.values.find(v)
+				if !ok || s.users.get(n) != want {
+					t.Fatalf("slot %d, value %q: %d users, want %d", i, v, s.users.get(n), want)
+				}
+			}
+		}
+	}
+	check(u)
+
+	// Rebuilt from its own content, it is the same, and reuses the same holes.
+	again := NewUsers()
+	for a, n := range m.number {
+		again.AddAt(n, a, m.kind[a], 7)
+		for i, v := range m.values[a] {
+			again.Set(n, i, v)
+		}
+	}
+	again.FindHoles()
+	check(again)
+	for again.Len() < int(again.Limit()) {
+		n := again.Add(fmt.Sprintf("new %d", again.Len()), 0, 7)
+		if used := n >= again.Limit(); used {
+			t.Fatalf("Add gave number %d while there were holes below %d", n, again.Limit())
+		}
+	}
+}
+
+// TestStrtabSplits fills a table far enough that parts split, and empties it.
+func TestStrtabSplits(t *testing.T) {
+	tab := newStrtab()
+	const n = 100_000
+	for i := range n {
+		tab.add(fmt.Sprint("user", i))
+	}
+	if tab.depth == 0 {
+		t.Fatal("no part was split")
+	}
+	for i := range n {
+		s := fmt.Sprint("user", i)
+		got, ok := tab.find(s)
+		if !ok || got != uint32(i) {
+			t.Fatalf("find(%q) = %d, %t; want %d", s, got, ok, i)
+		}
+		if i%2 == 0 {
+			tab.remove(got)
+		}
+	}
+	for i := range n {
+		if _, ok := tab.find(fmt.Sprint("user", i)); ok != (i%2 == 1) {
+			t.Fatalf("after removals find(user%d) = %t", i, ok)
+		}
+	}
+	held := tab.bytesHeld()
+	for i := range n / 2 {
+		tab.add(fmt.Sprint("user", 2*i))
+	}
+	if now := tab.bytesHeld(); now > held {
+		t.Errorf("strings of the same lengths put back grew the table from %d to %d bytes", held, now)
+	}
+}
+
+func BenchmarkUsers(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		u := NewUsers()
+		names := make([]string, n)
+		for i := range names {
+			names[i] = fmt.Sprintf("user%08d", i)
+			k := u.Add(names[i], 0, 0)
+			u.Set(k, 0, []string{"male", "female"}[i%2])
+			u.Set(k, 1, fmt.Sprint("city", i%300))
+			u.Set(k, 2, fmt.Sprint("country", i%50))
+		}
+		b.Run(fmt.Sprintf("change/%d", n), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 1))
+			for b.Loop() {
+				k, _ := u.Find(names[r.IntN(n)])
+				u.Set(k, 1, "")
+				u.Set(k, 1, "city1")
+			}
+			b.ReportMetric(float64(u.BytesHeld())/float64(n), "B/user")
+		})
+	}
+}

@@ -1,0 +1,267 @@
+// Package config turns the configuration file, the environment and the flags of
+// the server into one checked Config.
+//
+// Every key is an entry of the table in keys; its flag (--metrics-listen), its
+// variable (TIDINGS_METRICS_LISTEN), its place in the YAML file
+// (metrics_listen) and its section in doc/configuration.md come from there.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tidings/internal/app"
+)
+
+// Config is what an operator has chosen. It is checked and never changes.
+type Config struct {
+	Listen           string // host:port
+	MetricsListen    string // loopback host:port; empty is off
+	MetricsListenSet bool   // false: MetricsListen is the default, and another port will do
+	TLSCert          string // PEM file; empty with TLSKey: no TLS
+	TLSKey           string // PEM file
+	TrustedProxies   []netip.Prefix
+	CORSOrigins      []string // lower case; "*" is any
+
+	Data         string // directory
+	MemtableSize int64  // bytes
+	CacheSize    int64  // bytes
+
+	MaxBody         int64 // bytes
+	MaxInFlight     int   // requests
+	SourceLimit     int   // requests per second and source address; 0 is unlimited
+	RequestTimeout  time.Duration
+	BodyTimeout     time.Duration
+	IdleTimeout     time.Duration
+	ShutdownTimeout time.Duration
+	StrictUserSig   bool
+	RequestIDInBody bool
+
+	LogFormat   string // text, json
+	LogLevel    slog.Level
+	LogRequests string // all, failed, off
+
+	Demo bool
+	Apps []app.Declaration // in the order of the file, each passes Declaration.Check
+}
+
+// A key is one thing that can be set: at the top level of the configuration, in
+// an app, or in a retiring key of an app.
+type key struct {
+	name string // as in the file
+	def  string // default, as it would be written in a variable; empty if there is none
+	doc  string // for operators, in Markdown; the first sentence is the help of the flag
+	value
+}
+
+func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
+func (k key) env() string  { return envPrefix + strings.ToUpper(k.name) }
+
+const envPrefix = "TIDINGS_"
+
+// keys are the keys of the configuration, in the order of its documentation.
+// What is read goes into c. Commands are those that an app's limits may name.
+func keys(c *Config, commands []string) []key {
+	return []key{
+		{"listen", "127.0.0.1:8080",
+			"Where the API answers. `:8080` listens on every interface.",
+			one("address", &c.Listen, address)},
+		{"tls_cert", "",
+			"Certificate chain for HTTPS, a PEM file. Set `tls_cert` and `tls_key` together; with neither, the server speaks plain HTTP and belongs behind a proxy that ends TLS.",
+			one("path", &c.TLSCert, text)},
+		{"tls_key", "",
+			"Private key of the certificate, a PEM file.",
+			one("path", &c.TLSKey, text)},
+		{"trusted_proxies", "",
+			"Proxies whose `X-Forwarded-For` is believed. The address it names is then the source address of the request, for `source_limit`, for the `addresses` of an app and in the log.",
+			list("CIDR", &c.TrustedProxies, prefix)},
+		{"cors_origins", "",
+			"Web origins whose pages may call the API from a browser. Written `https://console.example.com`; `*` is every origin. A page that calls the API holds an admin's UserSig, so this is for internal tools.",
+			list("origin", &c.CORSOrigins, origin)},
+		{"metrics_listen", "127.0.0.1:8081",
+			"Where metrics are served, a loopback address. `off` switches it off. If this key is not set and the default port is taken, a free one is used; if it is set, a port that is taken stops the start.",
+			one("address", &c.MetricsListen, loopback)},
+
+		{"data", "./tidings-data",
+			"Directory that holds everything the server stores. It is made if it does not exist. One server at a time can use it.",
+			one("path", &c.Data, notEmpty)},
+		{"memtable_size", "16MiB",
+			"Memory for recent writes before they move to a table file. More makes fewer and larger files, and a longer start after a crash. From 1MiB to 1GiB.",
+			one("size", &c.MemtableSize, size(1<<20, 1<<30))},
+		{"cache_size", "8MiB",
+			"Memory for blocks read from table files. From 1MiB to 64GiB.",
+			one("size", &c.CacheSize, size(1<<20, 64<<30))},
+
+		{"max_body", "1MiB",
+			"Largest request body. A larger one is refused with 93000 or 60008; some commands have a smaller limit of their own. From 16KiB to 64MiB.",
+			one("size", &c.MaxBody, size(16<<10, 64<<20))},
+		{"max_in_flight", "2048",
+			"Requests worked on at the same time. More are refused with 60018.",
+			one("number", &c.MaxInFlight, number(1, 1_000_000))},
+		{"source_limit", "0",
+			"Requests per second from one source address, 0 is unlimited. More are refused with 60018. Set `trusted_proxies` first if the server is behind a proxy, or all clients share one limit.",
+			one("number", &c.SourceLimit, number(0, app.MaxLimit))},
+		{"request_timeout", "3s",
+			"Time to work on one request. One that takes longer is answered with the timeout code of its family: 70169, 90994 or 60008. From 100ms to 1m.",
+			one("duration", &c.RequestTimeout, duration(100*time.Millisecond, time.Minute))},
+		{"body_timeout", "10s",
+			"Time a client may take to send a request. From 100ms to 10m.",
+			one("duration", &c.BodyTimeout, duration(100*time.Millisecond, 10*time.Minute))},
+		{"idle_timeout", "75s",
+			"Time a connection without a request is kept open. From 1m, which clients of the API rely on, to 1h.",
+			one("duration", &c.IdleTimeout, duration(time.Minute, time.Hour))},
+		{"shutdown_timeout", "10s",
+			"Time that requests get to finish when the server is told to stop. From 100ms to 10m.",
+			one("duration", &c.ShutdownTimeout, duration(100*time.Millisecond, 10*time.Minute))},
+		{"strict_usersig", "true",
+			"Checks of a UserSig that the hosted service does not make. `false` accepts a ticket with another `TLS.ver`, with an issue time in the future, or with bytes after its compressed part, and nothing else.",
+			one("bool", &c.StrictUserSig, boolean)},
+		{"request_id_in_body", "false",
+			"Puts `RequestId` into every answer. The header `X-Request-Id` is always sent.",
+			one("bool", &c.RequestIDInBody, boolean)},
+
+		{"log_format", "text",
+			"Form of the log on standard error: `text` or `json`.",
+			one("text|json", &c.LogFormat, choice("text", "json"))},
+		{"log_level", "info",
+			"Least important lines that are logged: `debug`, `info`, `warn` or `error`.",
+			one("debug|info|warn|error", &c.LogLevel, level)},
+		{"log_requests", "all",
+			"Requests that get a line in the log: `all`, `failed` or `off`.",
+			one("all|failed|off", &c.LogRequests, choice("all", "failed", "off"))},
+
+		{"demo", "false",
+			"Starts with an app to try the API with. Not for production.",
+			one("bool", &c.Demo, boolean)},
+		{"apps", "",
+			"Apps that must exist, see [Apps](#apps). Only in the file. An app that is not listed stays as it is.",
+			declarations(&c.Apps, commands)},
+	}
+}
+
+// AddFlags adds a flag for every key that can be set by one. The flag that names
+// the file is the caller's, who gives its value to Load.
+func AddFlags(flags *pflag.FlagSet) {
+	for _, k := range keys(new(Config), nil) {
+		if k.fileOnly {
+			continue
+		}
+		usage, _, _ := strings.Cut(k.doc, ". ")
+		usage = strings.TrimSuffix(strings.ReplaceAll(usage, "`", ""), ".")
+		f := flags.VarPF(&flagText{text: k.def, typ: k.typ, list: k.list}, k.flag(), "", usage)
+		if k.typ == "bool" {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// flagText keeps the text of a flag for Load, which reports all mistakes at once.
+type flagText struct {
+	text string
+	typ  string
+	list bool
+	set  bool
+}
+
+// String is the text so far; a list that was given twice is joined.
+func (f *flagText) String() string { return f.text }
+
+// Type is the word for the value in the help.
+func (f *flagText) Type() string { return f.typ }
+
+// Set takes any text.
+func (f *flagText) Set(text string) error {
+	if f.list && f.set {
+		text = f.text + "," + text
+	}
+	f.text, f.set = text, true
+	return nil
+}
+
+// Load reads defaults, file, environment and flags, the later ones over the
+// earlier. An empty file means the one that TIDINGS_CONFIG names, or none;
+// flags may be nil, and need not have all flags. Commands are those that an
+// app's limits and disabled_commands may name. Mistakes are reported together,
+// as *Errors.
+func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file string, commands []string) (*Config, error) {
+	c := new(Config)
+	all := keys(c, commands)
+	r := newReader()
+	for _, k := range all {
+		if k.def != "" {
+			k.read(r, spot{source: "default of " + k.name}, textNode(k.def, k.list))
+		}
+	}
+
+	if file == "" {
+		file, _ = lookupEnv(envPrefix + "CONFIG")
+	}
+	set := map[string]spot{} // where the value that counts is written
+	if file != "" {
+		set = r.file(file, all)
+	}
+	for _, k := range all {
+		if k.fileOnly {
+			continue
+		}
+		if text, _ := lookupEnv(k.env()); text != "" {
+			set[k.name] = spot{source: k.env()}
+			k.read(r, set[k.name], textNode(text, k.list))
+		}
+		if flags == nil {
+			continue
+		}
+		if f := flags.Lookup(k.flag()); f != nil && f.Changed {
+			set[k.name] = spot{source: "--" + k.flag()}
+			k.read(r, set[k.name], textNode(f.Value.String(), k.list))
+		}
+	}
+	_, c.MetricsListenSet = set["metrics_listen"]
+	c.checkTLS(r, set)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Config) checkTLS(r *reader, set map[string]spot) {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		at, missing := set["tls_cert"], "tls_key"
+		if c.TLSCert == "" {
+			at, missing = set["tls_key"], "tls_cert"
+		}
+		r.wrong(at, "needs %s as well", missing)
+	}
+	for _, f := range []struct{ name, path string }{{"tls_cert", c.TLSCert}, {"tls_key", c.TLSKey}} {
+		if f.path == "" {
+			continue
+		}
+		if info, err := os.Stat(f.path); err != nil {
+			r.wrong(set[f.name], "%s: %v", shown(f.path), reason(err))
+		} else if info.IsDir() {
+			r.wrong(set[f.name], "%s is a directory", shown(f.path))
+		}
+	}
+}
+
+// Errors are all mistakes of a configuration.
+type Errors struct {
+	Mistakes []string // a line each, with the place; without secrets
+}
+
+// maxShown is the most mistakes that Error lists.
+const maxShown = 100
+
+func (e *Errors) Error() string {
+	n := min(len(e.Mistakes), maxShown)
+	s := strings.Join(e.Mistakes[:n], "\n")
+	if more := len(e.Mistakes) - n; more > 0 {
+		s += "\nand " + itoa(more) + " more"
+	}
+	return s
+}

@@ -1,0 +1,267 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A value is how a key is read, and what may be written there.
+type value struct {
+	typ      string // for help and documentation
+	list     bool   // a YAML list; separated by commas in a variable or flag
+	fileOnly bool   // there is no variable and no flag
+	read     func(r *reader, at spot, n *yaml.Node)
+}
+
+// one is a value of one text. Into keeps what it has if that is wrong.
+func one[T any](typ string, into *T, parse func(string) (T, error)) value {
+	return value{typ: typ, read: func(r *reader, at spot, n *yaml.Node) {
+		if v, ok := scalar(r, at, n, parse); ok {
+			*into = v
+		}
+	}}
+}
+
+// list is a list of texts. An empty one is not nil: it was set.
+func list[T any](typ string, into *[]T, parse func(string) (T, error)) value {
+	return value{typ: typ, list: true, read: func(r *reader, at spot, n *yaml.Node) {
+		if !r.is(yaml.SequenceNode, at, n) {
+			return
+		}
+		all := make([]T, 0, len(n.Content))
+		for i, item := range n.Content {
+			// A wrong one is there too, so that the others keep their place.
+			v, _ := scalar(r, r.item(at, i, item), item, parse)
+			all = append(all, v)
+		}
+		*into = all
+	}}
+}
+
+// table is a mapping from any text to one text.
+func table[M ~map[string]T, T any](typ string, into *M, parse func(string) (T, error)) value {
+	return value{typ: typ, read: func(r *reader, at spot, n *yaml.Node) {
+		all := M{}
+		r.entries(at, n, func(at spot, name string, n *yaml.Node) {
+			// A wrong one is there too, so that what refers to it is not a second mistake.
+			all[name], _ = scalar(r, at, n, parse)
+		})
+		*into = all
+	}}
+}
+
+func scalar[T any](r *reader, at spot, n *yaml.Node, parse func(string) (T, error)) (T, bool) {
+	var none T
+	if !r.is(yaml.ScalarNode, at, n) {
+		return none, false
+	}
+	v, err := parse(n.Value)
+	if err != nil {
+		r.wrong(at, "%v", err)
+		return none, false
+	}
+	return v, true
+}
+
+// textNode is the node of a text in a variable or flag.
+func textNode(text string, list bool) *yaml.Node {
+	if !list {
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: text}
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode}
+	if strings.TrimSpace(text) != "" {
+		for item := range strings.SplitSeq(text, ",") {
+			n.Content = append(n.Content, textNode(strings.TrimSpace(item), false))
+		}
+	}
+	return n
+}
+
+// ptr is parse for a member that is nil when it is not set.
+func ptr[T any](parse func(string) (T, error)) func(string) (*T, error) {
+	return func(text string) (*T, error) {
+		v, err := parse(text)
+		return &v, err
+	}
+}
+
+func text(s string) (string, error) { return s, nil }
+
+func as[T ~string](s string) (T, error) { return T(s), nil }
+
+func notEmpty(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("is empty")
+	}
+	return s, nil
+}
+
+func boolean(s string) (bool, error) {
+	if s != "true" && s != "false" {
+		return false, fmt.Errorf("%s is neither true nor false", shown(s))
+	}
+	return s == "true", nil
+}
+
+func choice(names ...string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if !slices.Contains(names, s) {
+			return "", fmt.Errorf("%s is none of %s", shown(s), strings.Join(names, ", "))
+		}
+		return s, nil
+	}
+}
+
+func level(s string) (slog.Level, error) {
+	_, err := choice("debug", "info", "warn", "error")(s)
+	if err != nil {
+		return 0, err
+	}
+	var l slog.Level
+	return l, l.UnmarshalText([]byte(s))
+}
+
+// integer is for numbers whose range is checked elsewhere.
+func integer(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a number", shown(s))
+	}
+	return n, nil
+}
+
+func number(least, most int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
+			return 0, fmt.Errorf("%s is not a number from %d to %d", shown(s), least, most)
+		}
+		return n, nil
+	}
+}
+
+// units of sizes, the largest first; the empty one matches any text.
+var units = []struct {
+	suffix string
+	bytes  int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+
+func size(least, most int64) func(string) (int64, error) {
+	return func(s string) (int64, error) {
+		for _, u := range units {
+			digits, ok := strings.CutSuffix(s, u.suffix)
+			if !ok {
+				continue
+			}
+			n, err := strconv.ParseInt(strings.TrimRight(digits, " "), 10, 64)
+			switch {
+			case err != nil:
+				return 0, fmt.Errorf("%s is not a size: write a number of bytes, or one with KiB, MiB or GiB", shown(s))
+			case n > most/u.bytes || n*u.bytes < least:
+				return 0, fmt.Errorf("%s is not from %s to %s", shown(s), sizeText(least), sizeText(most))
+			}
+			return n * u.bytes, nil
+		}
+		panic("the last unit matches every text")
+	}
+}
+
+func sizeText(n int64) string {
+	for _, u := range units {
+		if n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
+		}
+	}
+	panic("the last unit divides every number")
+}
+
+func duration(least, most time.Duration) func(string) (time.Duration, error) {
+	return func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("%s is not a duration such as 500ms, 3s or 1m30s", shown(s))
+		case d < least || d > most:
+			return 0, fmt.Errorf("%s is not from %v to %v", shown(s), least, most)
+		}
+		return d, nil
+	}
+}
+
+func address(s string) (string, error) {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is not an address such as 127.0.0.1:8080 or :8080", shown(s))
+	}
+	return s, nil
+}
+
+// loopback is an address, or empty for "off".
+func loopback(s string) (string, error) {
+	if s == "off" {
+		return "", nil
+	}
+	if _, err := address(s); err != nil {
+		return "", err
+	}
+	host, _, _ := net.SplitHostPort(s)
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+		return "", fmt.Errorf("%s is not a loopback address such as 127.0.0.1:8081", shown(s))
+	}
+	return s, nil
+}
+
+// prefix is a network or a single address. One that is an IPv4 network in IPv6
+// form becomes IPv4, as source addresses are.
+func prefix(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%s is not an address or network such as 192.0.2.7 or 10.0.0.0/8", shown(s))
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("%s is an address in a network, the network is %v", shown(s), p.Masked())
+	}
+	return p, nil
+}
+
+func origin(s string) (string, error) {
+	if s == "*" {
+		return s, nil
+	}
+	s = strings.ToLower(s) // as browsers send it
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != s {
+		return "", fmt.Errorf("%s is not an origin such as https://console.example.com (without a path)", shown(s))
+	}
+	return s, nil
+}
+
+// ending is a moment, or a day that stands for its first moment in UTC.
+func ending(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s is not a time such as 2027-01-31 or 2027-01-31T18:00:00+08:00", shown(s))
+}

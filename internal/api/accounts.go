@@ -1,0 +1,239 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"tidings/internal/apierr"
+	"tidings/internal/app"
+	"tidings/internal/audience"
+)
+
+// The texts of ResultInfo that public samples show (spec/conventions.md, 2.4).
+const infoNoAccount = "Err_TLS_PT_Open_Login_Account_Not_Exist"
+
+type accountImportRequest struct {
+	UserID     userID
+	Identifier userID // the older name of UserID
+	Nick       text
+	FaceURL    text `json:"FaceUrl"`
+}
+
+// accountImport makes an account, or replaces those of its fields that are
+// present. Contract: spec/conventions.md, 5.1.
+func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImportRequest) (out struct{}, err error) {
+	id, err := oneUserID(in.UserID, in.Identifier)
+	if err != nil {
+		return out, err
+	}
+	change, err := importChange(c.App, "UserID", id, in.Nick, in.FaceURL)
+	if err != nil {
+		return out, err
+	}
+	_, err = s.users.Change(ctx, c.App.ID, []audience.Change{change})
+	return out, err
+}
+
+// oneUserID is the account of a request that has one, under its newer or its
+// older name.
+func oneUserID(newer, older userID) (string, error) {
+	if !newer.set {
+		newer = older
+	}
+	if !newer.set {
+		return "", apierr.BadAccountField.Errorf("UserID is missing")
+	}
+	return newer.value, nil
+}
+
+// importChange checks one account to import.
+func importChange(a *app.App, where, id string, nick, face text) (audience.Change, error) {
+	change := audience.Change{Account: id, Create: true}
+	if err := a.Settings.UserIDs.Check(id); err != nil {
+		return change, apierr.BadAccountField.Errorf("%s %v", where, err)
+	}
+	if nick.set {
+		change.Profile.Nick = &nick.value
+	}
+	if face.set {
+		change.Profile.FaceURL = &face.value
+	}
+	if n := len(nick.value); n > audience.MaxProfileBytes {
+		return change, apierr.ProfileTooLong.Errorf("Nick has %d bytes, it may have %d", n, audience.MaxProfileBytes)
+	}
+	if n := len(face.value); n > audience.MaxProfileBytes {
+		return change, apierr.ProfileTooLong.Errorf("FaceUrl has %d bytes, it may have %d", n, audience.MaxProfileBytes)
+	}
+	return change, nil
+}
+
+type multiAccountImportRequest struct {
+	AccountList []struct {
+		UserID  userID
+		Nick    text
+		FaceURL text `json:"FaceUrl"`
+	}
+	Accounts []userID // the older form
+}
+
+type multiAccountImportResponse struct {
+	FailAccounts []string
+}
+
+// multiAccountImport makes up to 100 accounts. Those that cannot be made are
+// listed, the others are done. Contract: spec/conventions.md, 5.2.
+func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAccountImportRequest) (out multiAccountImportResponse, err error) {
+	out.FailAccounts = []string{}
+	if in.AccountList == nil {
+		in.AccountList = make([]struct {
+			UserID  userID
+			Nick    text
+			FaceURL text `json:"FaceUrl"`
+		}, len(in.Accounts))
+		for i, id := range in.Accounts {
+			in.AccountList[i].UserID = id
+		}
+	}
+	if err := countItems("AccountList", len(in.AccountList)); err != nil {
+		return out, err
+	}
+	changes := make([]audience.Change, 0, len(in.AccountList))
+	for i, item := range in.AccountList {
+		if !item.UserID.set {
+			return out, apierr.BadAccountField.Errorf("AccountList[%d].UserID is missing", i)
+		}
+		change, err := importChange(c.App, "UserID", item.UserID.value, item.Nick, item.FaceURL)
+		if err != nil {
+			out.FailAccounts = append(out.FailAccounts, item.UserID.value)
+			continue
+		}
+		changes = append(changes, change)
+	}
+	_, err = s.users.Change(ctx, c.App.ID, changes)
+	return out, err
+}
+
+// countItems refuses a list of accounts that is empty or absent, or too long.
+func countItems(list string, n int) error {
+	switch {
+	case n == 0:
+		return apierr.BadAccountField.Errorf("%s is missing or empty", list)
+	case n > audience.MaxUsers:
+		return apierr.BadAccountField.Errorf("%s has %d items, at most %d are allowed", list, n, audience.MaxUsers)
+	}
+	return nil
+}
+
+type accountItem struct{ UserID userID }
+
+// userIDs are the accounts of a list of items.
+func userIDs(list string, items []accountItem) ([]string, error) {
+	if err := countItems(list, len(items)); err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(items))
+	for i, item := range items {
+		if !item.UserID.set {
+			return nil, apierr.BadAccountField.Errorf("%s[%d].UserID is missing", list, i)
+		}
+		ids[i] = item.UserID.value
+	}
+	return ids, nil
+}
+
+type accountDeleteRequest struct{ DeleteItem []accountItem }
+
+type accountDeleteResponse struct{ ResultItem []deleteResult }
+
+type deleteResult struct {
+	ResultCode int
+	ResultInfo string
+	UserID     string
+}
+
+// accountDelete takes up to 100 accounts away with all their data. An admin, or
+// an account that does not exist, is reported in its item. Contract:
+// spec/conventions.md, 5.3 and 4.
+func (s *Server) accountDelete(ctx context.Context, c *caller, in *accountDeleteRequest) (out accountDeleteResponse, err error) {
+	if c.App.Settings.KeepAccounts {
+		return out, apierr.DeletionNotEnabled
+	}
+	ids, err := userIDs("DeleteItem", in.DeleteItem)
+	if err != nil {
+		return out, err
+	}
+	out.ResultItem = make([]deleteResult, len(ids))
+	var doomed []string
+	var items []int // of doomed in ids
+	for i, id := range ids {
+		out.ResultItem[i].UserID = id
+		if c.App.IsAdmin(id) {
+			out.ResultItem[i].ResultCode = apierr.BadAccountField.Code
+			out.ResultItem[i].ResultInfo = "the account is an admin of the app"
+			continue
+		}
+		doomed, items = append(doomed, id), append(items, i)
+	}
+	existed, err := s.users.Delete(ctx, c.App.ID, doomed)
+	if err != nil {
+		return out, err
+	}
+	for i, ok := range existed {
+		if !ok {
+			out.ResultItem[items[i]].ResultCode = apierr.UnknownAccount.Code
+			out.ResultItem[items[i]].ResultInfo = infoNoAccount
+		}
+	}
+	return out, nil
+}
+
+type accountCheckRequest struct{ CheckItem []accountItem }
+
+type accountCheckResponse struct{ ResultItem []checkResult }
+
+type checkResult struct {
+	UserID        string
+	ResultCode    int
+	ResultInfo    string
+	AccountStatus string // Imported or NotImported
+}
+
+// accountCheck tells which of up to 100 accounts exist. Contract:
+// spec/conventions.md, 5.4.
+func (s *Server) accountCheck(ctx context.Context, c *caller, in *accountCheckRequest) (out accountCheckResponse, err error) {
+	ids, err := userIDs("CheckItem", in.CheckItem)
+	if err != nil {
+		return out, err
+	}
+	users, err := s.users.Users(ctx, c.App.ID, ids)
+	if err != nil {
+		return out, err
+	}
+	out.ResultItem = make([]checkResult, len(ids))
+	for i, id := range ids {
+		out.ResultItem[i] = checkResult{UserID: id, AccountStatus: "NotImported"}
+		if users[i].Exists && users[i].Kind == audience.UserID {
+			out.ResultItem[i].AccountStatus = "Imported"
+		}
+	}
+	return out, nil
+}
+
+type kickRequest struct {
+	UserID     userID
+	Identifier userID // the older name of UserID
+}
+
+// kick makes every ticket issued for an account so far invalid, those of this
+// second included. Contract: spec/conventions.md, 5.5.
+func (s *Server) kick(ctx context.Context, c *caller, in *kickRequest) (out struct{}, err error) {
+	id, err := oneUserID(in.UserID, in.Identifier)
+	if err != nil {
+		return out, err
+	}
+	if err := s.users.Revoke(ctx, c.App.ID, id, time.Now()); err != nil {
+		return out, err
+	}
+	s.apps.Forget(c.App.ID)
+	return out, nil
+}

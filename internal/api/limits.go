@@ -1,0 +1,142 @@
+package api
+
+import (
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/time/rate"
+
+	"tidings/internal/apierr"
+	"tidings/internal/app"
+)
+
+// appLimits are the token buckets of one app: one for each command and one for
+// all together. A bucket holds one second's worth. Contract:
+// spec/conventions.md, 2.7.
+type appLimits struct {
+	of       app.Limits
+	total    *rate.Limiter // nil is unlimited, here and below
+	commands []*rate.Limiter
+}
+
+func newAppLimits(of app.Limits) *appLimits {
+	l := &appLimits{of: of, total: bucket(of[app.LimitTotal]), commands: make([]*rate.Limiter, len(endpoints))}
+	for i, e := range endpoints {
+		l.commands[i] = bucket(limitOf(of, e))
+	}
+	return l
+}
+
+// limitOf is the calls per second of a command: what the app says of it, else
+// what the app says of all, else the contract.
+func limitOf(of app.Limits, e endpoint) int {
+	if n, ok := of[e.name]; ok {
+		return n
+	}
+	if n, ok := of[app.LimitDefault]; ok {
+		return n
+	}
+	return e.rate
+}
+
+func bucket(perSecond int) *rate.Limiter {
+	if perSecond == 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), perSecond)
+}
+
+// allow is check 13: the request takes a token of its command and of its app.
+func (s *Server) allow(a *app.App, c *command) error {
+	v, ok := s.limits.Load(a.ID)
+	if !ok || !maps.Equal(v.(*appLimits).of, a.Settings.Limits) {
+		v = newAppLimits(a.Settings.Limits)
+		s.limits.Store(a.ID, v)
+	}
+	l := v.(*appLimits)
+	if b := l.commands[c.index]; b != nil && !b.Allow() {
+		return apierr.RateLimited.Errorf("%s is called more than %d times a second by app %d", c.name, b.Burst(), a.ID)
+	}
+	if l.total != nil && !l.total.Allow() {
+		return apierr.AppRateLimited.Errorf("app %d calls more than %d times a second", a.ID, l.total.Burst())
+	}
+	return nil
+}
+
+// sourceLimiter is flood protection: a token bucket for each source address.
+type sourceLimiter struct {
+	perSecond int // 0 is unlimited
+	mu        sync.Mutex
+	buckets   *simplelru.LRU[netip.Addr, *rate.Limiter]
+	refused   atomic.Int64
+}
+
+// maxSources is how many source addresses are remembered, the latest.
+const maxSources = 1 << 16
+
+func newSourceLimiter(perSecond int) *sourceLimiter {
+	buckets, err := simplelru.NewLRU[netip.Addr, *rate.Limiter](maxSources, nil)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &sourceLimiter{perSecond: perSecond, buckets: buckets}
+}
+
+func (l *sourceLimiter) allow(source netip.Addr) bool {
+	if l.perSecond == 0 {
+		return true
+	}
+	source = network(source)
+	l.mu.Lock()
+	b, ok := l.buckets.Get(source)
+	if !ok {
+		b = bucket(l.perSecond)
+		l.buckets.Add(source, b)
+	}
+	l.mu.Unlock()
+	if b.Allow() {
+		return true
+	}
+	l.refused.Add(1)
+	return false
+}
+
+// sourceOf is the address a request comes from: the peer's, or, if the peer is
+// a trusted proxy, the last address in X-Forwarded-For that is none.
+func (s *Server) sourceOf(r *http.Request) netip.Addr {
+	peer := parseAddr(r.RemoteAddr)
+	if len(s.opts.TrustedProxies) == 0 {
+		return peer
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && s.trusted(peer); i-- {
+		hop := parseAddr(strings.TrimSpace(hops[i]))
+		if !hop.IsValid() {
+			break
+		}
+		peer = hop
+	}
+	return peer
+}
+
+func (s *Server) trusted(a netip.Addr) bool {
+	return slices.ContainsFunc(s.opts.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func parseAddr(s string) netip.Addr {
+	if a, err := netip.ParseAddrPort(s); err == nil {
+		return a.Addr().Unmap()
+	}
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		s = host
+	}
+	a, _ := netip.ParseAddr(s)
+	return a.Unmap()
+}

@@ -1,0 +1,286 @@
+// Package server puts the parts together: it opens a data directory, makes the
+// apps of the configuration so, serves the API, the metrics and the control
+// socket, and stops it all in order.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tidings/internal/api"
+	"tidings/internal/app"
+	"tidings/internal/config"
+	"tidings/internal/control"
+	"tidings/internal/store/lsm"
+)
+
+// Server is a running Tidings server.
+type Server struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	store    *lsm.Store
+	apps     *app.Registry
+	registry *prometheus.Registry
+	control  *control.Service
+
+	api, metrics, socket             *http.Server
+	apiAddr, metricsAddr, socketAddr net.Listener
+}
+
+// Start opens the data directory and all listeners of a configuration; Run
+// serves them. On an error nothing is left open.
+func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	if s.apps, err = app.Open(ctx, s.store, api.Commands()); err != nil {
+		return nil, err
+	}
+	if err := s.declareApps(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	s.control = &control.Service{Apps: s.apps, Users: s.store, Info: control.Info{
+		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
+	}}
+	s.build()
+	return s, nil
+}
+
+// declareApps makes the apps of the configuration so.
+func (s *Server) declareApps(ctx context.Context) error {
+	for _, d := range s.cfg.Apps {
+		known := s.apps.App(d.ID) != nil
+		a, err := s.apps.Declare(ctx, d)
+		if err != nil {
+			return fmt.Errorf("app %d of the configuration: %w", d.ID, err)
+		}
+		if !known {
+			s.log.Info("app created", "app", a.ID, "name", a.Name)
+		}
+	}
+	return nil
+}
+
+// fallbackMetrics is where metrics are served when the default address is taken.
+const fallbackMetrics = "127.0.0.1:0"
+
+func (s *Server) listen() (err error) {
+	if s.apiAddr, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return listenError("listen", s.cfg.Listen, err)
+	}
+	if s.cfg.MetricsListen != "" {
+		s.metricsAddr, err = net.Listen("tcp", s.cfg.MetricsListen)
+		if errors.Is(err, syscall.EADDRINUSE) && !s.cfg.MetricsListenSet {
+			s.log.Warn("the default address for metrics is taken, using a free port", "address", s.cfg.MetricsListen)
+			s.metricsAddr, err = net.Listen("tcp", fallbackMetrics)
+		}
+		if err != nil {
+			return listenError("metrics_listen", s.cfg.MetricsListen, err)
+		}
+	}
+	s.socketAddr, err = control.Listen(s.cfg.Data)
+	return err
+}
+
+func listenError(key, address string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s: %s is in use by another program", key, address)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+// build makes the HTTP servers.
+func (s *Server) build() {
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.store.Register(s.registry)
+	handler := api.New(s.apps, s.store, api.Options{
+		MaxBodyBytes:    s.cfg.MaxBody,
+		MaxInFlight:     s.cfg.MaxInFlight,
+		SourceLimit:     s.cfg.SourceLimit,
+		RequestTimeout:  s.cfg.RequestTimeout,
+		TrustedProxies:  s.cfg.TrustedProxies,
+		LaxUserSig:      !s.cfg.StrictUserSig,
+		CORSOrigins:     s.cfg.CORSOrigins,
+		RequestIDInBody: s.cfg.RequestIDInBody,
+		LogRequests:     api.LogRequests(s.cfg.LogRequests),
+		Logger:          s.log,
+		Metrics:         s.registry,
+	})
+	s.api = &http.Server{
+		Handler:           s.withHealth(handler),
+		ReadHeaderTimeout: s.cfg.BodyTimeout,
+		ReadTimeout:       s.cfg.BodyTimeout,
+		WriteTimeout:      s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	s.metrics = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	s.socket = &http.Server{Handler: s.control, ReadHeaderTimeout: 5 * time.Second}
+}
+
+// maxHeaderBytes bounds the request line and the headers: the longest URL that
+// is read, and room for what proxies add.
+const maxHeaderBytes = 32 << 10
+
+// withHealth answers the probes of an orchestrator beside the API.
+func (s *Server) withHealth(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			switch r.URL.Path {
+			case "/healthz":
+				_, _ = io.WriteString(w, "ok\n")
+				return
+			case "/readyz":
+				if err := s.store.Ready(); err != nil {
+					http.Error(w, "not ready: the store takes no changes", http.StatusServiceUnavailable)
+					return
+				}
+				_, _ = io.WriteString(w, "ready\n")
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// URL is where the API is served.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.cfg.TLSCert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + s.apiAddr.Addr().String()
+}
+
+// MetricsURL is where the metrics are served; empty if they are off.
+func (s *Server) MetricsURL() string {
+	if s.metricsAddr == nil {
+		return ""
+	}
+	return "http://" + s.metricsAddr.Addr().String() + "/metrics"
+}
+
+// Control carries out an operator's operations in this process.
+func (s *Server) Control() control.Caller {
+	return s.control.Local(func() error { return nil })
+}
+
+// Run serves until ctx ends, then finishes the requests in flight, within the
+// configured limit, makes everything durable and closes. Every goroutine of the
+// server has ended when it returns.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, 3)
+	var wg sync.WaitGroup
+	serve := func(serve func() error) {
+		wg.Go(func() {
+			if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	serve(func() error {
+		if s.cfg.TLSCert != "" {
+			s.api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			return s.api.ServeTLS(s.apiAddr, s.cfg.TLSCert, s.cfg.TLSKey)
+		}
+		return s.api.Serve(s.apiAddr)
+	})
+	if s.metricsAddr != nil {
+		serve(func() error { return s.metrics.Serve(s.metricsAddr) })
+	}
+	serve(func() error { return s.socket.Serve(s.socketAddr) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.log.Info("stopping", "limit", s.cfg.ShutdownTimeout)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
+	defer cancel()
+	for _, h := range []*http.Server{s.api, s.metrics, s.socket} {
+		if stopErr := h.Shutdown(limit); stopErr != nil {
+			s.log.Warn("requests did not finish in time and were cut off")
+			err = errors.Join(err, h.Close())
+		}
+	}
+	wg.Wait()
+	return errors.Join(err, s.close())
+}
+
+// close closes what Start opened.
+func (s *Server) close() error {
+	var errs []error
+	for _, l := range []net.Listener{s.apiAddr, s.metricsAddr, s.socketAddr} {
+		if l != nil {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Operate reaches a data directory for an operator: through its server if one
+// runs, else by opening it here, read-only if readOnly.
+func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (control.Caller, error) {
+	c, err := control.Dial(ctx, dir)
+	if !errors.Is(err, control.ErrNoServer) {
+		return c, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "db")); err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		if readOnly {
+			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly})
+	if err != nil {
+		return nil, err
+	}
+	apps, err := app.Open(ctx, store, api.Commands())
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	service := &control.Service{Apps: apps, Users: store, Info: control.Info{Version: version, Data: dir}}
+	return service.Local(store.Close), nil
+}

@@ -1,0 +1,224 @@
+// Package load puts load on a server of the push REST API and measures how it
+// answers. It is made to cost little itself, because it often shares the cores
+// with the server it measures: raw connections kept open, requests written
+// into one reused buffer, answers searched and not parsed, no allocation per
+// request.
+//
+// A closed loop (Options.Rate 0) sends the next request on a connection when
+// the answer to the last one is there: it finds the peak rate. A paced run
+// sends at fixed times whatever the server does, and counts latency from those
+// times, so that a stall is charged to every request it delays. It finds the
+// latency at a rate.
+package load
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Target is the app of a server that requests are sent to, and the admin who
+// sends them.
+type Target struct {
+	URL        string // http://host:port or https://host:port
+	SDKAppID   uint32
+	Identifier string
+	Ticket     string      // the UserSig of Identifier
+	TLS        *tls.Config // for https; nil is the default configuration
+}
+
+// Options bounds and paces a run. The zero value is ten seconds at full speed.
+type Options struct {
+	Duration     time.Duration         // no request is begun after it; default 10s
+	Requests     uint64                // most requests; default Workload.Requests
+	Rate         float64               // requests per second in all; 0: each when the last is answered
+	Grace        time.Duration         // how long answers are waited for after the end; default 10s
+	AllowPartial bool                  // an answer with an ErrorList is no error
+	Progress     func(requests uint64) // if not nil, called every second with the requests begun
+}
+
+// Broken is the key of Result.Errors for requests whose connection broke or
+// whose answer could not be read.
+const Broken = -1
+
+// A Result is what a run measured.
+type Result struct {
+	Requests uint64         // answered without error
+	Users    uint64         // users in them
+	Errors   map[int]uint64 // the others, by ErrorCode, HTTP status if not 200, or Broken
+	Elapsed  time.Duration
+	Latency  *Histogram // of all requests, in error or not
+}
+
+// RequestsPerSecond is the rate of requests answered without error.
+func (r Result) RequestsPerSecond() float64 { return perSecond(r.Requests, r.Elapsed) }
+
+// UsersPerSecond is the rate of users in requests answered without error.
+func (r Result) UsersPerSecond() float64 { return perSecond(r.Users, r.Elapsed) }
+
+func perSecond(n uint64, d time.Duration) float64 {
+	if d <= 0 {
+		return 0
+	}
+	return float64(n) / d.Seconds()
+}
+
+// Failed is how many requests were in error.
+func (r Result) Failed() uint64 {
+	var n uint64
+	for _, count := range r.Errors {
+		n += count
+	}
+	return n
+}
+
+// Add counts another run in, as if it had been part of this one.
+func (r *Result) Add(o Result) {
+	r.Requests += o.Requests
+	r.Users += o.Users
+	r.Elapsed += o.Elapsed
+	for code, n := range o.Errors {
+		if r.Errors == nil {
+			r.Errors = make(map[int]uint64)
+		}
+		r.Errors[code] += n
+	}
+	if r.Latency == nil {
+		r.Latency = new(Histogram)
+	}
+	if o.Latency != nil {
+		r.Latency.Add(o.Latency)
+	}
+}
+
+// Err tells of requests in error: code and count of each; nil if there were
+// none.
+func (r Result) Err() error {
+	if len(r.Errors) == 0 {
+		return nil
+	}
+	var s []string
+	for _, code := range slices.Sorted(maps.Keys(r.Errors)) {
+		name := strconv.Itoa(code)
+		if code == Broken {
+			name = "broken connection"
+		}
+		s = append(s, fmt.Sprintf("%s (%d times)", name, r.Errors[code]))
+	}
+	return errors.New("requests in error: " + strings.Join(s, ", "))
+}
+
+// String is a report of a few lines.
+func (r Result) String() string {
+	s := fmt.Sprintf("%d requests, %d users in %.2fs: %.0f requests/s, %.0f users/s\nlatency %v",
+		r.Requests, r.Users, r.Elapsed.Seconds(), r.RequestsPerSecond(), r.UsersPerSecond(), r.Latency)
+	if err := r.Err(); err != nil {
+		s += "\n" + err.Error()
+	}
+	return s
+}
+
+// A Client is a set of open connections to a Target. It may make many runs,
+// one at a time.
+type Client struct {
+	target Target
+	conns  []*conn
+}
+
+// DefaultConnections is how many connections Run and Dial open if not told.
+const DefaultConnections = 64
+
+// Dial opens connections to a target; 0 means DefaultConnections.
+func Dial(ctx context.Context, t Target, connections int) (*Client, error) {
+	dial, head, err := t.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{target: t}
+	for range cmp.Or(connections, DefaultConnections) {
+		k := &conn{wire: wire{dial: dial}, head: head}
+		if err := k.connect(ctx); err != nil {
+			c.Close()
+			return nil, err
+		}
+		c.conns = append(c.conns, k)
+	}
+	return c, nil
+}
+
+// Close closes the connections.
+func (c *Client) Close() {
+	for _, k := range c.conns {
+		k.drop()
+	}
+}
+
+// Run puts the workload on the target. Requests in error are in the Result;
+// the error is for a target that cannot be reached and for the end of ctx, and
+// the Result then holds what was measured before.
+func (c *Client) Run(ctx context.Context, w Workload, o Options) (Result, error) {
+	sessions := make([]session, len(c.conns))
+	for i, k := range c.conns {
+		k.work, k.allowPartial = w, o.AllowPartial
+		sessions[i] = k
+	}
+	o.Requests = cmp.Or(o.Requests, w.Requests)
+	return run(ctx, sessions, w.Users, o)
+}
+
+// Run is Dial, Client.Run and Close.
+func Run(ctx context.Context, t Target, w Workload, connections int, o Options) (Result, error) {
+	c, err := Dial(ctx, t, connections)
+	if err != nil {
+		return Result{}, err
+	}
+	defer c.Close()
+	return c.Run(ctx, w, o)
+}
+
+// Call makes one request and returns the body of the answer. An ErrorCode
+// other than 0 is an error; an ErrorList is not.
+func (c *Client) Call(ctx context.Context, command, body string) ([]byte, error) {
+	var answer []byte
+	k := c.conns[0]
+	w := Workload{Append: func(dst []byte, _ uint64) (string, []byte) { return command, append(dst, body...) }}
+	k.keep = func(body []byte) { answer = slices.Clone(body) }
+	defer func() { k.keep = nil }()
+	one := &Client{target: c.target, conns: []*conn{k}}
+	r, err := one.Run(ctx, w, Options{Requests: 1, AllowPartial: true})
+	if err := cmp.Or(err, r.Err()); err != nil {
+		return answer, fmt.Errorf("%s: %w: %s", command, err, answer)
+	}
+	return answer, nil
+}
+
+// endpoint splits the target into what opens a connection to it and what the
+// requests of all commands have in common.
+func (t Target) endpoint() (dialFunc, head, error) {
+	u, err := url.Parse(t.URL)
+	if err != nil {
+		return nil, head{}, err
+	}
+	port := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	if port == "" || u.Hostname() == "" {
+		return nil, head{}, fmt.Errorf("target %q is not an http or https URL", t.URL)
+	}
+	addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
+	var d interface {
+		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	} = &net.Dialer{Timeout: dialTimeout}
+	if u.Scheme == "https" {
+		d = &tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: t.TLS}
+	}
+	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+	return dial, newHead(u, t), nil
+}

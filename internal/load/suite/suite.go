@@ -1,0 +1,265 @@
+// Package suite measures a server binary against the project's aims for speed,
+// memory and start. It starts the server and what it is compared with as
+// processes of their own, on loopback and in a temporary directory, and takes
+// all of it away at the end.
+//
+// Machines are noisy, so a case and its baseline run in turns, each ratio is
+// that of one turn, and the median of the ratios counts. It needs /proc, that
+// is Linux.
+package suite
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"tidings/internal/load"
+)
+
+// Options says what to measure and how long. Serve, Baseline and Sign are
+// required.
+type Options struct {
+	Serve    func(config string) []string // command line that serves with a configuration file
+	Baseline []string                     // command line that calls load.BaselineProcess
+	Sign     func(secret string, sdkappid uint32, identifier string) string
+
+	Scale       float64       // of the populations and of Round; default 1, quick 0.05
+	Rounds      int           // turns of each comparison; default 3
+	Round       time.Duration // measured time of one turn; default 5s scaled, at least 1s
+	Connections int           // default load.DefaultConnections
+	Dir         string        // where the temporary directory goes: the disk that is measured; default os.TempDir()
+	Config      string        // YAML lines appended to the server's configuration
+	Log         io.Writer     // progress; default none
+}
+
+// Sizes of the populations at Scale 1.
+const (
+	mainUsers  = 1_000_000
+	largeUsers = 5_000_000
+	smallUsers = 10_000
+	batch      = 100 // users in a large request
+)
+
+const (
+	sdkAppID   = 1400000001
+	identifier = "administrator"
+)
+
+// A suite is one run of all cases.
+type suite struct {
+	opts   Options
+	dir    string
+	stores int // started so far: each has its own directory
+	report Report
+}
+
+// Run runs all cases. On an error it returns the rows it has.
+func Run(ctx context.Context, o Options) (Report, error) {
+	o.Scale = cmp.Or(o.Scale, 1)
+	o.Rounds = cmp.Or(o.Rounds, 3)
+	o.Round = cmp.Or(o.Round, max(time.Second, time.Duration(o.Scale*float64(5*time.Second))))
+	o.Connections = cmp.Or(o.Connections, load.DefaultConnections)
+	o.Log = cmp.Or[io.Writer](o.Log, io.Discard)
+	dir, err := os.MkdirTemp(o.Dir, "tidings-bench-")
+	if err != nil {
+		return Report{}, err
+	}
+	s := &suite{opts: o, dir: dir}
+	s.report.Machine = fmt.Sprintf("%d cores, %s/%s, data in %s, scale %g, %d turns of %v, %d connections",
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, filepath.Dir(dir), o.Scale, o.Rounds, o.Round, o.Connections)
+	err = s.all(ctx)
+	return s.report, errors.Join(err, os.RemoveAll(dir))
+}
+
+// all runs the cases on one large server, then memory and start on that and an
+// empty one, then the comparison of sizes.
+func (s *suite) all(ctx context.Context) error {
+	if err := s.mainStore(ctx); err != nil {
+		return err
+	}
+	return s.sizes(ctx)
+}
+
+func (s *suite) mainStore(ctx context.Context) (err error) {
+	st, err := s.open(ctx, s.scaled(mainUsers))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	for _, c := range []func(context.Context, *store) error{s.removeOne, s.removeBatch, s.get, s.footprint} {
+		if err := c(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *suite) logf(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.opts.Log, "%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
+}
+
+// scaled is a population of n users at Scale 1.
+func (s *suite) scaled(n float64) uint64 { return max(uint64(n*s.opts.Scale), 20*batch) }
+
+// A store is a running server with its data.
+type store struct {
+	*process
+	name   string
+	config string
+	target load.Target
+	client *load.Client
+	users  uint64
+	cursor uint64 // where in the order of users the next removal begins
+}
+
+// open starts a server on a fresh directory and stores users.
+func (s *suite) open(ctx context.Context, users uint64) (*store, error) {
+	s.stores++
+	dir := filepath.Join(s.dir, fmt.Sprint("store", s.stores))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var secret [32]byte
+	_, _ = rand.Read(secret[:])
+	st := &store{name: count(users) + " users", config: filepath.Join(dir, "config.yaml"), users: users}
+	key := hex.EncodeToString(secret[:])
+	config := fmt.Sprintf(`listen: 127.0.0.1:0
+metrics_listen: 127.0.0.1:0
+data: %s
+apps:
+  - sdkappid: %d
+    name: bench
+    secret_key: %s
+    admins: [%s]
+    limits: {default: 0}
+%s
+`, filepath.Join(dir, "data"), sdkAppID, key, identifier, s.opts.Config)
+	if err := os.WriteFile(st.config, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	st.target = load.Target{
+		SDKAppID: sdkAppID, Identifier: identifier, Ticket: s.opts.Sign(key, sdkAppID, identifier),
+	}
+	if err := s.start(ctx, st); err != nil {
+		return nil, err
+	}
+	if users == 0 {
+		return st, nil
+	}
+	last := time.Now()
+	err := load.Fill(ctx, st.target, users, func(done, of uint64) {
+		if time.Since(last) > 5*time.Second {
+			last = time.Now()
+			s.logf("%s: filled %d%%", st.name, 100*done/of)
+		}
+	})
+	if err == nil {
+		err = s.settle(ctx, st.process)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	s.logf("%s: filled", st.name)
+	return st, nil
+}
+
+// start starts, or after stop starts again, the server of a store.
+func (s *suite) start(ctx context.Context, st *store) error {
+	p, err := start(ctx, s.opts.Serve(st.config), nil, filepath.Join(filepath.Dir(st.config), "log"))
+	if err != nil {
+		return err
+	}
+	st.process = p
+	st.target.URL = p.url
+	if st.client, err = load.Dial(ctx, st.target, s.opts.Connections); err != nil {
+		return errors.Join(err, p.stop())
+	}
+	return nil
+}
+
+// close stops the server and deletes its data.
+func (st *store) close() error {
+	st.client.Close()
+	return errors.Join(st.stop(), os.RemoveAll(filepath.Dir(st.config)))
+}
+
+// removal is a measured removal of attributes.
+type removal struct {
+	load.Result
+	cpu time.Duration // that the server took for it
+}
+
+// remove removes attributes from users, n a request, for d. It does so in
+// stretches of at most window users, who then get them back off the clock, so
+// that it never meets a user without them.
+func (st *store) remove(ctx context.Context, n int, window uint64, d time.Duration) (removal, error) {
+	var sum removal
+	for limit := time.Now().Add(10*d + time.Minute); sum.Elapsed < d && time.Now().Before(limit); {
+		u := load.Shuffled(st.users, 1).From(st.cursor)
+		before := st.cpu()
+		r, err := st.client.Run(ctx, load.RemoveAttr(u, n), load.Options{
+			Requests: min(window, st.users) / uint64(n), Duration: d - sum.Elapsed,
+		})
+		if err := cmp.Or(err, r.Err()); err != nil {
+			return sum, fmt.Errorf("remove_attr: %w", err)
+		}
+		sum.cpu += st.cpu() - before
+		sum.Add(r)
+		if err := st.client.Restore(ctx, u, r.Users); err != nil {
+			return sum, err
+		}
+		st.cursor += r.Users
+	}
+	return sum, nil
+}
+
+// settle waits until a server is idle, because what it does in the background
+// after one case is not to be charged to the next.
+func (s *suite) settle(ctx context.Context, p *process) error {
+	look := min(500*time.Millisecond, max(s.opts.Round/4, 20*time.Millisecond))
+	quiet := 0
+	for range 120 {
+		before := p.cpu()
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		quiet++
+		if p.cpu()-before > look/20 {
+			quiet = 0
+		}
+		if quiet == 3 {
+			return nil
+		}
+	}
+	s.logf("the server is still busy after %v of nothing to do", 120*look)
+	return nil
+}
+
+// median of a copy; xs must not be empty.
+func median(xs []float64) float64 {
+	xs = slices.Sorted(slices.Values(xs))
+	return (xs[(len(xs)-1)/2] + xs[len(xs)/2]) / 2
+}
+
+// count writes a population or a rate for people.
+func count[N uint64 | float64](n N) string {
+	s := fmt.Sprintf("%.0f", float64(n))
+	var groups []string
+	for len(s) > 3 {
+		groups = append([]string{s[len(s)-3:]}, groups...)
+		s = s[:len(s)-3]
+	}
+	return strings.Join(append([]string{s}, groups...), " ")
+}

@@ -1,0 +1,139 @@
+package load
+
+import "fmt"
+
+// A Workload makes the requests of a run.
+type Workload struct {
+	Users    int    // users in one request
+	Requests uint64 // after so many requests users come again; 0: does not matter
+
+	// Append appends the body of request number seq to dst and names the
+	// command, such as timpush/remove_attr. It is called from many
+	// goroutines at once.
+	Append func(dst []byte, seq uint64) (command string, body []byte)
+}
+
+// The attributes of users that Fill sets, by slot.
+var attrNames = [...]string{"sex", "city", "country"}
+
+// attrValues are the values of each attribute, the frequent ones first.
+var attrValues = [...][]string{numbered("%c", "fm"), numberedTo("city%03d", 300), numberedTo("country%02d", 50)}
+
+func numbered(format, letters string) (values []string) {
+	for _, r := range letters {
+		values = append(values, fmt.Sprintf(format, r))
+	}
+	return values
+}
+
+func numberedTo(format string, n int) (values []string) {
+	for i := range n {
+		values = append(values, fmt.Sprintf(format, i))
+	}
+	return values
+}
+
+// attrValue is the value of an attribute of a user. It depends on nothing
+// else, so that setting a removed one brings back what was there. Values of
+// small number are much more frequent: the cube of a uniform share.
+func attrValue(attr int, user uint64) string {
+	values := attrValues[attr]
+	share := float64(mix(user<<2|uint64(attr))>>11) / (1 << 53)
+	if len(values) > 2 {
+		share *= share * share
+	}
+	return values[int(share*float64(len(values)))]
+}
+
+// RemoveAttr removes sex and city from n users a request.
+func RemoveAttr(u Users, n int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		return "timpush/remove_attr", u.appendRemove(dst, seq, n)
+	}}
+}
+
+// SetAttr gives sex and city back to n users a request.
+func SetAttr(u Users, n int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		return "timpush/set_attr", u.appendSet(dst, seq, n, 2)
+	}}
+}
+
+// Change removes attributes from n users with every other request and gives
+// them back to others with the rest, so that it never runs out of users who
+// have something to remove.
+func Change(u Users, n int) Workload {
+	// A user gets back what was removed half a population earlier, or 256
+	// requests if that is less: no two requests in flight meet.
+	lag := min(u.n/uint64(n)/2, 256)
+	ahead := u.From(lag * uint64(n))
+	return Workload{Users: n, Append: func(dst []byte, seq uint64) (string, []byte) {
+		if seq%2 == 0 {
+			return "timpush/remove_attr", ahead.appendRemove(dst, seq/2, n)
+		}
+		return "timpush/set_attr", u.appendSet(dst, seq/2, n, 2)
+	}}
+}
+
+// GetAttr reads the attributes of n users a request.
+func GetAttr(u Users, n int) Workload {
+	return Workload{Users: n, Append: func(dst []byte, seq uint64) (string, []byte) {
+		dst = append(dst, `{"To_Account":[`...)
+		for i := range uint64(n) {
+			dst = append(dst, '"')
+			dst = appendUser(dst, u.at(seq*uint64(n)+i))
+			dst = append(dst, `",`...)
+		}
+		return "timpush/get_attr", append(dst[:len(dst)-1], `]}`...)
+	}}
+}
+
+// Import creates n accounts a request.
+func Import(u Users, n int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		dst = append(dst, `{"AccountList":[`...)
+		for i := range uint64(n) {
+			dst = append(dst, `{"UserID":"`...)
+			dst = appendUser(dst, u.at(seq*uint64(n)+i))
+			dst = append(dst, `"},`...)
+		}
+		return "im_open_login_svc/multiaccount_import", append(dst[:len(dst)-1], `]}`...)
+	}}
+}
+
+// setAll gives n users a request all their attributes.
+func setAll(u Users, n int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		return "timpush/set_attr", u.appendSet(dst, seq, n, len(attrNames))
+	}}
+}
+
+func (u Users) appendRemove(dst []byte, seq uint64, n int) []byte {
+	dst = append(dst, `{"UserAttrs":[`...)
+	for i := range uint64(n) {
+		dst = append(dst, `{"To_Account":"`...)
+		dst = appendUser(dst, u.at(seq*uint64(n)+i))
+		dst = append(dst, `","Attrs":["sex","city"]},`...)
+	}
+	return append(dst[:len(dst)-1], `]}`...)
+}
+
+// appendSet sets the first attrs attributes.
+func (u Users) appendSet(dst []byte, seq uint64, n, attrs int) []byte {
+	dst = append(dst, `{"UserAttrs":[`...)
+	for i := range uint64(n) {
+		user := u.at(seq*uint64(n) + i)
+		dst = append(dst, `{"To_Account":"`...)
+		dst = appendUser(dst, user)
+		dst = append(dst, `","Attrs":{`...)
+		for attr := range attrs {
+			dst = append(dst, '"')
+			dst = append(dst, attrNames[attr]...)
+			dst = append(dst, `":"`...)
+			dst = append(dst, attrValue(attr, user)...)
+			dst = append(dst, `",`...)
+		}
+		dst = append(dst[:len(dst)-1], `}},`...)
+	}
+	return append(dst[:len(dst)-1], `]}`...)
+}

@@ -1,0 +1,158 @@
+package client
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Code is an ErrorCode of the API. It is an error itself, for errors.Is.
+type Code int
+
+// The codes that a program may want to tell apart. The server's reference of
+// errors has all of them.
+const (
+	ErrRateLimited       Code = 60007 // this command is called too often
+	ErrAppRateLimited    Code = 60011 // the app calls too often
+	ErrAppDisabled       Code = 60016 // the operator has disabled the app
+	ErrCommandDisabled   Code = 60017 // this command is switched off for the app
+	ErrOverloaded        Code = 60018 // the server has too many requests
+	ErrBadQuery          Code = 60025 // a parameter in the URL is wrong
+	ErrTicketExpired     Code = 70001 // a ticket from a ticket source is too old
+	ErrTicketMalformed   Code = 70003 // a ticket from a ticket source is broken, or the clock is far ahead
+	ErrTicketForged      Code = 70009 // the secret key is not one of the app
+	ErrNoKey             Code = 70016 // the app has no key
+	ErrUnknownApp        Code = 70020 // there is no such app
+	ErrTicketThrottled   Code = 70050 // too many wrong tickets; try again after a minute
+	ErrTicketInvalidated Code = 70052 // the tickets of the admin were invalidated
+	ErrUnknownAccount    Code = 70107 // there is no such account
+	ErrBadAccountField   Code = 70402 // a field of an account command is wrong
+	ErrNotAdminAccounts  Code = 70403 // the identifier is no admin: account commands
+	ErrDeletionDisabled  Code = 71000 // account deletion is switched off for the app
+	ErrBadBody           Code = 90001 // the body lacks a field or has one of the wrong type
+	ErrNotAdmin          Code = 90009 // the identifier is no admin: push commands
+	ErrTooManyUsers      Code = 90018 // more than MaxUsers users
+	ErrInvalidAttribute  Code = 90033 // an attribute is not defined, or its name or value is empty or too long
+	ErrWrongAccountKind  Code = 90035 // the attribute is for the other kind of account
+	ErrInternal          Code = 91000 // the server failed
+)
+
+// Error is the number and nothing else; the text for people is in [Error.Info].
+func (c Code) Error() string { return "code " + strconv.Itoa(int(c)) }
+
+// An Error is the answer of the API to a command it refused.
+type Error struct {
+	Command   string // "timpush/set_attr"
+	Code      Code
+	Info      string // ErrorInfo, for people; its wording may change
+	RequestID string // X-Request-Id, for the operator's logs; may be empty
+}
+
+// Error gives command, code, info and request id.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %d %s", e.Command, int(e.Code), e.Info)
+	if e.RequestID != "" {
+		s += " (request " + e.RequestID + ")"
+	}
+	return s
+}
+
+// Unwrap gives the code to errors.Is.
+func (e *Error) Unwrap() error { return e.Code }
+
+// Retryable tells whether the same request may succeed later. The Client has
+// then already repeated it as often as it was allowed to.
+func (e *Error) Retryable() bool { return e.Code.retry() != never }
+
+// A StatusError is an HTTP status other than 200. The API always answers 200, so
+// this comes from a proxy, or from a server of another kind.
+type StatusError struct {
+	Command   string
+	Status    int
+	RequestID string // X-Request-Id; may be empty
+}
+
+// Error gives command and status.
+func (e *StatusError) Error() string { return fmt.Sprintf("%s: HTTP status %d", e.Command, e.Status) }
+
+// AccountErrors lists the accounts of a command that failed. All other accounts
+// of the request were processed. errors.Is looks at the code of each.
+type AccountErrors struct {
+	Command   string
+	RequestID string         // X-Request-Id of the last request with a failure; may be empty
+	List      []AccountError // never empty; request order
+}
+
+// An AccountError is one account that failed and why.
+type AccountError struct {
+	Account string `json:"To_Account"`
+	Code    Code   `json:"ErrorCode"` // 0 if the command does not tell
+	Info    string `json:"ErrorInfo"` // for people; may be empty
+}
+
+// Error gives command and number of failures, and the first three of them.
+func (e *AccountErrors) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d accounts failed", e.Command, len(e.List))
+	for i, a := range e.List {
+		if i == 3 {
+			b.WriteString("; ...")
+			break
+		}
+		b.WriteString("; ")
+		b.WriteString(a.Error())
+	}
+	return b.String()
+}
+
+// Unwrap gives the failures to errors.Is and errors.As.
+func (e *AccountErrors) Unwrap() []error {
+	list := make([]error, len(e.List))
+	for i, a := range e.List {
+		list[i] = a
+	}
+	return list
+}
+
+// Error gives account, code and info.
+func (e AccountError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("%q: %d %s", e.Account, int(e.Code), e.Info))
+}
+
+// Unwrap gives the code to errors.Is.
+func (e AccountError) Unwrap() error { return e.Code }
+
+// A ChunkError ends a call for more than MaxUsers users whose first requests
+// had been processed when a later one failed.
+type ChunkError struct {
+	Done  int            // users from the start of the list that were processed
+	Total int            // users in the list
+	Err   error          // why the next request failed; its users may have been processed if the answer was lost
+	Users *AccountErrors // the ones among the first Done that failed; nil if none
+}
+
+// Error says how far the call got and why it ended.
+func (e *ChunkError) Error() string {
+	s := fmt.Sprintf("after %d of %d users: %v", e.Done, e.Total, e.Err)
+	if e.Users != nil {
+		s += "; before that " + e.Users.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause and the accounts that failed before it.
+func (e *ChunkError) Unwrap() []error {
+	if e.Users == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Users}
+}
+
+// A transportError is a request without an answer.
+type transportError struct {
+	command string
+	cause   error // without the URL
+}
+
+func (e *transportError) Error() string { return e.command + ": " + e.cause.Error() }
+func (e *transportError) Unwrap() error { return e.cause }

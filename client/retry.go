@@ -1,0 +1,258 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Retry says how often and when a call is repeated. The zero value is the
+// default.
+type Retry struct {
+	Attempts int           // tries in all, the first included; default 4, 1 never repeats
+	Base     time.Duration // wait after the first try, doubled after each; default 100ms
+	Max      time.Duration // longest wait between two tries; default 10s; a server that asks for less gets a second at least
+}
+
+// check fills in the defaults.
+func (r Retry) check() (Retry, error) {
+	if r.Attempts < 0 || r.Base < 0 || r.Max < 0 {
+		return Retry{}, errors.New("client: a field of Retry is negative")
+	}
+	r.Attempts = cmp.Or(r.Attempts, 4)
+	r.Base = cmp.Or(r.Base, 100*time.Millisecond)
+	r.Max = max(cmp.Or(r.Max, 10*time.Second), r.Base)
+	return r, nil
+}
+
+// wait is the time after try n, counted from 1: base doubled n-1 times, at most
+// r.Max, and without the random part.
+func (r Retry) wait(base time.Duration, n int) time.Duration {
+	d := base
+	for range n - 1 {
+		if d >= r.Max {
+			break
+		}
+		d *= 2
+	}
+	return min(d, r.Max)
+}
+
+// A verdict says what to do with a request that failed.
+type verdict int
+
+const (
+	never       verdict = iota
+	later               // again after a while; it may have been processed
+	slowDown            // again at a lower rate; it was not processed
+	afterMinute         // again after at least a minute; it was not processed
+	renew               // again with a new ticket; it was not processed
+)
+
+// slowBase is the least wait when calls come too often. Limits count per second.
+const slowBase = time.Second
+
+// minute is the wait after ErrTicketThrottled.
+const minute = 61 * time.Second
+
+// retry is the retry guidance of the contract (spec/conventions.md, 2.8).
+func (c Code) retry() verdict {
+	switch c {
+	case 60007, 60011, 60018, 60019:
+		return slowDown
+	case 60008, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000, 40006, 30006, 30007, 30008:
+		return later
+	case ErrTicketThrottled:
+		return afterMinute
+	}
+	return never
+}
+
+// judge says what to do after err. Errors of the caller's context and of
+// arguments are final.
+func judge(err error, command string) verdict {
+	if e, ok := errors.AsType[*Error](err); ok {
+		if e.Code == ErrTicketExpired || e.Code == ErrTicketInvalidated {
+			return renew
+		}
+		if v := e.Code.retry(); v != later || repeatable(command) {
+			return v
+		}
+		return never
+	}
+	if s, ok := errors.AsType[*StatusError](err); ok {
+		if s.Status >= 500 && repeatable(command) {
+			return later
+		}
+		return never
+	}
+	if _, ok := errors.AsType[*transportError](err); ok && (repeatable(command) || neverSent(err)) {
+		return later
+	}
+	return never
+}
+
+// neverSent tells whether a connection could not even be made.
+func neverSent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// repeatable tells whether processing a command twice is the same as once.
+// Account, attribute and tag commands and all that only read are
+// (spec/conventions.md, 2.8); of an unknown command we cannot tell.
+func repeatable(command string) bool {
+	service, name, _ := strings.Cut(command, "/")
+	switch service {
+	case "im_open_login_svc":
+		return true
+	case "timpush":
+		// A second revoke or deletion fails where the first succeeded.
+		return name != "push" && name != "batch" && name != "revoke" && name != "add_sched_task" && name != "delete_sched_task"
+	case "all_member_push":
+		return name != "im_push"
+	case "openim":
+		return name == "query_online_status" || name == "querystate"
+	}
+	return false
+}
+
+// repeat makes attempts until one succeeds, may not be repeated, or is the last.
+func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx context.Context, ticket string) error) error {
+	renewed := false
+	for n := 1; ; n++ {
+		if err := c.pace.wait(ctx, command); err != nil {
+			return err
+		}
+		ticket, err := c.tickets.ticket(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: ticket: %w", command, err)
+		}
+		err = attempt(ctx, ticket)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		v := judge(err, command)
+		var d time.Duration
+		switch v {
+		case never:
+			return err
+		case later:
+			d = c.retry.wait(c.retry.Base, n)
+			d = d/2 + rand.N(d/2+1)
+		case slowDown:
+			d = max(c.retry.wait(max(slowBase, c.retry.Base), n), slowBase)
+			c.pace.hold(command, err, d)
+			d += rand.N(d/2 + 1)
+		case afterMinute:
+			if _, ok := ctx.Deadline(); !ok {
+				return err // nobody said that a call may take this long
+			}
+			d = minute + rand.N(5*time.Second)
+		case renew:
+			// A ticket made in the second of the invalidation is as dead as the
+			// old one (spec/conventions.md, 5.5): wait for the next second.
+			if renewed {
+				return err
+			}
+			renewed = true
+			d = time.Second
+		}
+		if n >= c.retry.Attempts || !fits(ctx, d) {
+			if v == renew {
+				c.tickets.refused(ticket)
+			}
+			return err
+		}
+		if sleepErr := sleep(ctx, d); sleepErr != nil {
+			return fmt.Errorf("%s: %w; the last try: %w", command, sleepErr, err)
+		}
+		if v == renew {
+			c.tickets.refused(ticket)
+			if again, sourceErr := c.tickets.ticket(ctx); sourceErr != nil || again == ticket {
+				return err
+			}
+		}
+	}
+}
+
+// fits tells whether ctx lasts longer than d.
+func fits(ctx context.Context, d time.Duration) bool {
+	end, ok := ctx.Deadline()
+	return !ok || time.Until(end) > d
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// pace holds calls back while the server says that they come too often: those of
+// one command after ErrRateLimited, all of them after the other codes.
+type pace struct {
+	mu    sync.Mutex
+	holds map[string]held // by command; "" for all
+}
+
+// held is until when calls wait, and the answer that made them.
+type held struct {
+	until time.Time
+	err   error
+}
+
+// hold makes the calls that err concerns wait for d.
+func (p *pace) hold(command string, err error, d time.Duration) {
+	if !errors.Is(err, ErrRateLimited) {
+		command = ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holds == nil {
+		p.holds = make(map[string]held)
+	}
+	if until := time.Now().Add(d); until.After(p.holds[command].until) {
+		p.holds[command] = held{until, err}
+	}
+}
+
+// longest is the hold that a command waits for, or none.
+func (p *pace) longest(command string) held {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.holds[command]
+	if all := p.holds[""]; all.until.After(h.until) {
+		h = all
+	}
+	return h
+}
+
+// wait returns when a command may be called. If ctx ends before that, it
+// returns the answer that holds the command at once.
+func (p *pace) wait(ctx context.Context, command string) error {
+	for {
+		h := p.longest(command)
+		d := time.Until(h.until)
+		if d <= 0 {
+			return context.Cause(ctx)
+		}
+		if !fits(ctx, d) {
+			return fmt.Errorf("%s: held back after %w", command, h.err)
+		}
+		if err := sleep(ctx, d+rand.N(d/4+1)); err != nil {
+			return fmt.Errorf("%s: %w; held back after %w", command, err, h.err)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"tidings/internal/usersig"
+)
+
+// A ticketSource gives the ticket for an attempt.
+type ticketSource interface {
+	ticket(ctx context.Context) (string, error)
+	// refused says that the server called a ticket expired or invalidated.
+	refused(ticket string)
+}
+
+// sourced is the ticket source of a caller who has no secret key.
+type sourced func(context.Context) (string, error)
+
+func (s sourced) ticket(ctx context.Context) (string, error) {
+	ticket, err := s(ctx)
+	if err == nil && ticket == "" {
+		err = errors.New("client: the ticket source gave an empty ticket")
+	}
+	return ticket, err
+}
+
+func (s sourced) refused(string) {}
+
+// A signer makes tickets and keeps the last one until a tenth of its life is
+// left.
+type signer struct {
+	secret     string
+	sdkappid   uint32
+	identifier string
+	life       time.Duration
+
+	mu     sync.Mutex
+	last   string
+	issued time.Time
+}
+
+func (s *signer) ticket(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The wall clock counts, not the time this machine was awake.
+	if now := time.Now().Round(0); s.last == "" || now.Sub(s.issued) >= s.life-s.life/10 || now.Before(s.issued) {
+		s.last = usersig.Make(s.secret, s.sdkappid, s.identifier, now, s.life, nil)
+		s.issued = now
+	}
+	return s.last, nil
+}
+
+func (s *signer) refused(ticket string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == ticket {
+		s.last = ""
+	}
+}

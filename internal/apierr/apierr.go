@@ -90,7 +90,7 @@ func From(err error) *Error {
 		return e
 	}
 	if k, ok := errors.AsType[*Kind](err); ok {
-		return &Error{Kind: k, Cause: err}
+		return &Error{Kind: k}
 	}
 	return &Error{Kind: Internal, Cause: err}
 }

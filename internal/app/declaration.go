@@ -21,19 +21,19 @@ type Declaration struct {
 	Description *string           `json:"description,omitempty"`
 	Status      *Status           `json:"status,omitempty"`
 	SecretKey   *string           `json:"secret_key,omitempty"` // the primary key; others stay as they are
-	Retiring    []RetiringKey     `json:"retiring_keys,omitempty"`
-	Admins      []string          `json:"admins,omitempty"`     // the whole list; BuiltInAdmin need not be named
+	Retiring    []RetiringKey     `json:"retiring_keys,omitzero"`
+	Admins      []string          `json:"admins,omitzero"`      // the whole list; BuiltInAdmin need not be named
 	AttrNames   map[string]string `json:"attr_names,omitempty"` // slot "0" to "9" to name
 	AttrTypes   map[string]int    `json:"attr_types,omitempty"` // slot to account type, default 0
 
 	CreateAccounts   *bool          `json:"create_accounts,omitempty"`
 	UserIDs          *UserIDs       `json:"user_ids,omitempty"`
 	DeleteAccounts   *bool          `json:"delete_accounts,omitempty"`
-	Limits           Limits         `json:"limits,omitempty"`
-	Hosts            []string       `json:"hosts,omitempty"`
-	Addresses        []netip.Prefix `json:"addresses,omitempty"`
-	BlockedAccounts  []string       `json:"blocked_accounts,omitempty"`
-	DisabledCommands []string       `json:"disabled_commands,omitempty"`
+	Limits           Limits         `json:"limits,omitzero"`
+	Hosts            []string       `json:"hosts,omitzero"`
+	Addresses        []netip.Prefix `json:"addresses,omitzero"`
+	BlockedAccounts  []string       `json:"blocked_accounts,omitzero"`
+	DisabledCommands []string       `json:"disabled_commands,omitzero"`
 }
 
 // A RetiringKey is an older key that is still accepted, until Ends if that is set.
@@ -79,7 +79,7 @@ func (d *Declaration) Check(commands []string) []FieldError {
 			wrong(fmt.Sprintf("retiring_keys[%d].secret_key", i), "%v", err)
 		}
 	}
-	userIDs := ASCII
+	userIDs := UTF8 // unsaid, what the app has decides
 	if d.UserIDs != nil {
 		userIDs = *d.UserIDs
 		if userIDs != ASCII && userIDs != UTF8 {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,7 +106,11 @@ func (r *Registry) Declare(ctx context.Context, d Declaration) (*App, error) {
 
 func (r *Registry) declare(ctx context.Context, d Declaration) (*App, error) {
 	if errs := d.Check(r.commands); len(errs) > 0 {
-		return nil, errorf("%s", errs[0].Error())
+		texts := make([]string, len(errs))
+		for i, e := range errs {
+			texts[i] = e.Error()
+		}
+		return nil, errorf("%s", strings.Join(texts, "; "))
 	}
 	was := r.App(d.ID)
 	a := &App{ID: d.ID, Name: fmt.Sprintf("app %d", d.ID), Status: Enabled, Created: time.Now().UTC().Truncate(time.Second), Admins: []string{BuiltInAdmin}}
@@ -362,9 +367,17 @@ func (d *Declaration) apply(a *App) error {
 		}
 	}
 	if d.SecretKey != nil {
-		a.declarePrimary(Secret(*d.SecretKey))
+		if err := a.declarePrimary(Secret(*d.SecretKey)); err != nil {
+			return err
+		}
 	}
+	set(&a.Settings.UserIDs, d.UserIDs)
 	if d.Admins != nil {
+		for _, admin := range d.Admins {
+			if err := a.Settings.UserIDs.Check(admin); err != nil {
+				return errorf("admins of app %d: %v", a.ID, err)
+			}
+		}
 		if err := a.setAdmins(d.Admins); err != nil {
 			return err
 		}
@@ -383,7 +396,6 @@ func (d *Declaration) apply(a *App) error {
 	}
 	s := &a.Settings
 	set(&s.CreateAccounts, d.CreateAccounts)
-	set(&s.UserIDs, d.UserIDs)
 	if d.DeleteAccounts != nil {
 		s.KeepAccounts = !*d.DeleteAccounts
 	}
@@ -410,17 +422,21 @@ func setList[T any](to *[]T, from []T) {
 }
 
 // declarePrimary makes the key with this secret the primary one.
-func (a *App) declarePrimary(secret Secret) {
+func (a *App) declarePrimary(secret Secret) error {
 	for i := range a.Keys {
 		if a.Keys[i].Secret == secret {
 			for j := range a.Keys {
 				a.Keys[j].Primary = j == i
 			}
 			a.Keys[i].Ends = time.Time{}
-			return
+			return nil
 		}
 	}
+	if len(a.Keys) >= maxKeys {
+		return errorf("app %d has %d keys, remove one first", a.ID, len(a.Keys))
+	}
 	a.addKey(secret, true)
+	return nil
 }
 
 func (a *App) declareRetiring(r RetiringKey) error {

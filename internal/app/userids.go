@@ -16,7 +16,7 @@ func (u UserIDs) Check(id string) error {
 		return fmt.Errorf("is empty")
 	}
 	if len(id) > audience.MaxUserIDBytes {
-		return fmt.Errorf("has %d bytes, a UserID has at most %d", len(id), audience.MaxUserIDBytes)
+		return fmt.Errorf("%.40q has %d bytes, a UserID has at most %d", id, len(id), audience.MaxUserIDBytes)
 	}
 	if u == UTF8 {
 		if !utf8.ValidString(id) {

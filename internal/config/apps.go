@@ -16,77 +16,119 @@ import (
 // and secret_key_file.
 func appKeys(d *app.Declaration) []key {
 	return []key{
-		{"sdkappid", "required",
+		{
+			"sdkappid", "required",
 			"Number of the app, from 1 to 4294967295. It is part of every request and of every UserSig.",
-			one("number", &d.ID, sdkAppID)},
-		{"name", "empty",
+			one("number", &d.ID, sdkAppID),
+		},
+		{
+			"name", "empty",
 			"Name shown in the console, at most 200 bytes.",
-			one("text", &d.Name, ptr(text))},
-		{"description", "empty",
+			one("text", &d.Name, ptr(text)),
+		},
+		{
+			"description", "empty",
 			"For whoever reads it in the console, at most 2000 bytes.",
-			one("text", &d.Description, ptr(text))},
-		{"status", "enabled",
+			one("text", &d.Description, ptr(text)),
+		},
+		{
+			"status", "enabled",
 			"`enabled`; `disabled`: requests are answered 60016; `suspended`: requests are answered 60020.",
-			one("text", &d.Status, ptr(as[app.Status]))},
-		{"secret_key", "a new random key",
+			one("text", &d.Status, ptr(as[app.Status])),
+		},
+		{
+			"secret_key", "a new random key",
 			"Primary key, which UserSigs are made and verified with, 8 to 512 bytes of text. An earlier primary key stays accepted until it is removed.",
-			one("text", &d.SecretKey, ptr(text))},
-		{"secret_key" + fileSuffix, "",
+			one("text", &d.SecretKey, ptr(text)),
+		},
+		{
+			"secret_key" + fileSuffix, "",
 			"File that holds the primary key, in place of `secret_key`. White space around the key is taken off.",
-			one("path", &d.SecretKey, ptr(secretFile))},
-		{"retiring_keys", "none",
+			one("path", &d.SecretKey, ptr(secretFile)),
+		},
+		{
+			"retiring_keys", "none",
 			"Older keys that are still accepted.",
 			mappings(&d.Retiring, func(r *reader, at spot, n *yaml.Node, k *app.RetiringKey) {
 				r.secretFields(at, n, retiringKeys(k))
-			})},
-		{"admins", "none",
+			}),
+		},
+		{
+			"admins", "none",
 			"Accounts that may call the API, besides `administrator`: the whole list, at most ten with `administrator`.",
-			list("UserID", &d.Admins, text)},
-		{"attr_names", "none",
+			list("UserID", &d.Admins, text),
+		},
+		{
+			"attr_names", "none",
 			"Attribute names by slot, `0` to `9`. Each at most 50 bytes.",
-			table("mapping of slots to text", &d.AttrNames, text)},
-		{"attr_types", "0 each",
+			table("mapping of slots to text", &d.AttrNames, text),
+		},
+		{
+			"attr_types", "0 each",
 			"Whom the attribute in a slot is about: 0 a UserID, 1 a RegistrationID. A slot listed here has a name in `attr_names`.",
-			table("mapping of slots to numbers", &d.AttrTypes, integer)},
-		{"create_accounts", "false",
+			table("mapping of slots to numbers", &d.AttrTypes, integer),
+		},
+		{
+			"create_accounts", "false",
 			"Whether `set_attr` creates accounts that do not exist.",
-			one("bool", &d.CreateAccounts, ptr(boolean))},
-		{"user_ids", "ascii",
+			one("bool", &d.CreateAccounts, ptr(boolean)),
+		},
+		{
+			"user_ids", "ascii",
 			"Characters a UserID may have. `ascii`: printable ASCII, spaces only inside; `utf8`: any text without control characters.",
-			one("text", &d.UserIDs, ptr(as[app.UserIDs]))},
-		{"delete_accounts", "true",
+			one("text", &d.UserIDs, ptr(as[app.UserIDs])),
+		},
+		{
+			"delete_accounts", "true",
 			"Whether `account_delete` works. If not, it is answered 71000.",
-			one("bool", &d.DeleteAccounts, ptr(boolean))},
-		{"limits", "the limits of the API",
+			one("bool", &d.DeleteAccounts, ptr(boolean)),
+		},
+		{
+			"limits", "the limits of the API",
 			"Calls per second by command, such as `timpush/remove_attr`; 0 is unlimited, more are refused with 60007. `default` is for every command not listed, `total` for all commands together (60011).",
-			table("mapping of commands to numbers", &d.Limits, integer)},
-		{"hosts", "any",
+			table("mapping of commands to numbers", &d.Limits, integer),
+		},
+		{
+			"hosts", "any",
 			"Host names that requests may be sent to, without port. Others are refused with 60026.",
-			list("host name", &d.Hosts, text)},
-		{"addresses", "any",
+			list("host name", &d.Hosts, text),
+		},
+		{
+			"addresses", "any",
 			"Source addresses requests may come from. Others are refused with 60021.",
-			list("CIDR", &d.Addresses, prefix)},
-		{"blocked_accounts", "none",
+			list("CIDR", &d.Addresses, prefix),
+		},
+		{
+			"blocked_accounts", "none",
 			"Accounts whose requests are refused with 70051.",
-			list("UserID", &d.BlockedAccounts, text)},
-		{"disabled_commands", "none",
+			list("UserID", &d.BlockedAccounts, text),
+		},
+		{
+			"disabled_commands", "none",
 			"Commands that are refused with 60017, such as `timpush/remove_attr`.",
-			list("command", &d.DisabledCommands, text)},
+			list("command", &d.DisabledCommands, text),
+		},
 	}
 }
 
 // retiringKeys are the keys of an entry of retiring_keys.
 func retiringKeys(k *app.RetiringKey) []key {
 	return []key{
-		{"secret_key", "required",
+		{
+			"secret_key", "required",
 			"The key, 8 to 512 bytes of text.",
-			one("text", &k.SecretKey, text)},
-		{"secret_key" + fileSuffix, "",
+			one("text", &k.SecretKey, text),
+		},
+		{
+			"secret_key" + fileSuffix, "",
 			"File that holds the key, in place of `secret_key`.",
-			one("path", &k.SecretKey, secretFile)},
-		{"ends", "never",
+			one("path", &k.SecretKey, secretFile),
+		},
+		{
+			"ends", "never",
 			"When it stops being accepted: `2027-01-31T18:00:00+08:00`, or `2027-01-31` for the first moment of that day in UTC.",
-			one("time", &k.Ends, ending)},
+			one("time", &k.Ends, ending),
+		},
 	}
 }
 
@@ -98,7 +140,11 @@ func declarations(into *[]app.Declaration, commands []string) value {
 		if n.Kind != yaml.MappingNode {
 			return
 		}
-		for _, e := range d.Check(commands) {
+		checked := *d
+		if checked.UserIDs == nil {
+			checked.UserIDs = new(app.ASCII) // an app with others says so in the file
+		}
+		for _, e := range checked.Check(commands) {
 			if in := r.locate(at, e.Field); !r.bad[in.path] {
 				r.wrong(in, "%s", e.Msg)
 			}

@@ -68,79 +68,125 @@ const envPrefix = "TIDINGS_"
 // What is read goes into c. Commands are those that an app's limits may name.
 func keys(c *Config, commands []string) []key {
 	return []key{
-		{"listen", "127.0.0.1:8080",
+		{
+			"listen", "127.0.0.1:8080",
 			"Where the API answers. `:8080` listens on every interface.",
-			one("address", &c.Listen, address)},
-		{"tls_cert", "",
+			one("address", &c.Listen, address),
+		},
+		{
+			"tls_cert", "",
 			"Certificate chain for HTTPS, a PEM file. Set `tls_cert` and `tls_key` together; with neither, the server speaks plain HTTP and belongs behind a proxy that ends TLS.",
-			one("path", &c.TLSCert, text)},
-		{"tls_key", "",
+			one("path", &c.TLSCert, text),
+		},
+		{
+			"tls_key", "",
 			"Private key of the certificate, a PEM file.",
-			one("path", &c.TLSKey, text)},
-		{"trusted_proxies", "",
+			one("path", &c.TLSKey, text),
+		},
+		{
+			"trusted_proxies", "",
 			"Proxies whose `X-Forwarded-For` is believed. The address it names is then the source address of the request, for `source_limit`, for the `addresses` of an app and in the log.",
-			list("CIDR", &c.TrustedProxies, prefix)},
-		{"cors_origins", "",
+			list("CIDR", &c.TrustedProxies, prefix),
+		},
+		{
+			"cors_origins", "",
 			"Web origins whose pages may call the API from a browser. Written `https://console.example.com`; `*` is every origin. A page that calls the API holds an admin's UserSig, so this is for internal tools.",
-			list("origin", &c.CORSOrigins, origin)},
-		{"metrics_listen", "127.0.0.1:8081",
+			list("origin", &c.CORSOrigins, origin),
+		},
+		{
+			"metrics_listen", "127.0.0.1:8081",
 			"Where metrics are served, a loopback address. `off` switches it off. If this key is not set and the default port is taken, a free one is used; if it is set, a port that is taken stops the start.",
-			one("address", &c.MetricsListen, loopback)},
+			one("address", &c.MetricsListen, loopback),
+		},
 
-		{"data", "./tidings-data",
+		{
+			"data", "./tidings-data",
 			"Directory that holds everything the server stores. It is made if it does not exist. One server at a time can use it.",
-			one("path", &c.Data, notEmpty)},
-		{"memtable_size", "16MiB",
+			one("path", &c.Data, notEmpty),
+		},
+		{
+			"memtable_size", "16MiB",
 			"Memory for recent writes before they move to a table file. More makes fewer and larger files, and a longer start after a crash. From 1MiB to 1GiB.",
-			one("size", &c.MemtableSize, size(1<<20, 1<<30))},
-		{"cache_size", "8MiB",
+			one("size", &c.MemtableSize, size(1<<20, 1<<30)),
+		},
+		{
+			"cache_size", "8MiB",
 			"Memory for blocks read from table files. From 1MiB to 64GiB.",
-			one("size", &c.CacheSize, size(1<<20, 64<<30))},
+			one("size", &c.CacheSize, size(1<<20, 64<<30)),
+		},
 
-		{"max_body", "1MiB",
+		{
+			"max_body", "1MiB",
 			"Largest request body. A larger one is refused with 93000 or 60008; some commands have a smaller limit of their own. From 16KiB to 64MiB.",
-			one("size", &c.MaxBody, size(16<<10, 64<<20))},
-		{"max_in_flight", "2048",
+			one("size", &c.MaxBody, size(16<<10, 64<<20)),
+		},
+		{
+			"max_in_flight", "2048",
 			"Requests worked on at the same time. More are refused with 60018.",
-			one("number", &c.MaxInFlight, number(1, 1_000_000))},
-		{"source_limit", "0",
+			one("number", &c.MaxInFlight, number(1, 1_000_000)),
+		},
+		{
+			"source_limit", "0",
 			"Requests per second from one source address, 0 is unlimited. More are refused with 60018. Set `trusted_proxies` first if the server is behind a proxy, or all clients share one limit.",
-			one("number", &c.SourceLimit, number(0, app.MaxLimit))},
-		{"request_timeout", "3s",
+			one("number", &c.SourceLimit, number(0, app.MaxLimit)),
+		},
+		{
+			"request_timeout", "3s",
 			"Time to work on one request. One that takes longer is answered with the timeout code of its family: 70169, 90994 or 60008. From 100ms to 1m.",
-			one("duration", &c.RequestTimeout, duration(100*time.Millisecond, time.Minute))},
-		{"body_timeout", "10s",
+			one("duration", &c.RequestTimeout, duration(100*time.Millisecond, time.Minute)),
+		},
+		{
+			"body_timeout", "10s",
 			"Time a client may take to send a request. From 100ms to 10m.",
-			one("duration", &c.BodyTimeout, duration(100*time.Millisecond, 10*time.Minute))},
-		{"idle_timeout", "75s",
+			one("duration", &c.BodyTimeout, duration(100*time.Millisecond, 10*time.Minute)),
+		},
+		{
+			"idle_timeout", "75s",
 			"Time a connection without a request is kept open. From 1m, which clients of the API rely on, to 1h.",
-			one("duration", &c.IdleTimeout, duration(time.Minute, time.Hour))},
-		{"shutdown_timeout", "10s",
+			one("duration", &c.IdleTimeout, duration(time.Minute, time.Hour)),
+		},
+		{
+			"shutdown_timeout", "10s",
 			"Time that requests get to finish when the server is told to stop. From 100ms to 10m.",
-			one("duration", &c.ShutdownTimeout, duration(100*time.Millisecond, 10*time.Minute))},
-		{"strict_usersig", "true",
+			one("duration", &c.ShutdownTimeout, duration(100*time.Millisecond, 10*time.Minute)),
+		},
+		{
+			"strict_usersig", "true",
 			"Checks of a UserSig that the hosted service does not make. `false` accepts a ticket with another `TLS.ver`, with an issue time in the future, or with bytes after its compressed part, and nothing else.",
-			one("bool", &c.StrictUserSig, boolean)},
-		{"request_id_in_body", "false",
+			one("bool", &c.StrictUserSig, boolean),
+		},
+		{
+			"request_id_in_body", "false",
 			"Puts `RequestId` into every answer. The header `X-Request-Id` is always sent.",
-			one("bool", &c.RequestIDInBody, boolean)},
+			one("bool", &c.RequestIDInBody, boolean),
+		},
 
-		{"log_format", "text",
+		{
+			"log_format", "text",
 			"Form of the log on standard error: `text` or `json`.",
-			one("text|json", &c.LogFormat, choice("text", "json"))},
-		{"log_level", "info",
+			one("text|json", &c.LogFormat, choice("text", "json")),
+		},
+		{
+			"log_level", "info",
 			"Least important lines that are logged: `debug`, `info`, `warn` or `error`.",
-			one("debug|info|warn|error", &c.LogLevel, level)},
-		{"log_requests", "all",
+			one("debug|info|warn|error", &c.LogLevel, level),
+		},
+		{
+			"log_requests", "all",
 			"Requests that get a line in the log: `all`, `failed` or `off`.",
-			one("all|failed|off", &c.LogRequests, choice("all", "failed", "off"))},
+			one("all|failed|off", &c.LogRequests, choice("all", "failed", "off")),
+		},
 
-		{"demo", "false",
+		{
+			"demo", "false",
 			"Starts with an app to try the API with. Not for production.",
-			one("bool", &c.Demo, boolean)},
-		{"apps", "",
+			one("bool", &c.Demo, boolean),
+		},
+		{
+			"apps", "",
 			"Apps that must exist, see [Apps](#apps). Only in the file. An app that is not listed stays as it is.",
-			declarations(&c.Apps, commands)},
+			declarations(&c.Apps, commands),
+		},
 	}
 }
 

@@ -1,0 +1,80 @@
+package app_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"tidings/internal/app"
+)
+
+func TestDeclarationCheck(t *testing.T) {
+	long := func(n int) *string { return new(strings.Repeat("x", n)) }
+	for _, c := range []struct {
+		name string
+		d    app.Declaration
+		want []string // fields
+	}{
+		{"least", app.Declaration{ID: 1}, nil},
+		{"no id", app.Declaration{}, []string{"sdkappid"}},
+		{"longest texts", app.Declaration{ID: 1, Name: long(200), Description: long(2000), SecretKey: long(512)}, nil},
+		{"too long texts", app.Declaration{ID: 1, Name: long(201), Description: long(2001), SecretKey: long(513)}, []string{"description", "name", "secret_key"}},
+		{"shortest key", app.Declaration{ID: 1, SecretKey: long(8)}, nil},
+		{"too short a key", app.Declaration{ID: 1, SecretKey: long(7)}, []string{"secret_key"}},
+		{"key of other letters", app.Declaration{ID: 1, SecretKey: new("密钥-key")}, nil},
+		{"key with a line break", app.Declaration{ID: 1, SecretKey: new("secret-key\n")}, []string{"secret_key"}},
+		{"key not UTF-8", app.Declaration{ID: 1, SecretKey: new("secret-key\xff")}, []string{"secret_key"}},
+		{"retiring key", app.Declaration{ID: 1, Retiring: []app.RetiringKey{{SecretKey: "good enough"}, {}}}, []string{"retiring_keys[1].secret_key"}},
+		{"status", app.Declaration{ID: 1, Status: new(app.Status("off"))}, []string{"status"}},
+		{"user ids", app.Declaration{ID: 1, UserIDs: new(app.UserIDs("latin1"))}, []string{"user_ids"}},
+		{"admins", app.Declaration{ID: 1, UserIDs: new(app.ASCII), Admins: []string{"ops", "", "用户", " x", "x ", "a b", strings.Repeat("x", 33)}}, []string{"admins[1]", "admins[2]", "admins[3]", "admins[4]", "admins[6]"}},
+		{"admins in UTF-8", app.Declaration{ID: 1, UserIDs: new(app.UTF8), Admins: []string{"用户", " x", "a\u0085b", "\xff"}}, []string{"admins[2]", "admins[3]"}},
+		{"most admins", app.Declaration{ID: 1, Admins: strings.Fields("a b c d e f g h i a administrator")}, nil},
+		{"too many admins", app.Declaration{ID: 1, Admins: strings.Fields("a b c d e f g h i j")}, []string{"admins"}},
+		{"blocked accounts", app.Declaration{ID: 1, BlockedAccounts: []string{"用户", ""}}, []string{"blocked_accounts[1]"}},
+		{"attributes", app.Declaration{ID: 1, AttrNames: map[string]string{"0": "a", "9": strings.Repeat("x", 50)}, AttrTypes: map[string]int{"9": 1, "0": 0}}, nil},
+		{"names of attributes", app.Declaration{ID: 1, AttrNames: map[string]string{"0": "", "1": strings.Repeat("x", 51), "2": "a", "3": "a"}}, []string{"attr_names.0", "attr_names.1", "attr_names.3"}},
+		{"slots", app.Declaration{ID: 1, AttrNames: map[string]string{"10": "a", "-1": "b", "01": "c", "": "d"}}, []string{"attr_names.", "attr_names.-1", "attr_names.01", "attr_names.10"}},
+		{"types", app.Declaration{ID: 1, AttrNames: map[string]string{"0": "a", "1": "b"}, AttrTypes: map[string]int{"0": 2, "1": -1, "2": 0}}, []string{"attr_types.0", "attr_types.1", "attr_types.2"}},
+		{"limits", app.Declaration{ID: 1, Limits: app.Limits{"default": 0, "total": app.MaxLimit, "timpush/set_attr": 1}}, nil},
+		{"bad limits", app.Declaration{ID: 1, Limits: app.Limits{"default": -1, "total": app.MaxLimit + 1, "set_attr": 1}}, []string{"limits.default", "limits.set_attr", "limits.total"}},
+		{"disabled commands", app.Declaration{ID: 1, DisabledCommands: []string{"timpush/set_attr", "timpush/push"}}, []string{"disabled_commands[1]"}},
+		{"hosts", app.Declaration{ID: 1, Hosts: []string{"im.example.com", "", "https://x", "x:443"}}, []string{"hosts[1]", "hosts[2]", "hosts[3]"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, e := range c.d.Check(commands) {
+				got = append(got, e.Field)
+				if e.Msg == "" || c.d.SecretKey != nil && strings.Contains(e.Error(), *c.d.SecretKey) {
+					t.Errorf("%v: no text, or one with a secret", e)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("Check finds %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// FuzzUserIDs: what is allowed in ASCII is allowed in UTF-8, and neither is
+// longer than the contract's 32 bytes.
+func FuzzUserIDs(f *testing.F) {
+	for _, s := range []string{"", "Mary", " x", "a b", "用户", "\x7f", "\xff", strings.Repeat("x", 33)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		ascii, utf8 := app.ASCII.Check(id), app.UTF8.Check(id)
+		if ascii == nil && utf8 != nil {
+			t.Errorf("%q is allowed in ASCII and not in UTF-8: %v", id, utf8)
+		}
+		if utf8 == nil && (id == "" || len(id) > 32) {
+			t.Errorf("%q of %d bytes is allowed", id, len(id))
+		}
+		for _, err := range []error{ascii, utf8} {
+			if err != nil && !strings.Contains(fmt.Sprint(err), " ") {
+				t.Errorf("%q is refused with %v", id, err)
+			}
+		}
+	})
+}

@@ -7,30 +7,26 @@
 // a change whose group is not there yet waits for it, so no answer ever shows
 // what a crash could take back.
 //
-// Lock order: Store.mu, users.mu, committer.mu.
+// Lock order: users.mu, Store.mu, committer.mu.
 package lsm
 
 import (
-	"context"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
-	"time"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"tidings/internal/apierr"
-	"tidings/internal/app"
-	"tidings/internal/audience"
 	"tidings/internal/index"
 )
 
@@ -45,6 +41,11 @@ type Options struct {
 	CacheSize    int64        // bytes of table blocks in memory; default 8 MiB
 	Logger       *slog.Logger // default slog.Default()
 	ReadOnly     bool         // changes nothing on disk, not even to recover
+
+	// Fatal ends the process. It is called when the disk refuses a write, after
+	// which no change could be made durable; should it return, every change and
+	// every answer that rests on one fails. Default: os.Exit(1).
+	Fatal func()
 }
 
 // InUse is the error of opening a data directory that another process has.
@@ -54,6 +55,9 @@ func (e *InUse) Error() string {
 	return fmt.Sprintf("data directory %s is in use by another tidings process", e.Dir)
 }
 
+// errReadOnly is the error of changes to a store that is opened read-only.
+var errReadOnly = errors.New("the store is open for reading only")
+
 // Store is an open data directory. It is safe for concurrent use.
 type Store struct {
 	db     *pebble.DB
@@ -62,76 +66,126 @@ type Store struct {
 	log    *slog.Logger
 	seed   maphash.Seed
 
+	life   sync.RWMutex // held for reading while db is used beside the committer
+	closed bool
+
 	mu   sync.RWMutex
 	apps map[uint32]*users
-}
-
-// users are the users of one app.
-type users struct {
-	mu    sync.RWMutex
-	index *index.Users
-	gone  bool // the app was deleted
-	// last is the group of the last change, by the hash of the account.
-	last [lastSize]uint64
-}
-
-const lastSize = 128
-
-func (s *Store) place(account string) int {
-	return int(maphash.String(s.seed, account) % lastSize)
 }
 
 // Open opens the data directory, which must exist, and reads who is in it. It
 // fails with *InUse if another process has it.
 func Open(dir string, opts Options) (*Store, error) {
+	s, err := openDatabase(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.load(opts.ReadOnly); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the database in %s: %w", dir, err), s.Close())
+	}
+	return s, nil
+}
+
+// openDatabase is Open without reading anything.
+func openDatabase(dir string, opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	path := filepath.Join(dir, "db")
+	if opts.Fatal == nil {
+		opts.Fatal = func() { os.Exit(1) }
+	}
+	path := opts.FS.PathJoin(dir, "db")
 	if opts.ReadOnly {
 		if _, err := opts.FS.Stat(path); err != nil {
 			return nil, fmt.Errorf("no database in %s: %w", dir, err)
 		}
-	}
-	if err := opts.FS.MkdirAll(path, 0o700); err != nil {
-		return nil, err
+		opts.FS = readOnlyFS{opts.FS}
+	} else {
+		if err := opts.FS.MkdirAll(path, 0o700); err != nil {
+			return nil, err
+		}
+		syncAncestors(opts.FS, path)
 	}
 	lock, err := pebble.LockDirectory(path, opts.FS)
 	if err != nil {
-		if opts.FS != vfs.Default || isLocked(err) {
+		if isLocked(err) {
 			return nil, &InUse{dir}
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	s := &Store{lock: lock, log: opts.Logger, seed: maphash.MakeSeed(), apps: map[uint32]*users{}}
-	if s.db, err = pebble.Open(path, pebbleOptions(opts, lock)); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the database in %s: %w", path, err), lock.Close())
+	f := &fault{}
+	if s.db, err = pebble.Open(path, pebbleOptions(opts, lock, f)); err != nil {
+		return nil, errors.Join(&unreadable{path, err}, lock.Close())
 	}
-	s.commit = newCommitter(s.db)
+	s.commit = newCommitter(s.db, f)
+	if opts.ReadOnly {
+		s.commit.err = errReadOnly
+	}
 	go s.commit.run()
-	if err := s.load(opts.ReadOnly); err != nil {
-		return nil, errors.Join(fmt.Errorf("reading the database in %s: %w", path, err), s.Close())
-	}
 	return s, nil
 }
 
-func pebbleOptions(opts Options, lock *pebble.Lock) *pebble.Options {
-	memtable := opts.MemtableSize
-	if memtable == 0 {
-		memtable = 16 << 20
+// readOnlyFS makes no file of a lock: where there is none, as in a copy, or none
+// can be made, no process that writes has the database open.
+type readOnlyFS struct{ vfs.FS }
+
+// Lock locks a file if that is there.
+func (f readOnlyFS) Lock(name string) (io.Closer, error) {
+	if _, err := f.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
 	}
-	cache := opts.CacheSize
-	if cache == 0 {
-		cache = 8 << 20
+	lock, err := f.FS.Lock(name)
+	if errors.Is(err, syscall.EROFS) {
+		return io.NopCloser(nil), nil
 	}
+	return lock, err
+}
+
+// Unwrap gives the file system below.
+func (f readOnlyFS) Unwrap() vfs.FS { return f.FS }
+
+// unreadable is the error of a database that Pebble does not open.
+type unreadable struct {
+	path string
+	err  error
+}
+
+func (e *unreadable) Error() string {
+	return fmt.Sprintf("opening the database in %s: %v", e.path, e.err)
+}
+func (e *unreadable) Unwrap() error { return e.err }
+
+// syncAncestors makes the directories above path durable, some of which may be
+// new: what is synced in a directory is lost with it if a power loss takes back
+// that it was made. Those above the data directory may not be ours to open;
+// then they are not ours to have made either.
+func syncAncestors(fs vfs.FS, path string) {
+	if fs == vfs.Default {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+	}
+	for up := fs.PathDir(path); up != path; path, up = up, fs.PathDir(up) {
+		if d, err := fs.OpenDir(up); err == nil {
+			_ = d.Sync()
+			_ = d.Close()
+		}
+	}
+}
+
+func pebbleOptions(opts Options, lock *pebble.Lock, f *fault) *pebble.Options {
+	memtable := cmp.Or(opts.MemtableSize, 16<<20)
+	cache := cmp.Or(opts.CacheSize, 8<<20)
+	log := pebbleLogger{opts.Logger, f, opts.Fatal}
 	o := &pebble.Options{
 		FS:       opts.FS,
 		Lock:     lock,
 		ReadOnly: opts.ReadOnly,
-		Logger:   pebbleLogger{opts.Logger},
+		Logger:   log,
 		// Pebble takes memtables out of the cache.
 		CacheSize:                   cache + 2*memtable,
 		MemTableSize:                uint64(memtable),
@@ -141,6 +195,18 @@ func pebbleOptions(opts Options, lock *pebble.Lock) *pebble.Options {
 		LBaseMaxBytes:               64 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
 	}
+	// A block that cannot be read fails what needs it, and nothing else: left to
+	// itself Pebble would end the process.
+	o.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) { log.Errorf("%s", info) },
+		// A table that cannot be written, on a full disk for one, is tried again
+		// without a pause until it can.
+		BackgroundError: func(err error) {
+			if f.background(err) {
+				log.Errorf("a table cannot be written, trying again: %v", err)
+			}
+		},
+	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
@@ -148,7 +214,11 @@ func pebbleOptions(opts Options, lock *pebble.Lock) *pebble.Options {
 }
 
 // pebbleLogger passes what Pebble has to say to the server's log.
-type pebbleLogger struct{ log *slog.Logger }
+type pebbleLogger struct {
+	log   *slog.Logger
+	fault *fault
+	end   func()
+}
 
 func (l pebbleLogger) Infof(format string, args ...any) {
 	l.log.Debug("storage", "detail", fmt.Sprintf(format, args...))
@@ -161,8 +231,10 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // Fatalf ends the process: Pebble calls it when the disk refuses a write, and
 // from then on nothing could be answered OK.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	l.log.Error("storage failed, the server stops: nothing that was answered OK is lost", "detail", fmt.Sprintf(format, args...))
-	os.Exit(1)
+	detail := fmt.Sprintf(format, args...)
+	l.fault.set(errors.New(detail)) // before anybody could take the write for done
+	l.log.Error("storage failed, the server stops: nothing that was answered OK is lost", "detail", detail)
+	l.end()
 }
 
 // load reads apps and users into memory.
@@ -171,7 +243,7 @@ func (s *Store) load(readOnly bool) error {
 		return err
 	}
 	if err := s.scan(tableApp, func(key, value []byte) error {
-		id, _, err := parseAccountKey(append(key, 0))
+		id, err := parseAppKey(key)
 		if err != nil {
 			return err
 		}
@@ -255,338 +327,37 @@ func (s *Store) scan(table byte, f func(key, value []byte) error) error {
 	return errors.Join(it.Error(), it.Close())
 }
 
-// Close makes everything durable and closes the store. No call may be under
-// way.
+// Close makes everything durable and closes the store. Calls that are under way
+// end with what their changes came to; later ones fail.
 func (s *Store) Close() error {
 	s.commit.stop()
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
 	return errors.Join(s.db.Close(), s.lock.Close())
 }
 
-// Ready tells why the store takes no changes; nil if it does.
-func (s *Store) Ready() error {
-	s.commit.mu.Lock()
-	defer s.commit.mu.Unlock()
-	return s.commit.err
-}
-
-// Apps reads every app.
-func (s *Store) Apps(context.Context) ([]*app.App, error) {
-	var apps []*app.App
-	err := s.scan(tableApp, func(key, value []byte) error {
-		a := new(app.App)
-		if err := json.Unmarshal(value, a); err != nil {
-			return fmt.Errorf("app record %x: %w", key, err)
-		}
-		apps = append(apps, a)
-		return nil
-	})
-	return apps, err
-}
-
-// SaveApp stores an app, new or changed, and makes the accounts of its admins
-// that do not exist.
-func (s *Store) SaveApp(ctx context.Context, a *app.App) error {
-	record, err := json.Marshal(a)
-	if err != nil {
-		return fmt.Errorf("encoding app %d: %w", a.ID, err)
-	}
-	s.mu.Lock()
-	u := s.apps[a.ID]
-	if u == nil {
-		u = &users{index: index.NewUsers()}
-		s.apps[a.ID] = u
-	}
-	s.mu.Unlock()
-
-	u.mu.Lock()
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		must(b.Set(appendKey(nil, tableApp, a.ID, ""), record, nil))
-		for _, admin := range a.Admins {
-			if _, exists := u.index.Find(admin); !exists {
-				n := u.index.Add(admin, audience.UserID, uint32(time.Now().Unix()))
-				putUser(b, a.ID, u.index, n)
-			}
-		}
-	})
-	if err == nil {
-		for _, admin := range a.Admins {
-			u.last[s.place(admin)] = g.seq
-		}
-	}
-	u.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return g.wait(ctx)
-}
-
-// DeleteApp takes an app away with everything in it.
-func (s *Store) DeleteApp(ctx context.Context, id uint32) error {
-	s.mu.Lock()
-	u := s.apps[id]
-	delete(s.apps, id)
-	s.mu.Unlock()
-	if u == nil {
-		return apierr.UnknownApp
-	}
-	u.mu.Lock()
-	u.gone = true
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		must(b.Delete(appendKey(nil, tableApp, id, ""), nil))
-		for _, table := range append([]byte{tableUser}, accountTables...) {
-			must(b.DeleteRange(appendKey(nil, table, id, ""), tableEnd(table, id), nil))
-		}
-	})
-	u.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return g.wait(ctx)
-}
-
-func (s *Store) users(app uint32) (*users, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if u := s.apps[app]; u != nil {
-		return u, nil
-	}
-	return nil, apierr.UnknownApp
-}
-
-// must is for writes into a batch, which fail only if the batch is misused.
-func must(err error) {
-	if err != nil {
-		panic(fmt.Sprintf("lsm: writing into a batch: %v", err))
-	}
-}
-
-// putUser writes the record of user n.
-func putUser(b *pebble.Batch, app uint32, u *index.Users, n uint32) {
-	var key [keyHeader + audience.MaxAccountBytes]byte
-	var record [maxUserRecord]byte
-	k := append(appendKey(key[:0], tableUser, app, ""), u.Account(n)...)
-	must(b.Set(k, appendUser(record[:0], u, n), nil))
-}
-
-// Change makes changes to accounts, in order. Accounts that cannot be changed
-// come back as failures and the others are changed, each whole. It returns when
-// everything it says is durable.
-func (s *Store) Change(ctx context.Context, app uint32, changes []audience.Change) ([]audience.Failure, error) {
-	u, err := s.users(app)
-	if err != nil {
-		return nil, err
-	}
-	var failures []audience.Failure
-	var seq uint64
-	u.mu.Lock()
-	if u.gone {
-		u.mu.Unlock()
-		return nil, apierr.UnknownApp
-	}
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		for i := range changes {
-			if err := s.change(b, app, u, &changes[i]); err != nil {
-				failures = append(failures, audience.Failure{Account: changes[i].Account, Err: err})
-			}
-		}
-	})
-	if err == nil {
-		seq = s.touch(u, g, changes)
-	}
-	u.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	return failures, s.wait(ctx, g, seq)
-}
-
-// touch notes the group in which accounts changed. Without a group it gives the
-// last in which one of them may have changed.
-func (s *Store) touch(u *users, g *group, changes []audience.Change) (seq uint64) {
-	for i := range changes {
-		last := &u.last[s.place(changes[i].Account)]
-		if g != nil {
-			*last = g.seq
-		}
-		seq = max(seq, *last)
-	}
-	return seq
-}
-
-// wait returns when the group and what came before is durable; without a
-// group, when the one with number seq is.
-func (s *Store) wait(ctx context.Context, g *group, seq uint64) error {
-	if g != nil {
-		return g.wait(ctx)
-	}
-	return s.commit.waitFor(ctx, seq)
-}
-
-// change makes one change, in memory and in the batch, whole or not at all.
-func (s *Store) change(b *pebble.Batch, app uint32, u *users, c *audience.Change) *apierr.Error {
-	n, exists := u.index.Find(c.Account)
-	kind := audience.UserID
-	switch {
-	case exists:
-		kind = u.index.Kind(n)
-	case !c.Create || len(c.Account) > audience.MaxAccountBytes:
-		return apierr.UnknownAccount.Errorf("account does not exist")
-	}
-	if err := c.Allows(kind); err != nil {
-		return err
-	}
-	changed := !exists
-	if !exists {
-		n = u.index.Add(c.Account, kind, uint32(time.Now().Unix()))
-	}
-	for i, v := range c.Set {
-		if v != "" && u.index.Set(n, i, v) || c.Remove.Has(i) && u.index.Set(n, i, "") {
-			changed = true
-		}
-	}
-	if changed {
-		putUser(b, app, u.index, n)
-	}
-	if c.Profile.Nick != nil {
-		must(b.Set(appendKey(nil, tableNick, app, c.Account), []byte(*c.Profile.Nick), nil))
-	}
-	if c.Profile.FaceURL != nil {
-		must(b.Set(appendKey(nil, tableFace, app, c.Account), []byte(*c.Profile.FaceURL), nil))
+// enter keeps the database open until leave.
+func (s *Store) enter() error {
+	s.life.RLock()
+	if s.closed {
+		s.life.RUnlock()
+		return errClosed
 	}
 	return nil
 }
 
-// Users reads accounts, one answer for each in the same order.
-func (s *Store) Users(ctx context.Context, app uint32, accounts []string) ([]audience.User, error) {
-	u, err := s.users(app)
-	if err != nil {
-		return nil, err
-	}
-	users := make([]audience.User, len(accounts))
-	var text []byte // all values, so that they take one allocation
-	var seq uint64
-	u.mu.RLock()
-	lengths := make([][audience.Slots]uint8, len(accounts))
-	for i, account := range accounts {
-		seq = max(seq, u.last[s.place(account)])
-		n, exists := u.index.Find(account)
-		if !exists {
-			continue
-		}
-		users[i].Exists, users[i].Kind = true, u.index.Kind(n)
-		for slot := range audience.Slots {
-			v := u.index.Value(n, slot)
-			lengths[i][slot] = uint8(len(v))
-			text = append(text, v...)
-		}
-	}
-	u.mu.RUnlock()
-	rest := string(text)
-	for i := range users {
-		for slot, n := range lengths[i] {
-			users[i].Values[slot], rest = rest[:n], rest[n:]
-		}
-	}
-	return users, s.commit.waitFor(ctx, seq)
-}
+func (s *Store) leave() { s.life.RUnlock() }
 
-// Delete takes accounts away with all their data and tells for each whether it
-// existed.
-func (s *Store) Delete(ctx context.Context, app uint32, accounts []string) ([]bool, error) {
-	u, err := s.users(app)
-	if err != nil {
-		return nil, err
-	}
-	existed := make([]bool, len(accounts))
-	var seq uint64
-	u.mu.Lock()
-	if u.gone {
-		u.mu.Unlock()
-		return nil, apierr.UnknownApp
-	}
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		for i, account := range accounts {
-			var n uint32
-			if n, existed[i] = u.index.Find(account); !existed[i] {
-				continue
-			}
-			u.index.Remove(n)
-			for _, table := range append([]byte{tableUser}, accountTables...) {
-				must(b.Delete(appendKey(nil, table, app, account), nil))
-			}
-		}
-	})
-	for _, account := range accounts {
-		last := &u.last[s.place(account)]
-		if g != nil {
-			*last = g.seq
-		}
-		seq = max(seq, *last)
-	}
-	u.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	return existed, s.wait(ctx, g, seq)
-}
-
-// Revoke makes the tickets of an account issued up to a second invalid. An
-// account that does not exist is 70107.
-func (s *Store) Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error {
-	u, err := s.users(app)
-	if err != nil {
-		return err
-	}
-	u.mu.Lock()
-	if _, exists := u.index.Find(account); !exists || u.gone {
-		seq := u.last[s.place(account)]
-		u.mu.Unlock()
-		if err := s.commit.waitFor(ctx, seq); err != nil {
-			return err
-		}
-		return apierr.UnknownAccount.Errorf("account %q does not exist", account)
-	}
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		must(b.Set(appendKey(nil, tableRevoked, app, account), appendSecond(nil, upTo), nil))
-	})
-	u.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return g.wait(ctx)
-}
-
-// RevokedUpTo is the Unix second up to which the tickets of an account are
-// invalid; 0 if none are.
-func (s *Store) RevokedUpTo(_ context.Context, app uint32, account string) (int64, error) {
-	if len(account) > audience.MaxAccountBytes {
-		return 0, nil
-	}
-	value, closer, err := s.db.Get(appendKey(nil, tableRevoked, app, account))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer closer.Close()
-	return parseSecond(value)
-}
-
-// AppIDs lists the apps there are, in order.
-func (s *Store) AppIDs() []uint32 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	ids := make([]uint32, 0, len(s.apps))
-	for id := range s.apps {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
+// Ready tells why the store takes no changes; nil if it does.
+func (s *Store) Ready() error { return cmp.Or(s.commit.state(), s.commit.fault.trouble()) }
 
 // isLocked tells whether locking a directory failed because another process
-// holds the lock.
+// holds the lock, and not because the file of the lock could not be opened.
 func isLocked(err error) bool {
-	return !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist)
+	_, opening := errors.AsType[*fs.PathError](err)
+	return !opening
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 )
 
 // Register adds the store's figures to a registry.
@@ -50,6 +52,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect reads them.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	if err := c.s.enter(); err != nil {
+		return
+	}
+	defer c.s.leave()
 	users, index := c.s.size()
 	m := c.s.db.Metrics()
 	gauge := func(d *prometheus.Desc, v float64) {
@@ -72,8 +78,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 // size counts the accounts of all apps and the memory that holds them.
 func (s *Store) size() (users int, bytes int64) {
 	for _, id := range s.AppIDs() {
-		u, err := s.users(id)
-		if err != nil {
+		u := s.find(id)
+		if u == nil {
 			continue // deleted meanwhile
 		}
 		u.mu.RLock()
@@ -84,22 +90,33 @@ func (s *Store) size() (users int, bytes int64) {
 	return users, bytes
 }
 
-// fsyncHistogram gives Pebble's histogram of WAL fsyncs our name.
+// fsyncHistogram is Pebble's histogram of WAL fsyncs, which is in nanoseconds,
+// in seconds and under our name.
 type fsyncHistogram struct{ prometheus.Histogram }
 
 var fsyncDesc = prometheus.NewDesc("tidings_fsync_duration_seconds", "Time of one fsync of the write-ahead log.", nil, nil)
 
-// Describe lists the histogram under our name.
+// Describe lists the histogram.
 func (f fsyncHistogram) Describe(ch chan<- *prometheus.Desc) { ch <- fsyncDesc }
 
-// Collect copies the histogram under our name.
-func (f fsyncHistogram) Collect(ch chan<- prometheus.Metric) { ch <- renamed{f.Histogram, fsyncDesc} }
+// Collect copies the histogram.
+func (f fsyncHistogram) Collect(ch chan<- prometheus.Metric) { ch <- inSeconds{f.Histogram} }
 
-// renamed is a metric under another name.
-type renamed struct {
-	prometheus.Metric
-	desc *prometheus.Desc
+// inSeconds is a histogram of nanoseconds, written in seconds.
+type inSeconds struct{ prometheus.Metric }
+
+// Desc is our name.
+func (inSeconds) Desc() *prometheus.Desc { return fsyncDesc }
+
+// Write converts.
+func (h inSeconds) Write(m *dto.Metric) error {
+	if err := h.Metric.Write(m); err != nil {
+		return err
+	}
+	const unit = float64(time.Second)
+	m.Histogram.SampleSum = proto.Float64(m.Histogram.GetSampleSum() / unit)
+	for _, b := range m.Histogram.Bucket {
+		b.UpperBound = proto.Float64(b.GetUpperBound() / unit)
+	}
+	return nil
 }
-
-// Desc is the new name.
-func (r renamed) Desc() *prometheus.Desc { return r.desc }

@@ -3,7 +3,6 @@ package lsm
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 	"unicode/utf8"
 
 	"tidings/internal/audience"
@@ -55,8 +54,13 @@ const maxUserRecord = 2 + 3*binary.MaxVarintLen64 + audience.Slots*(1+audience.M
 
 // appendUser writes the record of user n.
 func appendUser(b []byte, u *index.Users, n uint32) []byte {
+	return appendRecord(b, u, n, n)
+}
+
+// appendRecord writes the record of user n as that of user number.
+func appendRecord(b []byte, u *index.Users, n, number uint32) []byte {
 	b = append(b, userVersion, byte(u.Kind(n)))
-	b = binary.AppendUvarint(b, uint64(n))
+	b = binary.AppendUvarint(b, uint64(number))
 	b = binary.AppendUvarint(b, uint64(u.Created(n)))
 	var set audience.SlotSet
 	for i := range audience.Slots {
@@ -139,6 +143,14 @@ func parseUser(b []byte) (userRecord, error) {
 	return r, nil
 }
 
+// parseAppKey takes the key of an app apart.
+func parseAppKey(key []byte) (app uint32, err error) {
+	if len(key) != keyHeader {
+		return 0, fmt.Errorf("key %q has %d bytes, want %d", key, len(key), keyHeader)
+	}
+	return binary.BigEndian.Uint32(key[1:]), nil
+}
+
 // parseAccountKey takes a key of an account table apart.
 func parseAccountKey(key []byte) (app uint32, account string, err error) {
 	if len(key) <= keyHeader {
@@ -147,8 +159,8 @@ func parseAccountKey(key []byte) (app uint32, account string, err error) {
 	return binary.BigEndian.Uint32(key[1:]), string(key[keyHeader:]), nil
 }
 
-func appendSecond(b []byte, t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(b, uint64(t.Unix()))
+func appendSecond(b []byte, second int64) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(second))
 }
 
 func parseSecond(b []byte) (int64, error) {

@@ -1,0 +1,412 @@
+package lsm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tidings/internal/apierr"
+	"tidings/internal/audience"
+	"tidings/internal/store/lsm"
+	"tidings/internal/store/storetest"
+)
+
+const id = 1400000001
+
+// held is a store whose fsyncs of the write-ahead log wait while a gate is shut.
+func held(t *testing.T) (*lsm.Store, *gate) {
+	t.Helper()
+	g := newGate()
+	mem := vfs.NewMem()
+	if err := mem.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fs := &tapFS{mem, func(op, name string) error {
+		if op == "sync" && strings.HasSuffix(name, ".log") {
+			g.pass()
+		}
+		return nil
+	}}
+	s := open(t, fs)
+	if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Change(t.Context(), id, []audience.Change{set("a", "old"), set("doomed", "old")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, g
+}
+
+// apart is an account that does not share the place of others, and so need not
+// wait for their changes.
+func apart(s *lsm.Store, others ...string) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprint("apart", i)
+		if !slices.ContainsFunc(others, func(o string) bool { return s.SharePlace(name, o) }) {
+			return name
+		}
+	}
+}
+
+func set(account, value string) audience.Change {
+	return audience.Change{Account: account, Create: true, Set: audience.Values{value}, Attributes: storetest.Attributes}
+}
+
+// calls are calls of a store under way.
+type calls struct {
+	t  *testing.T
+	wg sync.WaitGroup
+	mu sync.Mutex
+	// ended tells how each that has returned did.
+	ended map[string]error
+}
+
+func (c *calls) start(name string, f func() error) {
+	c.wg.Go(func() {
+		err := f()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ended == nil {
+			c.ended = map[string]error{}
+		}
+		c.ended[name] = err
+	})
+}
+
+// want waits until nothing moves and compares which calls have returned.
+func (c *calls) want(names ...string) {
+	c.t.Helper()
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range names {
+		if _, ok := c.ended[n]; !ok {
+			c.t.Errorf("%s has not returned", n)
+		}
+	}
+	if len(c.ended) != len(names) {
+		c.t.Errorf("returned: %v, want only %q", c.ended, names)
+	}
+}
+
+// TestAnswersWaitForTheDisk: while an fsync is held, nothing returns that tells
+// of the change, not even a reader or a change that changes nothing; what tells
+// nothing of it returns.
+func TestAnswersWaitForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		b := apart(s, "a", "c", "doomed", "nobody")
+		if _, err := s.Change(t.Context(), id, []audience.Change{set(b, "old")}); err != nil {
+			t.Fatal(err)
+		}
+		g.shut()
+		c := &calls{t: t}
+		ctx := t.Context()
+		change := func(list ...audience.Change) func() error {
+			return func() error { _, err := s.Change(ctx, id, list); return err }
+		}
+		users := func(app uint32, accounts ...string) func() error {
+			return func() error { _, err := s.Users(ctx, app, accounts); return err }
+		}
+		c.start("first change", change(set("a", "new")))
+		synctest.Wait() // it is in the group whose fsync is held
+		c.start("second change", change(set("c", "new"), audience.Change{Account: "nobody"}))
+		c.start("delete", func() error { _, err := s.Delete(ctx, id, []string{"doomed"}); return err })
+		c.start("revoke", func() error { return s.Revoke(ctx, id, "a", time.Unix(7, 0)) })
+		c.start("new app", func() error { return s.SaveApp(ctx, storetest.NewApp(2)) })
+		synctest.Wait() // they are in the group after it
+
+		c.start("read a", users(id, "a"))
+		c.start("read b and c", users(id, b, "c"))
+		c.start("read doomed", users(id, "doomed"))
+		c.start("set what is so", change(set("a", "new")))
+		c.start("change doomed", change(audience.Change{Account: "doomed", Remove: 1}))
+		c.start("delete doomed", func() error { _, err := s.Delete(ctx, id, []string{"doomed"}); return err })
+		c.start("revoke doomed", func() error { return s.Revoke(ctx, id, "doomed", time.Unix(7, 0)) })
+		c.start("revoked", func() error { _, err := s.RevokedUpTo(ctx, id, "a"); return err })
+		c.start("read in new app", users(2, "nobody"))
+		c.start("apps", func() error { _, err := s.Apps(ctx); return err })
+		c.start("read b", users(id, b))
+		c.start("read unknown app", users(3, "a"))
+		c.want("read b", "read unknown app")
+		if err := c.ended["read b"]; err != nil {
+			t.Errorf("read b: %v", err)
+		}
+		g.lift()
+		c.wg.Wait()
+		for name, err := range c.ended {
+			want := map[string]error{"read unknown app": apierr.UnknownApp, "revoke doomed": apierr.UnknownAccount}[name]
+			if !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", name, err, want)
+			}
+		}
+	})
+}
+
+// TestDeletedAppWaitsForTheDisk: that an app is gone, and what comes after it
+// under the same number, is told when the deletion is durable.
+func TestDeletedAppWaitsForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		g.shut()
+		c := &calls{t: t}
+		ctx, cancel := context.WithCancel(t.Context())
+		c.start("delete app", func() error { return s.DeleteApp(ctx, id) })
+		synctest.Wait()
+		cancel() // does not leave the caller without the outcome
+		ctx = t.Context()
+		c.start("read", func() error { _, err := s.Users(ctx, id, []string{"a"}); return err })
+		c.start("change", func() error { _, err := s.Change(ctx, id, []audience.Change{set("x", "y")}); return err })
+		c.start("delete again", func() error { return s.DeleteApp(ctx, id) })
+		c.want()
+		c.start("save app", func() error { return s.SaveApp(ctx, storetest.NewApp(id)) })
+		synctest.Wait()
+		c.start("read in the new one", func() error {
+			u, err := s.Users(ctx, id, []string{"a", "administrator"})
+			if err == nil && (u[0].Exists || !u[1].Exists) {
+				err = fmt.Errorf("users are %v", u)
+			}
+			return err
+		})
+		c.want()
+		g.lift()
+		c.wg.Wait()
+		for name, err := range c.ended {
+			want := map[string]error{"read": apierr.UnknownApp, "change": apierr.UnknownApp, "delete again": apierr.UnknownApp}[name]
+			if !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", name, err, want)
+			}
+		}
+	})
+}
+
+// TestCancelledWait: a caller that waits no longer leaves the change to happen,
+// and nobody sees it before it is durable.
+func TestCancelledWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		g.shut()
+		c := &calls{t: t}
+		cause := errors.New("the request timed out")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		c.start("change", func() error { _, err := s.Change(ctx, id, []audience.Change{set("a", "new")}); return err })
+		synctest.Wait()
+		c.start("read", func() error { _, err := s.Users(ctx, id, []string{"a"}); return err })
+		c.want()
+		cancel(cause)
+		c.want("change", "read")
+		for name, err := range c.ended {
+			if !errors.Is(err, cause) {
+				t.Errorf("%s: %v, want %v", name, err, cause)
+			}
+		}
+		g.lift()
+		u, err := s.Users(t.Context(), id, []string{"a"})
+		if err != nil || u[0].Values[0] != "new" {
+			t.Errorf("Users = %v, %v", u, err)
+		}
+	})
+}
+
+// TestOneSyncForAll: requests that come during an fsync share the next.
+func TestOneSyncForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		g.shut()
+		c := &calls{t: t}
+		for i := range 50 {
+			c.start(fmt.Sprint(i), func() error {
+				_, err := s.Change(t.Context(), id, []audience.Change{set(fmt.Sprint("user", i), "x")})
+				return err
+			})
+		}
+		c.want()
+		// One group is at the gate, the changes that came meanwhile are in the next.
+		syncs := 0
+		for ; c.running(); syncs++ {
+			g.step()
+			synctest.Wait()
+		}
+		g.lift()
+		if syncs > 3 {
+			t.Errorf("50 requests took %d fsyncs", syncs)
+		}
+	})
+}
+
+func (c *calls) running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.ended) < 50
+}
+
+// TestCloseEndsCalls: Close while calls wait for the disk lets each end with
+// what came of it; none hangs, and what was answered is there afterwards.
+func TestCloseEndsCalls(t *testing.T) {
+	for range rounds(20) {
+		fs := newFS(t)
+		s := open(t, fs)
+		if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		var acked [8]int
+		begun := make(chan struct{}, 8)
+		for w := range acked {
+			wg.Go(func() {
+				for i := 1; ; i++ {
+					_, err := s.Change(context.Background(), id, []audience.Change{set(fmt.Sprint("user", w), fmt.Sprint(i))})
+					if err != nil {
+						return
+					}
+					if acked[w] = i; i == 3 {
+						begun <- struct{}{}
+					}
+					if _, err := s.RevokedUpTo(context.Background(), id, "user0"); err != nil {
+						return
+					}
+				}
+			})
+		}
+		for range acked {
+			<-begun
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		if err := s.Close(); err != nil {
+			t.Errorf("second Close: %v", err)
+		}
+		s = open(t, fs)
+		for w, n := range acked {
+			u, err := s.Users(t.Context(), id, []string{fmt.Sprint("user", w)})
+			if err != nil || u[0].Values[0] != fmt.Sprint(n) {
+				t.Errorf("writer %d was answered %d times, has %q, %v", w, n, u[0].Values[0], err)
+			}
+		}
+		s.Close()
+	}
+}
+
+// TestHugeGroups: more changes than a group may hold, larger than a memtable,
+// wait for room and arrive. (A mutex that is waited for keeps a bubble from
+// resting, so this one has real goroutines.)
+func TestHugeGroups(t *testing.T) {
+	s, g := held(t)
+	defer s.Close()
+	g.shut()
+	s.SetMaxGroupBytes(300 << 10) // the memtable has 256
+	nick := strings.Repeat("n", audience.MaxProfileBytes)
+	const requests, each = 20, 100 // of half a kilobyte: 1 MB
+	var wg sync.WaitGroup
+	var begun sync.WaitGroup
+	for r := range requests {
+		begun.Add(1)
+		wg.Go(func() {
+			changes := make([]audience.Change, each)
+			for i := range changes {
+				changes[i] = audience.Change{Account: fmt.Sprint("user", r, "-", i), Create: true, Profile: audience.Profile{Nick: &nick}}
+			}
+			begun.Done()
+			if _, err := s.Change(t.Context(), id, changes); err != nil {
+				t.Errorf("request %d: %v", r, err)
+			}
+		})
+	}
+	begun.Wait()
+	g.lift()
+	wg.Wait()
+	if n := s.Count(id); n != requests*each+3 {
+		t.Errorf("%d users, want %d", n, requests*each+3)
+	}
+	sound(t, s)
+}
+
+// TestDiskFails: when the disk refuses the log, or to sync it, changes fail,
+// now and later, and so does every answer that rests on one; what was answered
+// before is still read, and is there after a restart.
+func TestDiskFails(t *testing.T) {
+	for _, op := range []string{"write", "sync"} {
+		for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
+			t.Run(op+" "+errno.Error(), func(t *testing.T) { testDiskFails(t, op, errno) })
+		}
+	}
+}
+
+func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
+	var broken, fatal atomic.Bool
+	mem := newFS(t)
+	fs := &tapFS{mem, func(o, name string) error {
+		if broken.Load() && o == op && strings.HasSuffix(name, ".log") {
+			return errno
+		}
+		return nil
+	}}
+	s, err := lsm.Open(dir, lsm.Options{FS: fs, Logger: quiet, Fatal: func() { fatal.Store(true) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if err := s.SaveApp(ctx, storetest.NewApp(id)); err != nil {
+		t.Fatal(err)
+	}
+	b := apart(s, "a")
+	if _, err := s.Change(ctx, id, []audience.Change{set("a", "old"), set(b, "old")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+	broken.Store(true)
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			if _, err := s.Change(ctx, id, []audience.Change{set("a", fmt.Sprint("new", i))}); err == nil {
+				t.Error("a change was answered OK that is not on disk")
+			}
+		})
+	}
+	wg.Wait()
+	if !fatal.Load() {
+		t.Error("the process was not ended")
+	}
+	if s.Ready() == nil {
+		t.Error("Ready, though no change can be made")
+	}
+	if u, err := s.Users(ctx, id, []string{"a"}); err == nil {
+		t.Errorf("a change that failed was told: %v", u)
+	}
+	if _, err := s.Change(ctx, id, []audience.Change{{Account: "a", Remove: 2}}); err == nil {
+		t.Error("a change that changes nothing in memory was answered OK")
+	}
+	if err := s.SaveApp(ctx, storetest.NewApp(2)); err == nil {
+		t.Error("SaveApp succeeded")
+	}
+	if u, err := s.Users(ctx, id, []string{b}); err != nil || u[0].Values[0] != "old" {
+		t.Errorf("what was answered OK cannot be read: %v, %v", u, err)
+	}
+	// The disk goes on refusing, and the process ends.
+	s = open(t, mem.CrashClone(vfsNothing))
+	defer s.Close()
+	u, err := s.Users(ctx, id, []string{"a", b})
+	if err != nil || u[0].Values[0] != "old" || u[1].Values[0] != "old" {
+		t.Errorf("after a restart: %v, %v", u, err)
+	}
+	sound(t, s)
+}

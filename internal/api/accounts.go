@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
@@ -26,7 +25,7 @@ func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImport
 	if err != nil {
 		return out, err
 	}
-	change, err := importChange(c.App, "UserID", id, in.Nick, in.FaceURL)
+	change, err := importChange(c.App, id, in.Nick, in.FaceURL)
 	if err != nil {
 		return out, err
 	}
@@ -47,10 +46,10 @@ func oneUserID(newer, older userID) (string, error) {
 }
 
 // importChange checks one account to import.
-func importChange(a *app.App, where, id string, nick, face text) (audience.Change, error) {
+func importChange(a *app.App, id string, nick, face text) (audience.Change, error) {
 	change := audience.Change{Account: id, Create: true}
 	if err := a.Settings.UserIDs.Check(id); err != nil {
-		return change, apierr.BadAccountField.Errorf("%s %v", where, err)
+		return change, apierr.BadAccountField.Errorf("UserID %v", err)
 	}
 	if nick.set {
 		change.Profile.Nick = &nick.value
@@ -68,12 +67,14 @@ func importChange(a *app.App, where, id string, nick, face text) (audience.Chang
 }
 
 type multiAccountImportRequest struct {
-	AccountList []struct {
-		UserID  userID
-		Nick    text
-		FaceURL text `json:"FaceUrl"`
-	}
-	Accounts []userID // the older form
+	AccountList []importItem
+	Accounts    []userID // the older form
+}
+
+type importItem struct {
+	UserID  userID
+	Nick    text
+	FaceURL text `json:"FaceUrl"`
 }
 
 type multiAccountImportResponse struct {
@@ -84,25 +85,24 @@ type multiAccountImportResponse struct {
 // listed, the others are done. Contract: spec/conventions.md, 5.2.
 func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAccountImportRequest) (out multiAccountImportResponse, err error) {
 	out.FailAccounts = []string{}
-	if in.AccountList == nil {
-		in.AccountList = make([]struct {
-			UserID  userID
-			Nick    text
-			FaceURL text `json:"FaceUrl"`
-		}, len(in.Accounts))
+	list, member, items := "AccountList", ".UserID", in.AccountList
+	if items == nil && in.Accounts != nil {
+		list, member, items = "Accounts", "", make([]importItem, len(in.Accounts))
 		for i, id := range in.Accounts {
-			in.AccountList[i].UserID = id
+			items[i].UserID = id
 		}
 	}
-	if err := countItems("AccountList", len(in.AccountList)); err != nil {
+	if err := countItems(list, len(items)); err != nil {
 		return out, err
 	}
-	changes := make([]audience.Change, 0, len(in.AccountList))
-	for i, item := range in.AccountList {
+	for i, item := range items {
 		if !item.UserID.set {
-			return out, apierr.BadAccountField.Errorf("AccountList[%d].UserID is missing", i)
+			return out, apierr.BadAccountField.Errorf("%s[%d]%s is missing", list, i, member)
 		}
-		change, err := importChange(c.App, "UserID", item.UserID.value, item.Nick, item.FaceURL)
+	}
+	changes := make([]audience.Change, 0, len(items))
+	for _, item := range items {
+		change, err := importChange(c.App, item.UserID.value, item.Nick, item.FaceURL)
 		if err != nil {
 			out.FailAccounts = append(out.FailAccounts, item.UserID.value)
 			continue
@@ -231,7 +231,7 @@ func (s *Server) kick(ctx context.Context, c *caller, in *kickRequest) (out stru
 	if err != nil {
 		return out, err
 	}
-	if err := s.users.Revoke(ctx, c.App.ID, id, time.Now()); err != nil {
+	if err := s.users.Revoke(ctx, c.App.ID, id, s.now()); err != nil {
 		return out, err
 	}
 	s.apps.Forget(c.App.ID)

@@ -69,6 +69,7 @@ type Server struct {
 	users Users
 	opts  Options
 	log   *slog.Logger
+	now   func() time.Time // the clock of tickets and rates
 
 	commands map[string]*command // by path: "/v4/timpush/remove_attr"
 	tickets  *ticketCache
@@ -105,6 +106,7 @@ func New(apps *app.Registry, users Users, opts Options) *Server {
 		users:    users,
 		opts:     opts,
 		log:      opts.Logger,
+		now:      time.Now,
 		commands: make(map[string]*command, len(endpoints)),
 		tickets:  newTicketCache(),
 		failures: newFailureLog(),
@@ -152,7 +154,7 @@ var endpoints = []endpoint{
 	{"timpush/get_attr", pushFamily, 100, false, call((*Server).getAttr)},
 	{"timpush/remove_attr", pushFamily, 100, false, call((*Server).removeAttr)},
 
-	{"all_member_push/im_set_attr_name", pushFamily, 100, true, call((*Server).setAttrName)},
+	{"all_member_push/im_set_attr_name", pushFamily, 100, true, call((*Server).imSetAttrName)},
 	{"all_member_push/im_get_attr_name", pushFamily, 100, true, call((*Server).getAttrName)},
 	{"all_member_push/im_set_attr", pushFamily, 100, true, call((*Server).setAttr)},
 	{"all_member_push/im_get_attr", pushFamily, 100, true, call((*Server).getAttr)},

@@ -24,7 +24,7 @@ func (s *Server) setAttrName(ctx context.Context, c *caller, in *setAttrNameRequ
 	// field there.
 	invalid := apierr.InvalidAttribute
 	if c.Legacy {
-		invalid, in.AttrTypes = apierr.BadJSON, nil
+		invalid = apierr.BadJSON
 	}
 	if !in.AttrNames.set {
 		return out, apierr.BadJSON.Errorf("AttrNames is missing")
@@ -61,6 +61,11 @@ func (s *Server) setAttrName(ctx context.Context, c *caller, in *setAttrNameRequ
 		err = invalid.Errorf("%s", e.Info())
 	}
 	return out, err
+}
+
+// imSetAttrName is setAttrName of the older family, which has no AttrTypes.
+func (s *Server) imSetAttrName(ctx context.Context, c *caller, in *struct{ AttrNames members }) (struct{}, error) {
+	return s.setAttrName(ctx, c, &setAttrNameRequest{AttrNames: in.AttrNames})
 }
 
 func parseSlot(s string) (int, error) {

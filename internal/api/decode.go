@@ -47,29 +47,47 @@ func decode(body []byte, in any, f *family) error {
 		return nil
 	}
 	var semantic *json.SemanticError
-	if !errors.As(err, &semantic) {
+	if errors.As(err, &semantic) {
+		// It was met on the way: what comes after it may be no JSON, and that is
+		// an earlier check.
+		if syntax := json.Unmarshal(body, new(jsontext.Value)); syntax != nil {
+			err, semantic = syntax, nil
+		}
+	}
+	if semantic == nil {
 		if len(bytes.TrimSpace(body)) == 0 {
 			return f.badJSON.Errorf("request body is empty; a command without members takes {}")
 		}
 		return f.badJSON.Errorf("request body is not valid JSON: %s", syntaxError(err))
 	}
-	where := place(string(semantic.JSONPointer))
+	where := semantic.JSONPointer
 	if where == "" {
 		return f.badJSON.Errorf("request body is %s, not a JSON object", kindName(semantic.JSONKind))
 	}
-	kind, want := f.badField, wanted(semantic)
 	if w, ok := errors.AsType[*wantError](err); ok {
-		want = w.want
+		kind := f.badField
 		if w.account && f == accountFamily {
 			kind = apierr.AccountType
 		}
-		return kind.Errorf("%s: want %s, got %s", where, want, w.got)
+		if w.member != nil {
+			where = where.AppendToken(*w.member)
+		}
+		return kind.Errorf("%s: want %s, got %s", place(string(where)), w.want, w.got)
 	}
 	got := kindName(semantic.JSONKind)
-	if len(semantic.JSONValue) > 0 && len(semantic.JSONValue) < 40 {
-		got = string(semantic.JSONValue)
+	rest := bytes.TrimLeft(body[min(int(semantic.ByteOffset), len(body)):], " \t\r\n,:")
+	if v, err := jsontext.NewDecoder(bytes.NewBuffer(rest)).ReadValue(); err == nil && v.Kind() == semantic.JSONKind {
+		got = shown(v)
 	}
-	return kind.Errorf("%s: want %s, got %s", where, want, got)
+	return f.badField.Errorf("%s: want %s, got %s", place(string(where)), wanted(semantic), got)
+}
+
+// shown is a value of the wrong type as an error shows it: itself, if it is short.
+func shown(v jsontext.Value) string {
+	if k := v.Kind(); k == '{' || k == '[' || len(v) > 40 {
+		return kindName(k)
+	}
+	return string(v)
 }
 
 // syntaxError is a decoder's error without its package and with the place as
@@ -145,7 +163,8 @@ func kindName(k jsontext.Kind) string {
 // wantError says that a member is of the wrong type.
 type wantError struct {
 	want, got string
-	account   bool // it names an account: 60015 where the family has that
+	account   bool    // it names an account: 60015 where the family has that
+	member    *string // the member of an object that a decoder of ours reads; nil: the value itself
 }
 
 func (e *wantError) Error() string { return fmt.Sprintf("want %s, got %s", e.want, e.got) }
@@ -160,7 +179,7 @@ type text struct {
 func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error { return t.read(dec, false) }
 
 func (t *text) read(dec *jsontext.Decoder, account bool) error {
-	switch k := dec.PeekKind(); k {
+	switch dec.PeekKind() {
 	case 'n':
 		return dec.SkipValue()
 	case '"':
@@ -175,11 +194,7 @@ func (t *text) read(dec *jsontext.Decoder, account bool) error {
 		if err != nil {
 			return err
 		}
-		got := kindName(k)
-		if len(v) < 40 && k != '{' && k != '[' {
-			got = string(v)
-		}
-		return &wantError{"a string", got, account}
+		return &wantError{want: "a string", got: shown(v), account: account}
 	}
 	_, err := dec.ReadToken() // the syntax error
 	return err
@@ -203,15 +218,16 @@ type member struct{ name, value string }
 
 // UnmarshalJSONFrom reads an object of strings or null.
 func (m *members) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	switch k := dec.PeekKind(); k {
+	switch dec.PeekKind() {
 	case 'n':
 		return dec.SkipValue()
 	case '{':
 	case '"', '[', '0', 't', 'f':
-		if _, err := dec.ReadValue(); err != nil {
+		v, err := dec.ReadValue()
+		if err != nil {
 			return err
 		}
-		return &wantError{want: "an object", got: kindName(k)}
+		return &wantError{want: "an object", got: shown(v)}
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return err
@@ -225,6 +241,9 @@ func (m *members) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		entry := member{name: name.String()}
 		var value text
 		if err := value.read(dec, false); err != nil {
+			if w, ok := errors.AsType[*wantError](err); ok {
+				w.member = &entry.name
+			}
 			return err
 		}
 		if value.set {

@@ -27,8 +27,8 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 		b = strconv.AppendInt(b, int64(e.Kind.Code), 10)
 	} else {
 		b = append(b, envelope...)
-		if out != nil {
-			members, err := json.Marshal(out)
+		if !isEmpty(out) {
+			members, err := json.Marshal(out, jsontext.AllowDuplicateNames(true))
 			if err != nil {
 				return encode(nil, apierr.Internal.Because(err), requestID)
 			}
@@ -45,6 +45,18 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 		b = append(b, '"')
 	}
 	return append(b, '}')
+}
+
+// isEmpty tells whether a command has nothing to add to the envelope, as most
+// have when all went well.
+func isEmpty(out any) bool {
+	switch out := out.(type) {
+	case nil, struct{}:
+		return true
+	case accountErrors:
+		return len(out.ErrorList) == 0
+	}
+	return false
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
@@ -56,15 +57,20 @@ func bucket(perSecond int) *rate.Limiter {
 // allow is check 13: the request takes a token of its command and of its app.
 func (s *Server) allow(a *app.App, c *command) error {
 	v, ok := s.limits.Load(a.ID)
-	if !ok || !maps.Equal(v.(*appLimits).of, a.Settings.Limits) {
-		v = newAppLimits(a.Settings.Limits)
-		s.limits.Store(a.ID, v)
+	if !ok {
+		v, _ = s.limits.LoadOrStore(a.ID, newAppLimits(a.Settings.Limits))
 	}
-	l := v.(*appLimits)
-	if b := l.commands[c.index]; b != nil && !b.Allow() {
+	if !maps.Equal(v.(*appLimits).of, a.Settings.Limits) {
+		fresh := newAppLimits(a.Settings.Limits)
+		if s.limits.CompareAndSwap(a.ID, v, fresh) {
+			v = fresh
+		}
+	}
+	l, now := v.(*appLimits), s.now()
+	if b := l.commands[c.index]; b != nil && !b.AllowN(now, 1) {
 		return apierr.RateLimited.Errorf("%s is called more than %d times a second by app %d", c.name, b.Burst(), a.ID)
 	}
-	if l.total != nil && !l.total.Allow() {
+	if l.total != nil && !l.total.AllowN(now, 1) {
 		return apierr.AppRateLimited.Errorf("app %d calls more than %d times a second", a.ID, l.total.Burst())
 	}
 	return nil
@@ -89,7 +95,7 @@ func newSourceLimiter(perSecond int) *sourceLimiter {
 	return &sourceLimiter{perSecond: perSecond, buckets: buckets}
 }
 
-func (l *sourceLimiter) allow(source netip.Addr) bool {
+func (l *sourceLimiter) allow(source netip.Addr, now time.Time) bool {
 	if l.perSecond == 0 {
 		return true
 	}
@@ -101,7 +107,7 @@ func (l *sourceLimiter) allow(source netip.Addr) bool {
 		l.buckets.Add(source, b)
 	}
 	l.mu.Unlock()
-	if b.Allow() {
+	if b.AllowN(now, 1) {
 		return true
 	}
 	l.refused.Add(1)

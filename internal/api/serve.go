@@ -62,7 +62,7 @@ func (s *Server) answer(r *request) (any, error) {
 		return nil, apierr.Overloaded.Errorf("the server works on %d requests, as many as it takes; try again later", s.opts.MaxInFlight)
 	}
 	defer s.inFlight.Add(-1)
-	if !s.sources.allow(r.source) {
+	if !s.sources.allow(r.source, s.now()) {
 		return nil, apierr.Overloaded.Errorf("address %s sends more than %d requests a second", r.source, s.opts.SourceLimit)
 	}
 
@@ -114,7 +114,9 @@ func (s *Server) answer(r *request) (any, error) {
 		return nil, err
 	}
 	defer putBuffer(body)
-	ctx, cancel := context.WithTimeout(r.http.Context(), s.opts.RequestTimeout)
+	// A client that closes its side of the connection still gets its answer,
+	// and what a command has begun is not half answered: only time cancels.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout)
 	defer cancel()
 	c := &caller{App: a, Name: r.query.identifier, Legacy: r.command.legacy}
 	out, err := r.command.handle(s, ctx, c, r.command.family, body.Bytes())
@@ -143,8 +145,10 @@ func (s *Server) route(r *request) error {
 	} else {
 		return apierr.BadHTTP
 	}
-	if enc := hr.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return apierr.BadHTTP.Errorf("Content-Encoding %s is not supported, send the body as it is", clip(enc))
+	for _, enc := range hr.Header["Content-Encoding"] {
+		if enc != "" && !strings.EqualFold(enc, "identity") {
+			return apierr.BadHTTP.Errorf("Content-Encoding %s is not supported, send the body as it is", clip(enc))
+		}
 	}
 	return nil
 }
@@ -213,8 +217,11 @@ func (s *Server) logRequest(r *request, e *apierr.Error, took time.Duration) {
 	} else {
 		attrs = append(attrs, slog.String("method", clipTo(r.http.Method, 16)), slog.String("path", clipTo(r.http.URL.Path, 100)))
 	}
-	if r.query.hasAppID {
-		attrs = append(attrs, slog.String("app", clipTo(r.query.appID, 10)), slog.String("caller", clipTo(r.query.identifier, 64)))
+	switch {
+	case r.app != nil:
+		attrs = append(attrs, slog.Uint64("app", uint64(r.app.ID)), slog.String("caller", clipTo(r.query.identifier, 64)))
+	case r.query.hasAppID:
+		attrs = append(attrs, slog.String("app", clipTo(r.query.appID, 10)))
 	}
 	if r.query.random != "" {
 		attrs = append(attrs, slog.String("random", clipTo(r.query.random, 20)))
@@ -235,5 +242,10 @@ func (s *Server) logRequest(r *request, e *apierr.Error, took time.Duration) {
 			level = slog.LevelInfo // the client went away, or was too slow
 		}
 	}
-	s.log.LogAttrs(r.http.Context(), level, "request", attrs...)
+	if h := s.log.Handler(); h.Enabled(r.http.Context(), level) {
+		// Not through the Logger, which would look up its caller's line each time.
+		line := slog.NewRecord(r.start.Add(took), level, "request", 0)
+		line.AddAttrs(attrs...)
+		_ = h.Handle(r.http.Context(), line)
+	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/netip"
 	"strconv"
@@ -17,9 +18,9 @@ import (
 
 // verify is check 9: the ticket is good, or was found good before.
 func (s *Server) verify(r *request) error {
-	now := time.Now()
+	now := s.now()
 	q := &r.query
-	who := attempt{r.source, r.app.ID, sha256.Sum256([]byte(q.identifier))}
+	who := func() attempt { return attempt{network(r.source), r.app.ID, sha256.Sum256([]byte(q.identifier))} }
 	if until := s.failures.blocked(who, now); !until.IsZero() {
 		return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
 	}
@@ -37,11 +38,13 @@ func (s *Server) verify(r *request) error {
 	})
 	if err != nil {
 		s.metrics.ticketsRefused.Inc()
-		s.failures.add(who, now)
+		s.failures.add(who(), now)
 		return err
 	}
 	s.metrics.ticketsVerified.Inc()
-	revoked, err := s.users.RevokedUpTo(r.http.Context(), r.app.ID, q.identifier)
+	ctx, cancel := context.WithTimeout(r.http.Context(), s.opts.RequestTimeout)
+	defer cancel()
+	revoked, err := s.users.RevokedUpTo(ctx, r.app.ID, q.identifier)
 	if err != nil {
 		return err
 	}
@@ -138,14 +141,15 @@ func newFailureLog() *failureLog {
 	return &failureLog{entries: entries}
 }
 
-// blocked tells until when who is blocked; the zero time if not.
-func (l *failureLog) blocked(who attempt, now time.Time) time.Time {
+// blocked tells until when who is blocked; the zero time if not. While nobody
+// is, it does not ask who.
+func (l *failureLog) blocked(who func() attempt, now time.Time) time.Time {
 	if now.UnixNano() >= l.newest.Load() {
 		return time.Time{}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f, ok := l.entries.Get(who.masked()); ok && now.Before(f.until) {
+	if f, ok := l.entries.Get(who()); ok && now.Before(f.until) {
 		return f.until
 	}
 	return time.Time{}
@@ -155,10 +159,10 @@ func (l *failureLog) blocked(who attempt, now time.Time) time.Time {
 func (l *failureLog) add(who attempt, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f, ok := l.entries.Get(who.masked())
+	f, ok := l.entries.Get(who)
 	if !ok {
 		f = &failures{}
-		l.entries.Add(who.masked(), f)
+		l.entries.Add(who, f)
 	}
 	oldest := f.at[(f.n+1)%failuresAllowed]
 	f.at[f.n%failuresAllowed] = now
@@ -169,14 +173,8 @@ func (l *failureLog) add(who attempt, now time.Time) {
 	}
 }
 
-// masked is the attempt with the network of an IPv6 address instead of the
-// address, of which one host has as many as it likes.
-func (a attempt) masked() attempt {
-	a.source = network(a.source)
-	return a
-}
-
-// network is the address itself, or the /64 of an IPv6 address.
+// network is the address itself, or the /64 of an IPv6 address: one host has as
+// many addresses in it as it likes.
 func network(a netip.Addr) netip.Addr {
 	if a.Is6() && !a.Is4In6() {
 		if p, err := a.Prefix(64); err == nil {

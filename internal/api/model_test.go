@@ -1,0 +1,705 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings/internal/api"
+	"tidings/internal/app"
+)
+
+// A model is the API as the contract describes it, in the simplest way: no
+// structs for requests, one map of users. It knows nothing of the server's code.
+type model struct {
+	names  [10]string
+	kinds  [10]float64
+	users  map[string]*modelUser
+	admins []string
+	create bool // create accounts on first use
+}
+
+type modelUser struct {
+	device bool
+	values [10]string
+}
+
+// A refusal is a whole request that fails with a code.
+type refusal int
+
+// do carries out a command with a body that is JSON, and gives the code and the
+// members of the answer besides the envelope; ErrorInfo left out.
+func (m *model) do(command string, body map[string]any) (code int, members map[string]any) {
+	defer func() {
+		if r := recover(); r != nil {
+			code, members = int(r.(refusal)), map[string]any{}
+		}
+	}()
+	drop(body)
+	service, name, _ := strings.Cut(command, "/")
+	legacy := service == "all_member_push"
+	members = map[string]any{}
+	switch strings.TrimPrefix(name, "im_") {
+	case "set_attr_name":
+		m.setAttrName(body, legacy)
+	case "get_attr_name":
+		names, kinds := map[string]any{}, map[string]any{}
+		for i, n := range m.names {
+			if n != "" {
+				names[strconv.Itoa(i)], kinds[strconv.Itoa(i)] = n, m.kinds[i]
+			}
+		}
+		members["AttrNames"] = names
+		if !legacy {
+			members["AttrTypes"] = kinds
+		}
+	case "set_attr", "remove_attr":
+		members = m.change(body, strings.HasSuffix(name, "set_attr"), legacy)
+	case "get_attr":
+		members = m.getAttr(body, legacy)
+	case "account_import":
+		id := m.oneID(body)
+		check(checkText(body, "Nick") && checkText(body, "FaceUrl"), 70402)
+		check(goodID(id), 70402)
+		check(textLen(body, "Nick") <= 500 && textLen(body, "FaceUrl") <= 500, 40601)
+		m.make(id)
+	case "multiaccount_import":
+		members["FailAccounts"] = m.multiImport(body)
+	case "account_check":
+		items := []any{}
+		for _, id := range m.items(body, "CheckItem") {
+			status := "NotImported"
+			if u := m.users[id]; u != nil && !u.device {
+				status = "Imported"
+			}
+			items = append(items, map[string]any{"UserID": id, "ResultCode": 0.0, "AccountStatus": status})
+		}
+		members["ResultItem"] = items
+	case "account_delete":
+		items := []any{}
+		for _, id := range m.items(body, "DeleteItem") {
+			code := 0.0
+			switch {
+			case slices.Contains(m.admins, id):
+				code = 70402
+			case m.users[id] == nil:
+				code = 70107
+			}
+			if code == 0 {
+				delete(m.users, id)
+			}
+			items = append(items, map[string]any{"UserID": id, "ResultCode": code})
+		}
+		members["ResultItem"] = items
+	case "kick":
+		check(m.users[m.oneID(body)] != nil, 70107)
+	}
+	return 0, members
+}
+
+// drop takes the members away that are null: null is absent.
+func drop(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(_ string, v any) bool { return v == nil })
+		for _, v := range v {
+			drop(v)
+		}
+	case []any:
+		for _, v := range v {
+			drop(v)
+		}
+	}
+}
+
+func check(ok bool, code refusal) {
+	if !ok {
+		panic(code)
+	}
+}
+
+func checkText(body map[string]any, name string) bool {
+	v, there := body[name]
+	_, ok := v.(string)
+	return ok || !there
+}
+
+func textLen(body map[string]any, name string) int {
+	s, _ := body[name].(string)
+	return len(s)
+}
+
+func goodID(id string) bool {
+	ascii := strings.IndexFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+	return id != "" && len(id) <= 32 && ascii && strings.TrimSpace(id) == id
+}
+
+func (m *model) make(id string) {
+	if m.users[id] == nil {
+		m.users[id] = &modelUser{}
+	}
+}
+
+func (m *model) setAttrName(body map[string]any, legacy bool) {
+	invalid := refusal(90033)
+	if legacy {
+		invalid = 90001
+		delete(body, "AttrTypes")
+	}
+	names, ok := body["AttrNames"].(map[string]any)
+	check(ok, 90001)
+	kinds, ok := body["AttrTypes"].(map[string]any)
+	check(ok || body["AttrTypes"] == nil, 90001)
+	for _, v := range names {
+		_, ok := v.(string)
+		check(ok, 90001)
+	}
+	for _, v := range kinds {
+		f, ok := v.(float64)
+		check(ok && f == float64(int64(f)), 90001)
+	}
+	next := *m
+	for slot, v := range names {
+		check(len(slot) == 1 && slot[0] >= '0' && slot[0] <= '9', invalid)
+		name := v.(string)
+		check(name != "" && len(name) <= 50, invalid)
+		i := slot[0] - '0'
+		kind, said := kinds[slot]
+		if said {
+			check(kind == 0.0 || kind == 1.0, invalid)
+			check(m.names[i] == "" || m.kinds[i] == kind, invalid)
+			next.kinds[i] = kind.(float64)
+		}
+		next.names[i] = name
+	}
+	for slot := range kinds {
+		_, ok := names[slot]
+		check(ok, invalid)
+	}
+	seen := map[string]bool{}
+	for _, n := range next.names {
+		check(n == "" || !seen[n], invalid)
+		seen[n] = true
+	}
+	*m = next
+}
+
+func (m *model) change(body map[string]any, set, legacy bool) map[string]any {
+	list, ok := body["UserAttrs"].([]any)
+	check(ok && len(list) > 0, 90001)
+	for _, e := range list {
+		entry, ok := e.(map[string]any)
+		check(ok || e == nil, 90001)
+		_, ok = entry["To_Account"].(string)
+		check(ok, 90001)
+		if set {
+			attrs, ok := entry["Attrs"].(map[string]any)
+			check(ok, 90001)
+			for _, v := range attrs {
+				_, ok := v.(string)
+				check(ok, 90001)
+			}
+			continue
+		}
+		attrs, ok := entry["Attrs"].([]any)
+		check(ok, 90001)
+		for _, v := range attrs {
+			_, ok := v.(string)
+			check(ok, 90001)
+		}
+	}
+	check(len(list) <= 100, 90018)
+	for _, e := range list {
+		switch attrs := e.(map[string]any)["Attrs"].(type) {
+		case map[string]any:
+			for name, v := range attrs {
+				check(name != "" && slices.Contains(m.names[:], name), 90033)
+				check(v != "" && len(v.(string)) <= 50, 90033)
+			}
+		case []any:
+			for _, name := range attrs {
+				check(name != "" && slices.Contains(m.names[:], name.(string)), 90033)
+			}
+		}
+	}
+	var failed []any
+	for _, e := range list {
+		entry := e.(map[string]any)
+		id := entry["To_Account"].(string)
+		if code := m.changeOne(id, entry["Attrs"], legacy); code != 0 {
+			failed = append(failed, map[string]any{"To_Account": id, "ErrorCode": float64(code)})
+		}
+	}
+	return errorList(map[string]any{}, failed, legacy)
+}
+
+func (m *model) changeOne(id string, attrs any, legacy bool) int {
+	u := m.users[id]
+	values, set := attrs.(map[string]any)
+	if u == nil {
+		if !set || !m.create || !goodID(id) {
+			return 70107
+		}
+		u = &modelUser{}
+	}
+	if u.device && legacy {
+		return 70107
+	}
+	next := *u
+	for name, v := range values {
+		i := slices.Index(m.names[:], name)
+		if (m.kinds[i] == 1) != u.device {
+			return 90035
+		}
+		next.values[i] = v.(string)
+	}
+	if names, ok := attrs.([]any); ok {
+		for _, name := range names {
+			next.values[slices.Index(m.names[:], name.(string))] = ""
+		}
+	}
+	m.users[id] = &next
+	return 0
+}
+
+func errorList(members map[string]any, failed []any, legacy bool) map[string]any {
+	if len(failed) > 0 && !legacy {
+		members["ErrorList"] = failed
+	}
+	return members
+}
+
+func (m *model) getAttr(body map[string]any, legacy bool) map[string]any {
+	list, ok := body["To_Account"].([]any)
+	check(ok && len(list) > 0, 90001)
+	for _, e := range list {
+		_, ok := e.(string)
+		check(ok, 90001)
+	}
+	check(len(list) <= 100, 90018)
+	found, failed := []any{}, []any{}
+	for _, e := range list {
+		u := m.users[e.(string)]
+		if u == nil || u.device && legacy {
+			failed = append(failed, map[string]any{"To_Account": e, "ErrorCode": 70107.0})
+			continue
+		}
+		attrs := map[string]any{}
+		for i, v := range u.values {
+			if v != "" && m.names[i] != "" {
+				attrs[m.names[i]] = v
+			}
+		}
+		found = append(found, map[string]any{"To_Account": e, "Attrs": attrs})
+	}
+	return errorList(map[string]any{"UserAttrs": found}, failed, legacy)
+}
+
+// id is a member that names an account.
+func id(body map[string]any, name string) (string, bool) {
+	v, there := body[name]
+	s, ok := v.(string)
+	check(ok || !there, 60015)
+	return s, there
+}
+
+func (m *model) oneID(body map[string]any) string {
+	older, okOlder := id(body, "Identifier")
+	newer, ok := id(body, "UserID")
+	if !ok {
+		newer = older
+	}
+	check(ok || okOlder, 70402)
+	return newer
+}
+
+func (m *model) items(body map[string]any, name string) []string {
+	list, ok := body[name].([]any)
+	check(ok, 70402)
+	var ids []string
+	missing := len(list) == 0 || len(list) > 100
+	for _, e := range list {
+		entry, ok := e.(map[string]any)
+		check(ok || e == nil, 70402)
+		one, there := id(entry, "UserID")
+		missing = missing || !there
+		ids = append(ids, one)
+	}
+	check(!missing, 70402)
+	return ids
+}
+
+func (m *model) multiImport(body map[string]any) []any {
+	// Both forms must be of the right type, one is used.
+	accounts, ok := body["Accounts"].([]any)
+	check(ok || body["Accounts"] == nil, 70402)
+	_, ok = body["AccountList"].([]any)
+	check(ok || body["AccountList"] == nil, 70402)
+	for _, e := range accounts {
+		_, ok := e.(string)
+		check(ok || e == nil, 60015)
+	}
+	if list, ok := body["AccountList"].([]any); ok {
+		for _, e := range list {
+			if entry, ok := e.(map[string]any); ok {
+				check(checkText(entry, "Nick"), 70402)
+			}
+		}
+		delete(body, "Accounts")
+	}
+	if accounts, ok = body["Accounts"].([]any); ok {
+		var list []any
+		for _, e := range accounts {
+			if e == nil {
+				list = append(list, nil)
+				continue
+			}
+			list = append(list, map[string]any{"UserID": e})
+		}
+		body["AccountList"] = list
+	}
+	ids := m.items(body, "AccountList")
+	failed := []any{}
+	for i, one := range ids {
+		entry := body["AccountList"].([]any)[i].(map[string]any)
+		if !goodID(one) || textLen(entry, "Nick") > 500 {
+			failed = append(failed, one)
+			continue
+		}
+		m.make(one)
+	}
+	return failed
+}
+
+// A generator makes random requests: mostly good, some with one thing wrong.
+type generator struct{ *rand.Rand }
+
+func (g generator) pick(of ...string) string { return of[g.IntN(len(of))] }
+
+func (g generator) account() string {
+	if g.IntN(20) == 0 {
+		return g.pick("", " x", "用户", strings.Repeat("u", 33), strings.Repeat("u", 32), "a\u0000b", strings.Repeat("u", 70))
+	}
+	if g.IntN(8) == 0 {
+		return g.pick(device, strings.ToLower(device), "administrator", "ops")
+	}
+	return "u" + strconv.Itoa(g.IntN(12))
+}
+
+func (g generator) attr() string {
+	if g.IntN(60) == 0 {
+		return g.pick("", "Sex", "shoe_size", strings.Repeat("x", 51), "build2")
+	}
+	return g.pick("sex", "city", "country", "build", "plan", "sex", "city")
+}
+
+func (g generator) value() any {
+	if g.IntN(80) == 0 {
+		return []any{"", strings.Repeat("é", 26), 5.0, nil, true}[g.IntN(5)]
+	}
+	return g.pick("a", "b", "日本", strings.Repeat("v", 50), `"\`, "\u2028")
+}
+
+func (g generator) list(f func() any) []any {
+	n := 1 + g.IntN(6)
+	switch g.IntN(40) {
+	case 0:
+		n = 0
+	case 1:
+		n = 100 + g.IntN(2)
+	}
+	list := make([]any, n)
+	for i := range list {
+		list[i] = f()
+	}
+	return list
+}
+
+func (g generator) attrs() any {
+	if g.IntN(12) == 0 {
+		return map[string]any{}
+	}
+	attrs := map[string]any{}
+	for range 1 + g.IntN(3) {
+		attrs[g.attr()] = g.value()
+	}
+	return attrs
+}
+
+func (g generator) request() (command string, body map[string]any) {
+	command = api.Commands()[g.IntN(len(api.Commands()))]
+	switch strings.TrimPrefix(command[strings.Index(command, "/")+1:], "im_") {
+	case "set_attr_name":
+		names, kinds := map[string]any{}, map[string]any{}
+		for range 1 + g.IntN(3) {
+			slot := strconv.Itoa(g.IntN(6))
+			if g.IntN(30) == 0 {
+				slot = g.pick("10", "-1", "01", "", "x")
+			}
+			if names[slot] = g.attr(); g.IntN(4) == 0 {
+				kinds[slot] = float64(g.IntN(2))
+			}
+		}
+		if body = map[string]any{"AttrNames": names}; g.IntN(2) == 0 {
+			body["AttrTypes"] = kinds
+		}
+	case "get_attr_name":
+		body = map[string]any{}
+	case "set_attr":
+		body = map[string]any{"UserAttrs": g.list(func() any { return map[string]any{"To_Account": g.account(), "Attrs": g.attrs()} })}
+	case "remove_attr":
+		body = map[string]any{"UserAttrs": g.list(func() any {
+			names := []any{}
+			for range g.IntN(4) {
+				names = append(names, g.attr())
+			}
+			return map[string]any{"To_Account": g.account(), "Attrs": names}
+		})}
+	case "get_attr":
+		body = map[string]any{"To_Account": g.list(func() any { return g.account() })}
+	case "account_import":
+		body = map[string]any{g.pick("UserID", "UserID", "Identifier"): g.account(), "Nick": strings.Repeat("n", 499+g.IntN(3))}
+	case "kick":
+		body = map[string]any{"UserID": g.account()}
+		if body["UserID"] == admin { // it would end the test's own ticket
+			body["UserID"] = "ops"
+		}
+	case "multiaccount_import":
+		if body = map[string]any{"Accounts": g.list(func() any { return g.account() })}; g.IntN(2) == 0 {
+			body["AccountList"] = g.list(func() any { return map[string]any{"UserID": g.account(), "Nick": g.pick("", strings.Repeat("n", 501))} })
+		}
+	case "account_check":
+		body = map[string]any{"CheckItem": g.list(func() any { return map[string]any{"UserID": g.account()} })}
+	case "account_delete":
+		body = map[string]any{"DeleteItem": g.list(func() any { return map[string]any{"UserID": g.account()} })}
+	}
+	if g.IntN(10) == 0 {
+		g.spoil(body)
+	}
+	return command, body
+}
+
+// spoil changes one thing in a body to another kind of thing, or takes it away.
+func (g generator) spoil(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		names := slices.Sorted(maps.Keys(v))
+		if len(names) == 0 {
+			return
+		}
+		name := names[g.IntN(len(names))]
+		switch g.IntN(4) {
+		case 0:
+			delete(v, name)
+		case 1:
+			v[name] = g.thing()
+		default:
+			g.spoil(v[name])
+		}
+	case []any:
+		if len(v) == 0 {
+			return
+		}
+		if i := g.IntN(len(v)); g.IntN(3) == 0 {
+			v[i] = g.thing()
+		} else {
+			g.spoil(v[i])
+		}
+	}
+}
+
+func (g generator) thing() any {
+	return []any{nil, 5.0, 1.5, "x", true, []any{}, map[string]any{}}[g.IntN(7)]
+}
+
+// without leaves the texts out, which are no part of the contract.
+func without(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, "ErrorInfo")
+		delete(v, "ResultInfo")
+		for _, v := range v {
+			without(v)
+		}
+	case []any:
+		for _, v := range v {
+			without(v)
+		}
+	}
+	return v
+}
+
+// TestModel sends random commands to the server and to the model and compares
+// whole answers.
+func TestModel(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("SEED=%d", seed)
+	g := generator{rand.New(rand.NewPCG(seed, 0))}
+	n := open(t, api.Options{}, withDevices(t, device))
+	n.declare(app.Declaration{ID: appID, Admins: []string{"ops"}})
+	n.serve()
+	m := &model{users: map[string]*modelUser{admin: {}, "ops": {}, device: {device: true}}, admins: []string{admin, "ops"}}
+	m.names = [10]string{"sex", "city", "country", 9: "build"}
+	m.kinds[9] = 1
+	codes := map[int]int{}
+	for i := range 1500 {
+		if g.IntN(200) == 0 {
+			m.create = !m.create
+			n.declare(app.Declaration{ID: appID, CreateAccounts: new(m.create)})
+		}
+		command, body := g.request()
+		text, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := n.post(command, string(text))
+		code, want := m.do(command, body)
+		codes[code]++
+		if got.ErrorCode != code {
+			t.Fatalf("request %d: %s %s: got %s, want code %d", i, command, text, got.raw, code)
+		}
+		members := without(got.members).(map[string]any)
+		delete(members, "ActionStatus")
+		delete(members, "ErrorCode")
+		if !reflect.DeepEqual(members, want) {
+			t.Fatalf("request %d: %s %s: got %s, want %v", i, command, text, got.raw, want)
+		}
+	}
+	// At the end everything is compared, not only what was asked for.
+	if got := n.store.Count(appID); got != len(m.users) {
+		t.Errorf("%d users, want %d", got, len(m.users))
+	}
+	for id, u := range m.users {
+		users, err := n.store.Users(t.Context(), appID, []string{id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !users[0].Exists || users[0].Values != u.values || (users[0].Kind == 1) != u.device {
+			t.Errorf("user %q is %+v, want %+v", id, users[0], u)
+		}
+	}
+	t.Logf("codes: %v", codes)
+	for _, code := range []int{0, 90001, 90018, 90033, 70402, 60015, 70107, 40601} {
+		if codes[code] == 0 {
+			t.Errorf("no request was answered %d", code)
+		}
+	}
+}
+
+// TestConcurrentChanges lets clients change the same users and their own at the
+// same time. Every request sets all attributes of a user to one stamp, or takes
+// all away: nobody ever sees a mix, and the last word on an own user stays.
+func TestConcurrentChanges(t *testing.T) {
+	n := start(t, api.Options{}, func(d *app.Declaration) {
+		d.AttrNames, d.AttrTypes = map[string]string{}, nil
+		for i := range 10 {
+			d.AttrNames[strconv.Itoa(i)] = "a" + strconv.Itoa(i)
+		}
+	})
+	const clients, rounds, shared = 6, 60, 4
+	var accounts []string
+	for i := range shared {
+		accounts = append(accounts, "s"+strconv.Itoa(i))
+	}
+	for c := range clients {
+		accounts = append(accounts, "own"+strconv.Itoa(c))
+	}
+	list, err := json.Marshal(map[string]any{"Accounts": accounts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.post("im_open_login_svc/multiaccount_import", string(list)).ok(t)
+
+	read := func(accounts []string) map[string]map[string]string {
+		text, err := json.Marshal(map[string]any{"To_Account": accounts})
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		var out struct {
+			UserAttrs []struct {
+				Account string `json:"To_Account"`
+				Attrs   map[string]string
+			}
+		}
+		a := n.post("timpush/get_attr", string(text))
+		if err := json.Unmarshal([]byte(a.raw), &out); err != nil || a.ErrorCode != 0 || len(out.UserAttrs) != len(accounts) {
+			t.Errorf("get_attr: %s, %v", a.raw, err)
+		}
+		users := map[string]map[string]string{}
+		for _, u := range out.UserAttrs {
+			users[u.Account] = u.Attrs
+			for name, v := range u.Attrs {
+				if v != u.Attrs["a0"] || len(u.Attrs) != 10 {
+					t.Errorf("%s: %s is %s beside %v", u.Account, name, v, u.Attrs)
+				}
+			}
+		}
+		return users
+	}
+	var wg sync.WaitGroup
+	last := make([]string, clients)
+	for c := range clients {
+		wg.Go(func() {
+			g := generator{rand.New(rand.NewPCG(uint64(c), 1))}
+			own := "own" + strconv.Itoa(c)
+			for r := range rounds {
+				stamp := fmt.Sprintf("%d-%d", c, r)
+				if g.IntN(3) == 0 {
+					stamp = ""
+				}
+				var entries []string
+				for _, account := range []string{own, "s" + strconv.Itoa(g.IntN(shared)), "s" + strconv.Itoa(g.IntN(shared))} {
+					var attrs bytes.Buffer
+					for i := range 10 {
+						if stamp != "" {
+							fmt.Fprintf(&attrs, `,"a%d":%q`, i, stamp)
+						} else {
+							fmt.Fprintf(&attrs, `,"a%d"`, i)
+						}
+					}
+					brackets := "{}"
+					if stamp == "" {
+						brackets = "[]"
+					}
+					entries = append(entries, fmt.Sprintf(`{"To_Account":%q,"Attrs":%c%s%c}`, account, brackets[0], attrs.String()[1:], brackets[1]))
+				}
+				command := "timpush/set_attr"
+				if stamp == "" {
+					command = "timpush/remove_attr"
+				}
+				if a := n.post(command, `{"UserAttrs":[`+strings.Join(entries, ",")+`]}`); a.ErrorCode != 0 {
+					t.Errorf("%s: %s", command, a.raw)
+				}
+				last[c] = stamp
+				// What was answered OK, every later request sees.
+				if got := read(append([]string{own}, accounts[:shared]...))[own]["a0"]; got != stamp {
+					t.Errorf("%s has %q, want %q", own, got, stamp)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	users := read(accounts)
+	for c := range clients {
+		if got := users["own"+strconv.Itoa(c)]["a0"]; got != last[c] {
+			t.Errorf("own%d has %q, want %q", c, got, last[c])
+		}
+	}
+}

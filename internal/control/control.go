@@ -10,28 +10,34 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
-	"tidings/internal/store/lsm"
+	"tidings/internal/store"
 	"tidings/internal/usersig"
 )
 
 // Users is what the operations need of storage besides the apps.
 type Users interface {
 	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
-	Check(ctx context.Context, report func(lsm.Finding)) (lsm.Summary, error)
 	Count(app uint32) int
 }
+
+// Check reads everything that is stored and reports what is wrong. An err means
+// that it was not finished.
+type Check func(ctx context.Context, report func(store.Finding)) (store.Summary, error)
 
 // A Service carries operations out.
 type Service struct {
 	Apps  *app.Registry
 	Users Users
+	Check Check
 	Info  Info
+	Log   *slog.Logger // nil: operations are not logged
 }
 
 // Info is about the server that answers.
@@ -117,15 +123,18 @@ type (
 	}
 	// CheckReport is what is wrong with a data directory.
 	CheckReport struct {
-		lsm.Summary
-		Findings []lsm.Finding `json:"findings"`
-		More     int           `json:"more"` // findings left out
+		store.Summary
+		Findings []store.Finding `json:"findings"`
+		More     int             `json:"more"` // findings left out
 	}
 )
 
 // maxFindings is how many findings a report lists; a directory that is broken
 // all over has as many as it has users.
 const maxFindings = 10_000
+
+// OpCheck is the operation that needs nothing but a Check.
+const OpCheck = "check"
 
 // operation is one thing an operator can ask for.
 type operation func(s *Service, ctx context.Context, body []byte) (any, error)
@@ -156,7 +165,7 @@ var operations = map[string]operation{
 	"admin/remove": op((*Service).adminRemove),
 	"sig/make":     op((*Service).sigMake),
 	"sig/check":    op((*Service).sigCheck),
-	"check":        op((*Service).check),
+	OpCheck:        op((*Service).check),
 }
 
 func (s *Service) info(context.Context, struct{}) (any, error) { return s.Info, nil }
@@ -348,9 +357,9 @@ func (s *Service) sigCheck(ctx context.Context, in SigRequest) (any, error) {
 }
 
 func (s *Service) check(ctx context.Context, _ struct{}) (any, error) {
-	report := CheckReport{Findings: []lsm.Finding{}}
+	report := CheckReport{Findings: []store.Finding{}}
 	var err error
-	report.Summary, err = s.Users.Check(ctx, func(f lsm.Finding) {
+	report.Summary, err = s.Check(ctx, func(f store.Finding) {
 		if len(report.Findings) < maxFindings {
 			report.Findings = append(report.Findings, f)
 		} else {
@@ -389,6 +398,35 @@ func asFailure(err error) failure {
 	return f
 }
 
+// logOperation writes a line for an operation that may have changed something.
+func (s *Service) logOperation(name string, body []byte, err error) {
+	if s.Log == nil || reads[name] {
+		return
+	}
+	var in struct {
+		ID      uint32 `json:"sdkappid"`
+		Account string `json:"account"`
+		Key     int    `json:"key"`
+	}
+	_ = json.Unmarshal(body, &in)
+	attrs := []slog.Attr{slog.String("operation", name), slog.Uint64("app", uint64(in.ID))}
+	if in.Account != "" {
+		attrs = append(attrs, slog.String("account", in.Account))
+	}
+	if in.Key != 0 {
+		attrs = append(attrs, slog.Int("key", in.Key))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	s.Log.LogAttrs(context.Background(), slog.LevelInfo, "operation", attrs...)
+}
+
+// reads are the operations that change nothing.
+var reads = map[string]bool{
+	"info": true, "app/list": true, "app/show": true, "key/list": true, "sig/make": true, "sig/check": true, OpCheck: true,
+}
+
 // ServeHTTP answers operations: POST /app/create with its request as the body.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := readAll(r.Body)
@@ -396,6 +434,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		out, err = s.do(r.Context(), r.URL.Path[1:], body)
 	}
+	s.logOperation(r.URL.Path[1:], body, err)
 	status := http.StatusOK
 	if err != nil {
 		status = http.StatusBadRequest

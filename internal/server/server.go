@@ -12,8 +12,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -37,6 +37,7 @@ type Server struct {
 	apps     *app.Registry
 	registry *prometheus.Registry
 	control  *control.Service
+	cert     tls.Certificate
 
 	api, metrics, socket             *http.Server
 	apiAddr, metricsAddr, socketAddr net.Listener
@@ -64,10 +65,15 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if err := s.declareApps(ctx); err != nil {
 		return nil, err
 	}
+	if cfg.TLSCert != "" {
+		if s.cert, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+		}
+	}
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	s.control = &control.Service{Apps: s.apps, Users: s.store, Info: control.Info{
+	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store, Check: s.store.Check, Info: control.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	s.build()
@@ -135,16 +141,20 @@ func (s *Server) build() {
 		Metrics:         s.registry,
 	})
 	s.api = &http.Server{
-		Handler:           s.withHealth(handler),
-		ReadHeaderTimeout: s.cfg.BodyTimeout,
-		ReadTimeout:       s.cfg.BodyTimeout,
-		WriteTimeout:      s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
-		IdleTimeout:       s.cfg.IdleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
+		Handler:                      s.withHealth(handler),
+		ReadHeaderTimeout:            s.cfg.BodyTimeout,
+		ReadTimeout:                  s.cfg.BodyTimeout,
+		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
+		IdleTimeout:                  s.cfg.IdleTimeout,
+		MaxHeaderBytes:               maxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	s.metrics = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	s.socket = &http.Server{Handler: s.control, ReadHeaderTimeout: 5 * time.Second}
 }
@@ -211,8 +221,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	serve(func() error {
 		if s.cfg.TLSCert != "" {
-			s.api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-			return s.api.ServeTLS(s.apiAddr, s.cfg.TLSCert, s.cfg.TLSKey)
+			s.api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.cert}}
+			return s.api.ServeTLS(s.apiAddr, "", "")
 		}
 		return s.api.Serve(s.apiAddr)
 	})
@@ -253,34 +263,4 @@ func (s *Server) close() error {
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// Operate reaches a data directory for an operator: through its server if one
-// runs, else by opening it here, read-only if readOnly.
-func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (control.Caller, error) {
-	c, err := control.Dial(ctx, dir)
-	if !errors.Is(err, control.ErrNoServer) {
-		return c, err
-	}
-	if _, err := os.Stat(filepath.Join(dir, "db")); err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		if readOnly {
-			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
-		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly})
-	if err != nil {
-		return nil, err
-	}
-	apps, err := app.Open(ctx, store, api.Commands())
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	service := &control.Service{Apps: apps, Users: store, Info: control.Info{Version: version, Data: dir}}
-	return service.Local(store.Close), nil
 }

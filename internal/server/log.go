@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"tidings/internal/config"
+)
+
+// NewLogger makes the logger of a configuration. Lines below Warn are gathered
+// for up to logDelay, so that a request's line costs no system call of its own;
+// flush writes what is left.
+func NewLogger(w io.Writer, cfg *config.Config) (log *slog.Logger, flush func()) {
+	lines := newLineWriter(w)
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	var h slog.Handler = slog.NewTextHandler(lines, opts)
+	if cfg.LogFormat == "json" {
+		h = slog.NewJSONHandler(lines, opts)
+	}
+	return slog.New(promptHandler{h, lines}), lines.flush
+}
+
+const (
+	logDelay       = 100 * time.Millisecond
+	logBufferBytes = 64 << 10
+)
+
+// lineWriter gathers lines. It is safe for concurrent use.
+type lineWriter struct {
+	w io.Writer
+
+	mu      sync.Mutex
+	lines   []byte
+	pending bool // the timer will flush
+	timer   *time.Timer
+}
+
+func newLineWriter(w io.Writer) *lineWriter {
+	l := &lineWriter{w: w}
+	l.timer = time.AfterFunc(time.Hour, l.flush)
+	l.timer.Stop()
+	return l
+}
+
+func (l *lineWriter) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line...)
+	switch {
+	case len(l.lines) >= logBufferBytes:
+		l.write()
+	case !l.pending:
+		l.pending = true
+		l.timer.Reset(logDelay)
+	}
+	return len(line), nil
+}
+
+// flush writes what was gathered.
+func (l *lineWriter) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.write()
+}
+
+// write needs mu. A log that cannot be written is nothing the server could
+// report anywhere.
+func (l *lineWriter) write() {
+	_, _ = l.w.Write(l.lines)
+	l.lines, l.pending = l.lines[:0], false
+}
+
+// promptHandler writes lines that somebody should see at once.
+type promptHandler struct {
+	slog.Handler
+	lines *lineWriter
+}
+
+// Handle writes a record.
+func (h promptHandler) Handle(ctx context.Context, r slog.Record) error {
+	err := h.Handler.Handle(ctx, r)
+	if r.Level >= slog.LevelWarn {
+		h.lines.flush()
+	}
+	return err
+}
+
+// WithAttrs keeps the writer.
+func (h promptHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return promptHandler{h.Handler.WithAttrs(attrs), h.lines}
+}
+
+// WithGroup keeps the writer.
+func (h promptHandler) WithGroup(name string) slog.Handler {
+	return promptHandler{h.Handler.WithGroup(name), h.lines}
+}

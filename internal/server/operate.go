@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"tidings/internal/api"
+	"tidings/internal/app"
+	"tidings/internal/control"
+	"tidings/internal/store"
+	"tidings/internal/store/lsm"
+)
+
+// Operate reaches a data directory for an operator: through its server if one
+// runs, else by opening it here, read-only if readOnly. Read-only, the
+// directory is opened by the first operation that needs it; a check only looks
+// at what is on disk, so it works on a directory that does not open.
+func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (control.Caller, error) {
+	c, err := control.Dial(ctx, dir)
+	if !errors.Is(err, control.ErrNoServer) {
+		return c, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "db")); err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		if readOnly {
+			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	info := control.Info{Version: version, Data: dir}
+	open := func(ctx context.Context) (control.Caller, error) {
+		store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly})
+		if err != nil {
+			return nil, err
+		}
+		apps, err := app.Open(ctx, store, api.Commands())
+		if err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+		service := &control.Service{Apps: apps, Users: store, Check: store.Check, Info: info}
+		return service.Local(store.Close), nil
+	}
+	if !readOnly {
+		return open(ctx)
+	}
+	check := &control.Service{Info: info, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
+		return lsm.CheckDir(ctx, dir, lsm.Options{Logger: log}, report)
+	}}
+	return &reader{check: check.Local(func() error { return nil }), open: open}, nil
+}
+
+// reader is a Caller for a data directory that no server has open and that it
+// will not change. It is for one goroutine.
+type reader struct {
+	check control.Caller
+	open  func(context.Context) (control.Caller, error)
+	all   control.Caller // nil until an operation needs it
+}
+
+// Call does an operation here.
+func (r *reader) Call(ctx context.Context, op string, in, out any) error {
+	if op == control.OpCheck && r.all == nil {
+		return r.check.Call(ctx, op, in, out)
+	}
+	if r.all == nil {
+		all, err := r.open(ctx)
+		if err != nil {
+			return err
+		}
+		r.all = all
+	}
+	return r.all.Call(ctx, op, in, out)
+}
+
+// Close closes the data directory, if it was opened.
+func (r *reader) Close() error {
+	if r.all == nil {
+		return nil
+	}
+	return r.all.Close()
+}

@@ -48,7 +48,7 @@ func start(ctx context.Context, args []string, stdin io.Reader, log string) (*pr
 		p.url, p.ready = a.url, a.at.Sub(p.began)
 		return p, nil
 	case <-p.done:
-		err = fmt.Errorf("%s exited before it was ready: %v\n%s", args[0], p.err, p.logTail())
+		err = fmt.Errorf("%s exited before it was ready: %w\n%s", args[0], p.err, p.logTail())
 	case <-timeout.C:
 		err = fmt.Errorf("%s was not ready after %v\n%s", args[0], readyTime, p.logTail())
 	case <-ctx.Done():

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tidings/internal/api"
+	"tidings/internal/config"
+	"tidings/internal/load"
+	"tidings/internal/load/suite"
+	"tidings/internal/usersig"
+)
+
+// Names of the commands that bench --suite runs in processes of their own.
+const (
+	benchServer   = "bench-server"
+	benchBaseline = "bench-baseline"
+)
+
+// quickScale is the scale of --quick.
+const quickScale = 0.05
+
+// benchSuite adds the flags of bench --suite, and returns what runs it and the
+// names of the flags.
+func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool) error, names []string) {
+	var quick bool
+	var o suite.Options
+	f := cmd.Flags()
+	f.BoolVar(&quick, "quick", false, fmt.Sprintf("with --suite: a twentieth of the users and the time (--scale %g)", quickScale))
+	f.Float64Var(&o.Scale, "scale", 1, "with --suite: scale of users and time")
+	f.IntVar(&o.Rounds, "rounds", 3, "with --suite: turns of each comparison")
+	f.StringVar(&o.Dir, "dir", "", "with --suite: `DIRECTORY` for its temporary one: the disk that is measured")
+	names = []string{"quick", "scale", "rounds", "dir"}
+	return func(cmd *cobra.Command, connections int, asJSON bool) error {
+		if o.Scale <= 0 || o.Scale > 100 || o.Rounds < 1 {
+			return usagef("--scale must be above 0 and at most 100, and --rounds at least 1")
+		}
+		if quick {
+			if f.Changed("scale") {
+				return usagef("--quick and --scale do not go together")
+			}
+			o.Scale = quickScale
+		}
+		program, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		o.Serve = func(file string) []string { return []string{program, benchServer, file} }
+		o.Baseline = []string{program, benchBaseline}
+		o.Sign = func(secret string, id uint32, identifier string) string {
+			return usersig.Make(secret, id, identifier, time.Now(), usersig.DefaultLife, nil)
+		}
+		o.Connections, o.Log = connections, e.stderr
+		report, err := suite.Run(cmd.Context(), o)
+		if len(report.Rows)+len(report.Notes) > 0 {
+			var printErr error
+			if asJSON {
+				printErr = e.printJSON(newSuiteReport(report))
+			} else {
+				printErr = report.WriteMarkdown(e.stdout)
+			}
+			if err == nil {
+				err = printErr
+			}
+		}
+		return err
+	}, names
+}
+
+// suiteReport is a suite.Report for programs.
+type suiteReport struct {
+	Machine string     `json:"machine"`
+	Rows    []suiteRow `json:"rows"`
+	Notes   []string   `json:"notes"`
+	Met     bool       `json:"met"`
+}
+
+type suiteRow struct {
+	Case     string `json:"case"`
+	Ours     string `json:"ours"`
+	Baseline string `json:"baseline"`
+	Ratio    string `json:"ratio"`
+	Aim      string `json:"aim"`
+	Met      bool   `json:"met"`
+}
+
+func newSuiteReport(r suite.Report) suiteReport {
+	out := suiteReport{Machine: r.Machine, Rows: []suiteRow{}, Notes: r.Notes, Met: r.Met()}
+	for _, row := range r.Rows {
+		out.Rows = append(out.Rows, suiteRow(row))
+	}
+	return out
+}
+
+// benchServerCommand is serve with a configuration file and nothing else: the
+// TIDINGS_ variables of whoever measures would have the server use, and fill,
+// the data directory that they name.
+func (e *env) benchServerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: benchServer, Hidden: true, Args: takes("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			none := func(string) (string, bool) { return "", false }
+			cfg, err := config.Load(nil, none, args[0], api.Commands())
+			if err != nil {
+				return configError(err)
+			}
+			return e.serve(cmd.Context(), cfg)
+		},
+	}
+}
+
+func (e *env) benchBaselineCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: benchBaseline, Hidden: true, Args: takes(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return load.BaselineProcess(cmd.Context(), e.stdin, e.stdout)
+		},
+	}
+}

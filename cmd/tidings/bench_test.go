@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings/internal/load/suite"
+)
+
+func TestBench(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir, "--log-requests", "off")
+	key := write(t, "key", "the-key-of-the-shop")
+	must(t, "app", "create", "9", "--data", dir, "--secret-key-file", key)
+	base := []string{"bench", "--data", dir, "--app", "9", "--users", "300", "--users-per-request", "10", "--connections", "4", "--duration", "1s"}
+	with := func(args ...string) []string { return append(append([]string{}, base...), args...) }
+
+	fails(t, 1, "; lift the limits of the app: tidings app set 9 --limit default=0", with("--command", "get_attr")...)
+	must(t, "app", "set", "9", "--limit", "default=0", "--data", dir)
+	fails(t, 1, "90033 (30 times); name the attributes and create the users first: --fill", with()...)
+	fails(t, 1, " times); create the users first: --fill", with("--command", "get_attr")...)
+	before := ""
+	for i, args := range [][]string{
+		{"--fill", "--command", "get_attr", "--rate", "50"},
+		{"--rate", "50"},
+		{"--command", "set_attr", "--rate", "50"},
+		{"--command", "import"},
+		{"--url", s.url, "--secret-key-file", key, "--data", "/nowhere", "--rate", "50"},
+	} {
+		r := tidings(t, with(append(args, "--json")...)...)
+		var out benchReport
+		if err := json.Unmarshal([]byte(r.stdout), &out); err != nil || r.code != 0 {
+			t.Fatalf("bench %v: exit code %d, %v\n%s%s", args, r.code, err, r.stdout, r.stderr)
+		}
+		if out.Requests == 0 || out.Users != 10*out.Requests || len(out.Failed) > 0 || out.LatencyMillis["max"] == 0 {
+			t.Errorf("bench %v reports %+v", args, out)
+		}
+		if !strings.Contains(r.stderr, "This changes the users user0000000 to user0000299 in app 9 of "+s.url) {
+			t.Errorf("bench %v warns %q", args, r.stderr)
+		}
+		// Every run leaves the users as they were.
+		users := must(t, "call", "--data", dir, "--app", "9", "timpush/get_attr", `{"To_Account":["user0000000","user0000007","user0000299"]}`)
+		if i == 0 {
+			before = users
+		} else if users != before {
+			t.Errorf("bench %v leaves the users as %s", args, users)
+		}
+	}
+	out := must(t, with("--command", "import")...)
+	for _, want := range []string{"Command        import, 10 users a request\n", "Requests       30, ", "Latency p99.9  "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the table has no %q:\n%s", want, out)
+		}
+	}
+	fails(t, 2, "say --yes", "bench", "--url", "http://192.0.2.1", "--app", "9", "--secret-key-file", key)
+}
+
+func TestInterruptedBench(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, "--log-requests", "off")
+	must(t, "app", "create", "9", "--data", dir, "--limit", "default=0")
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	r := shell{}.run(ctx, "", "bench", "--data", dir, "--app", "9", "--users", "1000", "--fill", "--duration", "1h", "--rate", "50")
+	if r.code != 1 || r.stderr[strings.LastIndex(strings.TrimSpace(r.stderr), "\n")+1:] != "tidings: interrupted\n" {
+		t.Errorf("%+v", r)
+	}
+	out := must(t, "call", "--data", dir, "--app", "9", "timpush/get_attr", `{"To_Account":["user0000000","user0000700"]}`)
+	if strings.Count(out, `"sex"`) != 2 {
+		t.Errorf("users do not have their attributes back: %s", out)
+	}
+}
+
+// TestBenchSuite starts the suite and ends it when its server is filled: a
+// whole run takes longer than a test may. The package suite tests that.
+func TestBenchSuite(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("needs /proc")
+	}
+	t.Setenv("TIDINGS_DATA", "/nowhere")
+	t.Setenv("TIDINGS_LISTEN", "nonsense") // the suite's server does not hear of it
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout, stderr buffer
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{"bench", "--suite", "--scale", "0.001", "--rounds", "1", "--connections", "2", "--dir", dir},
+			strings.NewReader(""), &stdout, &stderr, os.LookupEnv)
+	}()
+	for {
+		select {
+		case err := <-done:
+			if exitCode(err) != 1 || !strings.Contains(stderr.String(), "users: filled\n") {
+				t.Errorf("exit code %d:\n%s%s", exitCode(err), &stdout, &stderr)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+			return
+		case <-time.After(10 * time.Millisecond):
+			if strings.Contains(stderr.String(), "filled\n") {
+				cancel()
+			}
+		}
+	}
+}
+
+func TestSuiteReport(t *testing.T) {
+	b, err := json.Marshal(newSuiteReport(suite.Report{Machine: "m", Rows: []suite.Row{{Case: "c", Met: true}}}))
+	want := `{"machine":"m","rows":[{"case":"c","ours":"","baseline":"","ratio":"","aim":"","met":true}],"notes":null,"met":true}`
+	if err != nil || string(b) != want {
+		t.Errorf("%s, %v", b, err)
+	}
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tidings/internal/control"
+)
+
+func (e *env) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check that a data directory is sound",
+		Long: `Read everything in a data directory and list what is wrong, one finding per
+line. It changes nothing, and works while the server runs.
+
+Exit codes: 0 nothing is wrong; 1 there are findings; 2 it could not be checked.`,
+		Args: takes(),
+	}
+	dataFlag(cmd.Flags())
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, err := ask[control.CheckReport](e, cmd, reads, "check", struct{}{})
+		if err != nil {
+			return &exitError{exitUncheckable, fmt.Errorf("could not check: %w", err)}
+		}
+		if *asJSON {
+			err = e.printJSON(r)
+		} else {
+			e.printFindings(r)
+		}
+		if err == nil && len(r.Findings) > 0 {
+			err = errNo
+		}
+		return err
+	}
+	return cmd
+}
+
+const exitUncheckable = 2
+
+func (e *env) printFindings(r control.CheckReport) {
+	for _, f := range r.Findings {
+		fmt.Fprintf(e.stdout, "%s: %s\n", plain(f.Where), plain(f.What))
+	}
+	if r.More > 0 {
+		fmt.Fprintf(e.stdout, "and %s\n", counted(r.More, "further finding", "further findings"))
+	}
+	fmt.Fprintf(e.stdout, "%s, %s, %s: ", counted(r.Apps, "app", "apps"), counted(r.Users, "user", "users"), counted(r.Other, "other record", "other records"))
+	if n := len(r.Findings) + r.More; n > 0 {
+		fmt.Fprintf(e.stdout, "%s.\n", counted(n, "finding", "findings"))
+	} else {
+		fmt.Fprintln(e.stdout, "nothing is wrong.")
+	}
+}

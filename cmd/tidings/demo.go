@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"tidings/internal/app"
+	"tidings/internal/config"
+	"tidings/internal/control"
+	"tidings/internal/server"
+)
+
+// demoID is the SDKAppID of the app that --demo makes.
+const demoID = 1400000001
+
+// demoMarker is a file in the data directory that tells a later --demo that an
+// earlier one made it.
+const demoMarker = "demo"
+
+// prepareDemo puts the demo app into the configuration, and refuses to put it
+// beside anything else.
+func prepareDemo(cfg *config.Config) error {
+	if len(cfg.Apps) > 0 {
+		return usagef("--demo makes an app of its own and cannot be used with apps in the configuration")
+	}
+	marker := filepath.Join(cfg.Data, demoMarker)
+	if _, err := os.Stat(marker); err != nil {
+		entries, err := os.ReadDir(cfg.Data)
+		if err == nil && len(entries) > 0 {
+			return usagef("--demo needs an empty data directory, %s is not empty: choose another with --data", cfg.Data)
+		}
+		if err := errors.Join(os.MkdirAll(cfg.Data, 0o700), os.WriteFile(marker, []byte("made by tidings serve --demo\n"), 0o600)); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	name := "demo"
+	cfg.Apps = []app.Declaration{{
+		ID: demoID, Name: &name,
+		AttrNames: map[string]string{"0": "sex", "1": "city", "2": "country"},
+	}}
+	return nil
+}
+
+// fillDemo fills the demo app and tells how to call it.
+func fillDemo(ctx context.Context, s *server.Server) (string, error) {
+	if err := s.FillDemo(ctx, demoID); err != nil {
+		return "", err
+	}
+	var sig control.Sig
+	if err := s.Control().Call(ctx, "sig/make", control.SigRequest{ID: demoID}, &sig); err != nil {
+		return "", err
+	}
+	url, flags := dialable(s.URL()), ""
+	if isTLS(url) {
+		flags = " -k"
+	}
+	return fmt.Sprintf(`
+Demo app: SDKAppID %d, admin %s, users Mary and xiaoming with the attributes sex, city and country.
+Take attributes away from them:
+
+curl -s%s '%s/v4/timpush/remove_attr?usersig=%s&identifier=%s&sdkappid=%d&random=99999999&contenttype=json' -d '{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}'
+
+`, demoID, sig.Identifier, flags, url, sig.Ticket, sig.Identifier, demoID), nil
+}

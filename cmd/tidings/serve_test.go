@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// plainOK is the whole answer of a command that has nothing to tell.
+const plainOK = `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`
+
+func TestReadyLine(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir)
+	if want := "tidings: ready on " + s.url + " (data " + dir + ", metrics " + s.metrics + ")\n"; s.stdout.String() != want {
+		t.Errorf("prints %q, want %q", s.stdout, want)
+	}
+	resp, err := http.Get(s.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || !bytes.Contains(b, []byte("go_goroutines")) {
+		t.Errorf("no metrics: %v", err)
+	}
+
+	off := serve(t, t.TempDir(), "--metrics-listen", "off")
+	if want := "tidings: ready on " + off.url + " (data " + off.dir + ")\n"; off.stdout.String() != want {
+		t.Errorf("prints %q, want %q", off.stdout, want)
+	}
+}
+
+// TestDemo starts a demo twice on one directory and each time runs the line
+// that it prints, as printed.
+func TestDemo(t *testing.T) {
+	_, err := exec.LookPath("curl")
+	require(t, "curl", err)
+	dir := filepath.Join(t.TempDir(), "demo")
+	for range 2 {
+		s := serve(t, dir, "--demo")
+		line := curlLine(t, s)
+		if got := sh(t, line); got != plainOK {
+			t.Errorf("%s\nanswers %s", line, got)
+		}
+		got := must(t, "call", "--data", dir, "--app", "1400000001", "timpush/get_attr", `{"To_Account":["Mary"]}`, "--raw")
+		if want := `"Attrs":{"country":"France"}`; !strings.Contains(got, want) {
+			t.Errorf("after it, Mary is %s", got)
+		}
+		if ready := readyLine.FindStringIndex(s.stdout.String()); ready[0] != 0 {
+			t.Errorf("the first line is not the ready line:\n%s", s.stdout)
+		}
+		s.stop()
+	}
+}
+
+func curlLine(t *testing.T, s *served) string {
+	t.Helper()
+	line := regexp.MustCompile(`(?m)^curl .*$`)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if m := line.FindString(s.stdout.String()); strings.HasSuffix(m, "'") {
+			return m
+		}
+	}
+	t.Fatalf("no curl line:\n%s", s.stdout)
+	return ""
+}
+
+func sh(t *testing.T, line string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return string(out)
+}
+
+func TestDemoKeepsToItself(t *testing.T) {
+	dir := t.TempDir()
+	must(t, "app", "create", "--data", dir)
+	fails(t, 2, "--demo needs an empty data directory, "+dir+" is not empty", "serve", "--demo", "--data", dir)
+	file := write(t, "tidings.yaml", "apps:\n  - sdkappid: 5\n")
+	fails(t, 2, "--demo makes an app of its own", "serve", "--demo", "--config", file, "--data", t.TempDir())
+	// A start that fails leaves a directory that the next can use.
+	dir = filepath.Join(t.TempDir(), "demo")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	fails(t, 1, "is in use by another program", "serve", "--demo", "--data", dir, "--listen", taken.Addr().String())
+	serve(t, dir, "--demo")
+}
+
+func TestTwoServers(t *testing.T) {
+	s := serve(t, t.TempDir())
+	fails(t, 1, "data directory "+s.dir+" is in use by another tidings process\n", "serve", "--listen", "127.0.0.1:0", "--data", s.dir)
+	fails(t, 1, "listen: "+strings.TrimPrefix(s.url, "http://")+" is in use by another program\n",
+		"serve", "--listen", strings.TrimPrefix(s.url, "http://"), "--data", t.TempDir())
+}
+
+// TestLongPath has a data directory whose control socket is too long for a
+// socket address.
+func TestLongPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long-", 20), strings.Repeat("path-", 20))
+	s := serve(t, dir)
+	must(t, "app", "create", "9", "--data", dir)
+	if out := must(t, "call", "--app", "9", "--data", dir, "timpush/get_attr_name"); !strings.Contains(out, `"ErrorCode": 0`) {
+		t.Error(out)
+	}
+	s.stop()
+	if out := must(t, "app", "list", "--data", dir); !strings.Contains(out, "app 9") {
+		t.Error(out)
+	}
+}
+
+// certificate makes a self-signed one for 127.0.0.1.
+func certificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))),
+		write(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
+}
+
+func TestTLS(t *testing.T) {
+	cert, key := certificate(t)
+	s := serve(t, t.TempDir(), "--tls-cert", cert, "--tls-key", key, "--demo", "--shutdown-timeout", "5s")
+	if !strings.HasPrefix(s.url, "https://") {
+		t.Fatalf("serves on %s", s.url)
+	}
+	call := []string{"call", "--data", s.dir, "--app", "1400000001", "timpush/get_attr_name"}
+	fails(t, 1, "trust it with --ca FILE or --insecure", call...)
+	must(t, append(call, "--ca", cert)...)
+	must(t, append(call, "--insecure")...)
+	must(t, append(call, "--url", s.url, "--ca", cert)...)
+	fails(t, 1, "holds no certificate", append(call, "--ca", key)...)
+	must(t, "bench", "--data", s.dir, "--app", "1400000001", "--command", "get_attr", "--users", "1", "--users-per-request", "1",
+		"--duration", "1s", "--rate", "5", "--connections", "1", "--ca", cert, "--fill")
+
+	_, err := exec.LookPath("curl")
+	require(t, "curl", err)
+	if got := sh(t, curlLine(t, s)); got != plainOK {
+		t.Errorf("curl answers %s", got)
+	}
+	if got := sh(t, strings.TrimSpace(must(t, append(call, "--curl", "--ca", cert)...))); !strings.Contains(got, `"ErrorCode":0`) {
+		t.Errorf("curl with --cacert answers %s", got)
+	}
+}
+
+// TestBinary builds the program as a release is built, and stops it with a
+// signal.
+func TestBinary(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "tidings")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", "-X main.version=v1.2.3-test", "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), program, "version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "tidings v1.2.3-test (") {
+		t.Errorf("version: %q, %v", out, err)
+	}
+	err = exec.CommandContext(t.Context(), program, "apps").Run()
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 2 {
+		t.Errorf("apps: %v, want exit code 2", err)
+	}
+
+	dir := t.TempDir()
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd := exec.CommandContext(t.Context(), program, "serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--data", dir)
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(stdout)
+		if line, err := lines.ReadString('\n'); err != nil || !readyLine.MatchString(line) {
+			t.Fatalf("first line %q, %v\n%s", line, err, &stderr)
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if rest, _ := io.ReadAll(lines); len(rest) > 0 {
+			t.Errorf("prints %q after the ready line", rest)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v\n%s", signal, err, &stderr)
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, "*.sock")); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	}
+}

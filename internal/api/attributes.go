@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -271,6 +272,36 @@ type getAttrResponse struct {
 type userAttrs struct {
 	Account string `json:"To_Account"`
 	Attrs   attrs
+}
+
+// appendMembers writes the members of the answer.
+func (r getAttrResponse) appendMembers(b []byte) []byte {
+	b = slices.Grow(b, 100*len(r.UserAttrs))
+	b = append(b, `"UserAttrs":[`...)
+	for i := range r.UserAttrs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(append(b, `{"To_Account":`...), r.UserAttrs[i].Account)
+		b = r.UserAttrs[i].Attrs.append(append(b, `,"Attrs":`...))
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	for i, e := range r.ErrorList {
+		if i == 0 {
+			b = append(b, `,"ErrorList":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendText(append(b, `{"To_Account":`...), e.Account)
+		b = strconv.AppendInt(append(b, `,"ErrorCode":`...), int64(e.Code), 10)
+		b = appendText(append(b, `,"ErrorInfo":`...), e.Info)
+		b = append(b, '}')
+	}
+	if len(r.ErrorList) > 0 {
+		b = append(b, ']')
+	}
+	return b
 }
 
 // getAttr reads the attributes of at most 100 users, in the order asked.

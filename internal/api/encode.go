@@ -22,13 +22,15 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 	b := make([]byte, 0, 256)
 	if e != nil {
 		b = append(b, `{"ActionStatus":"FAIL","ErrorInfo":`...)
-		b, _ = jsontext.AppendQuote(b, e.Info()) // an error means only that bytes not UTF-8 were replaced
+		b = appendText(b, e.Info())
 		b = append(b, `,"ErrorCode":`...)
 		b = strconv.AppendInt(b, int64(e.Kind.Code), 10)
 	} else {
 		b = append(b, envelope...)
-		if !isEmpty(out) {
-			members, err := json.Marshal(out, jsontext.AllowDuplicateNames(true))
+		if fast, ok := out.(appender); ok {
+			b = fast.appendMembers(append(b, ','))
+		} else if !isEmpty(out) {
+			members, err := json.Marshal(out)
 			if err != nil {
 				return encode(nil, apierr.Internal.Because(err), requestID)
 			}
@@ -45,6 +47,16 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 		b = append(b, '"')
 	}
 	return append(b, '}')
+}
+
+// appender is an answer that writes its own members: the large ones, whose
+// encoding by reflection was a third of their requests' work (BenchmarkHandler).
+type appender interface{ appendMembers(b []byte) []byte }
+
+// appendText writes a JSON string.
+func appendText(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s) // an error means only that bytes not UTF-8 were replaced
+	return b
 }
 
 // isEmpty tells whether a command has nothing to add to the envelope, as most
@@ -127,23 +139,19 @@ type attrs struct {
 	values audience.Values
 }
 
-// MarshalJSONTo writes an object of name and value.
-func (a attrs) MarshalJSONTo(enc *jsontext.Encoder) error {
-	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
-		return err
-	}
+func (a *attrs) append(b []byte) []byte {
+	b = append(b, '{')
 	for i, v := range a.values {
 		if v == "" || a.names[i].Name == "" {
 			continue
 		}
-		if err := enc.WriteToken(jsontext.String(a.names[i].Name)); err != nil {
-			return err
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
 		}
-		if err := enc.WriteToken(jsontext.String(v)); err != nil {
-			return err
-		}
+		b = append(appendText(b, a.names[i].Name), ':')
+		b = appendText(b, v)
 	}
-	return enc.WriteToken(jsontext.EndObject)
+	return append(b, '}')
 }
 
 func stack() string { return string(debug.Stack()) }

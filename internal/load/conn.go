@@ -11,7 +11,12 @@ import (
 	"time"
 )
 
-const dialTimeout = 10 * time.Second
+const (
+	dialTimeout = 10 * time.Second
+	// maxIdle is for how long a connection is trusted to stay open unused. A
+	// server may close one early that never carried a request.
+	maxIdle = 5 * time.Second
+)
 
 var errInterrupted = errors.New("interrupted")
 
@@ -23,7 +28,8 @@ type wire struct {
 	dial dialFunc
 
 	mu          sync.Mutex
-	nc          net.Conn // nil: not open. Read without mu by the goroutine that exchanges
+	nc          net.Conn  // nil: not open. Read without mu by the goroutine that exchanges
+	since       time.Time // when nc was opened or last began to be used
 	interrupted bool
 }
 
@@ -31,6 +37,11 @@ func (w *wire) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.interrupted = false
+	if w.nc != nil && time.Since(w.since) > maxIdle {
+		_ = w.nc.Close()
+		w.nc = nil
+	}
+	w.since = time.Now()
 	if w.nc != nil {
 		_ = w.nc.SetDeadline(time.Time{}) // a closed connection shows when it is used
 	}
@@ -59,7 +70,7 @@ func (w *wire) connect(ctx context.Context) error {
 		_ = nc.Close()
 		return errInterrupted
 	}
-	w.nc = nc
+	w.nc, w.since = nc, time.Now()
 	return nil
 }
 

@@ -34,6 +34,17 @@ type Users interface {
 	Delete(ctx context.Context, app uint32, accounts []string) (existed []bool, err error)
 	// Revoke makes the tickets of an account issued up to a second invalid.
 	Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error
+	// Estimate counts an audience and each of its clauses.
+	Estimate(ctx context.Context, app uint32, q audience.Query, sample int) (audience.Estimate, error)
+	// Explain tells why an account is in an audience or not; 70107 if there is
+	// no such account.
+	Explain(ctx context.Context, app uint32, q audience.Query, account string) (audience.Explanation, error)
+	// List lists the accounts of an audience, from the beginning or after a page.
+	List(ctx context.Context, app uint32, q audience.Query, limit int, after string) (audience.Page, error)
+	// AttrValues and Tags list values and tags, those of most users first, and
+	// how many there are.
+	AttrValues(ctx context.Context, app uint32, slot int, prefix string, limit int) ([]audience.ValueCount, int, error)
+	Tags(ctx context.Context, app uint32, prefix string, limit int) ([]audience.ValueCount, int, error)
 	// RevokedUpTo is that second; 0 if there is none.
 	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
 }
@@ -154,11 +165,26 @@ var endpoints = []endpoint{
 	{"timpush/get_attr", pushFamily, 100, false, call((*Server).getAttr)},
 	{"timpush/remove_attr", pushFamily, 100, false, call((*Server).removeAttr)},
 
+	{"timpush/add_tag", pushFamily, 100, false, call((*Server).addTag)},
+	{"timpush/get_tag", pushFamily, 100, false, call((*Server).getTag)},
+	{"timpush/remove_tag", pushFamily, 100, false, call((*Server).removeTag)},
+	{"timpush/clear_all_tags", pushFamily, 100, false, call((*Server).clearAllTags)},
+
 	{"all_member_push/im_set_attr_name", pushFamily, 100, true, call((*Server).imSetAttrName)},
 	{"all_member_push/im_get_attr_name", pushFamily, 100, true, call((*Server).getAttrName)},
 	{"all_member_push/im_set_attr", pushFamily, 100, true, call((*Server).setAttr)},
 	{"all_member_push/im_get_attr", pushFamily, 100, true, call((*Server).getAttr)},
 	{"all_member_push/im_remove_attr", pushFamily, 100, true, call((*Server).removeAttr)},
+	{"all_member_push/im_add_tag", pushFamily, 100, true, call((*Server).addTag)},
+	{"all_member_push/im_get_tag", pushFamily, 100, true, call((*Server).getTag)},
+	{"all_member_push/im_remove_tag", pushFamily, 100, true, call((*Server).removeTag)},
+	{"all_member_push/im_remove_all_tags", pushFamily, 100, true, call((*Server).clearAllTags)},
+
+	{"tidings/estimate_audience", pushFamily, 100, false, call((*Server).estimateAudience)},
+	{"tidings/explain_audience", pushFamily, 100, false, call((*Server).explainAudience)},
+	{"tidings/list_audience", pushFamily, 100, false, call((*Server).listAudience)},
+	{"tidings/list_attr_values", pushFamily, 100, false, call((*Server).listAttrValues)},
+	{"tidings/list_tags", pushFamily, 100, false, call((*Server).listTags)},
 
 	{"im_open_login_svc/account_import", accountFamily, 200, false, call((*Server).accountImport)},
 	{"im_open_login_svc/multiaccount_import", accountFamily, 100, false, call((*Server).multiAccountImport)},

@@ -317,14 +317,8 @@ func (s *Server) getAttr(ctx context.Context, c *caller, in *accountsRequest) (o
 		return out, err
 	}
 	out.UserAttrs = make([]userAttrs, 0, len(users))
-	var failures []audience.Failure
-	for i, u := range users {
-		if !u.Exists || c.Legacy && u.Kind != audience.UserID {
-			failures = append(failures, audience.Failure{Account: accounts[i], Err: apierr.UnknownAccount.Errorf("account does not exist")})
-			continue
-		}
-		out.UserAttrs = append(out.UserAttrs, userAttrs{accounts[i], attrs{&c.App.Attributes, u.Values}})
-	}
-	out.accountErrors = c.errorList(failures)
+	out.accountErrors = c.found(accounts, users, func(i int) {
+		out.UserAttrs = append(out.UserAttrs, userAttrs{accounts[i], attrs{&c.App.Attributes, users[i].Values}})
+	})
 	return out, nil
 }

@@ -139,6 +139,9 @@ type attrs struct {
 	values audience.Values
 }
 
+// MarshalJSONTo writes the object.
+func (a attrs) MarshalJSONTo(enc *jsontext.Encoder) error { return enc.WriteValue(a.append(nil)) }
+
 func (a *attrs) append(b []byte) []byte {
 	b = append(b, '{')
 	for i, v := range a.values {

@@ -47,6 +47,9 @@ const seed = `{
 ]
 }`
 
+// tagged gives Mary two tags.
+var tagged = []packet{{command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":["beta","wk-digest"]}]}`}}
+
 var packets = []packet{
 	// Each command: a success, and what it reports of accounts.
 	{name: "remove_attr/seed", command: "timpush/remove_attr", body: seed},
@@ -87,6 +90,49 @@ var packets = []packet{
 	{name: "get_attr_name/ok", command: "timpush/get_attr_name", body: `{}`},
 	{name: "get_attr_name/none", command: "timpush/get_attr_name", body: `{}`, app: func(d *app.Declaration) { d.AttrNames, d.AttrTypes = nil, nil }},
 	{name: "get_attr_name/legacy", command: "all_member_push/im_get_attr_name", body: `{}`},
+
+	// Tags.
+	{name: "add_tag/partial", command: "timpush/add_tag", body: bodies["timpush/add_tag"]},
+	{name: "add_tag/replace", command: "timpush/add_tag", body: `{"Replace":1,"UserTags":[{"To_Account":"Mary","Tags":["b","a"]}]}`, before: tagged},
+	{name: "add_tag/replace_none", command: "timpush/add_tag", body: `{"Replace":1,"UserTags":[{"To_Account":"Mary","Tags":[]}]}`, before: tagged},
+	{name: "add_tag/long", command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":["` + strings.Repeat("x", 51) + `"]}]}`},
+	{name: "add_tag/empty", command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":[""]}]}`},
+	{name: "add_tag/eleven", command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":["1","2","3","4","5","6","7","8","9","10","11"]}]}`},
+	{name: "add_tag/app_full", command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":["1","2","3"]},{"To_Account":"ada","Tags":["1"]}]}`, app: func(d *app.Declaration) { d.MaxTags = new(2) }},
+	{name: "add_tag/replace_2", command: "timpush/add_tag", body: `{"Replace":2,"UserTags":[{"To_Account":"Mary","Tags":["a"]}]}`},
+	{name: "add_tag/null", command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":[null]}]}`},
+	{name: "add_tag/too_many", command: "timpush/add_tag", body: `{"UserTags":[` + strings.Repeat(`{"To_Account":"Mary","Tags":["a"]},`, 100) + `{"To_Account":"Mary","Tags":["a"]}]}`},
+	{name: "add_tag/legacy", command: "all_member_push/im_add_tag", body: bodies["all_member_push/im_add_tag"]},
+	{name: "get_tag/ok", command: "timpush/get_tag", body: bodies["timpush/get_tag"], before: tagged},
+	{name: "get_tag/legacy", command: "all_member_push/im_get_tag", body: bodies["all_member_push/im_get_tag"], before: tagged},
+	{name: "remove_tag/ok", command: "timpush/remove_tag", body: bodies["timpush/remove_tag"], before: tagged},
+	{name: "remove_tag/legacy", command: "all_member_push/im_remove_tag", body: bodies["all_member_push/im_remove_tag"]},
+	{name: "clear_all_tags/partial", command: "timpush/clear_all_tags", body: bodies["timpush/clear_all_tags"], before: tagged},
+	{name: "clear_all_tags/legacy", command: "all_member_push/im_remove_all_tags", body: bodies["all_member_push/im_remove_all_tags"]},
+
+	// Audiences.
+	{name: "estimate_audience/where", command: "tidings/estimate_audience", body: bodies["tidings/estimate_audience"]},
+	{name: "estimate_audience/condition", command: "tidings/estimate_audience", body: `{"Condition":{"TagsAnd":["beta"],"TagsOr":["wk-digest","none"],"TagsNot":["muted"],"AttrsAnd":null}}`, before: tagged},
+	{name: "estimate_audience/attrs", command: "tidings/estimate_audience", body: `{"Condition":{"AttrsAnd":{"sex":"female"},"AttrsOr":{"city":"x"}}}`},
+	{name: "estimate_audience/everyone", command: "tidings/estimate_audience", body: `{}`},
+	{name: "estimate_audience/syntax", command: "tidings/estimate_audience", body: `{"Where":"sex == "}`},
+	{name: "estimate_audience/type", command: "tidings/estimate_audience", body: `{"Where":"sex == \"f\" &&\n sex < \"g\""}`},
+	{name: "estimate_audience/undefined", command: "tidings/estimate_audience", body: `{"Where":"shoe_size > 42"}`},
+	{name: "estimate_audience/too_large", command: "tidings/estimate_audience", body: `{"Where":"` + strings.Repeat(`tag(\"x\") || `, 70) + `tag(\"x\")"}`},
+	{name: "estimate_audience/mixed", command: "tidings/estimate_audience", body: `{"Condition":{"TagsAnd":["a"],"AttrsAnd":{"sex":"f"}}}`},
+	{name: "estimate_audience/twice", command: "tidings/estimate_audience", body: `{"Condition":{"TagsAnd":["a"],"TagsOr":["a"]}}`},
+	{name: "estimate_audience/empty_tag", command: "tidings/estimate_audience", body: `{"Condition":{"TagsAnd":[""]}}`},
+	{name: "estimate_audience/kinds", command: "tidings/estimate_audience", body: `{"Where":"sex == \"f\" && build == \"1\""}`},
+	{name: "estimate_audience/both", command: "tidings/estimate_audience", body: `{"Where":"true","Condition":{}}`},
+	{name: "explain_audience/in", command: "tidings/explain_audience", body: bodies["tidings/explain_audience"], before: tagged},
+	{name: "explain_audience/out", command: "tidings/explain_audience", body: bodies["tidings/explain_audience"]},
+	{name: "explain_audience/unknown", command: "tidings/explain_audience", body: `{"To_Account":"ghost"}`},
+	{name: "list_audience/all", command: "tidings/list_audience", body: bodies["tidings/list_audience"]},
+	{name: "list_audience/expired", command: "tidings/list_audience", body: `{"Next":"AAAAAAAAAAAAAAAA"}`},
+	{name: "list_audience/limit", command: "tidings/list_audience", body: `{"Limit":1001}`},
+	{name: "list_attr_values/ok", command: "tidings/list_attr_values", body: bodies["tidings/list_attr_values"]},
+	{name: "list_attr_values/undefined", command: "tidings/list_attr_values", body: `{"Attr":"shoe_size"}`},
+	{name: "list_tags/ok", command: "tidings/list_tags", body: bodies["tidings/list_tags"], before: tagged},
 
 	{name: "account_import/ok", command: "im_open_login_svc/account_import", body: bodies["im_open_login_svc/account_import"]},
 	{name: "account_import/identifier", command: "im_open_login_svc/account_import", body: `{"Identifier":"new"}`},

@@ -159,6 +159,9 @@ func withDevices(t testing.TB, devices ...string) vfs.FS {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := fs.Remove("index.snapshot"); err != nil { // it does not know them
+		t.Fatal(err)
+	}
 	return fs
 }
 

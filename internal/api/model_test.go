@@ -436,8 +436,17 @@ func (g generator) attrs() any {
 	return attrs
 }
 
+// modelled are the commands that the model knows: tags and audiences have a
+// model of their own, in package index.
+func modelled() []string {
+	return slices.DeleteFunc(api.Commands(), func(name string) bool {
+		return strings.Contains(name, "_tag") || strings.HasSuffix(name, "_tags") || strings.HasPrefix(name, "tidings/")
+	})
+}
+
 func (g generator) request() (command string, body map[string]any) {
-	command = api.Commands()[g.IntN(len(api.Commands()))]
+	commands := modelled()
+	command = commands[g.IntN(len(commands))]
 	switch strings.TrimPrefix(command[strings.Index(command, "/")+1:], "im_") {
 	case "set_attr_name":
 		names, kinds := map[string]any{}, map[string]any{}

@@ -42,14 +42,24 @@ var (
 	ProfileTooLong     = &Kind{40601, "profile value is over 500 bytes", Never}
 
 	// Push: spec/conventions.md, 3.3; spec/timpush-api.md, 13.1.
-	BadJSON          = &Kind{90001, "Fail to Parse json data of body, Please check it", Never}
-	NotAdmin         = &Kind{90009, "the caller is not an admin of the app", Never}
-	TooManyAccounts  = &Kind{90018, "too many accounts in the request", Never}
-	InvalidAttribute = &Kind{90033, "invalid attribute", Never}
-	WrongAccountKind = &Kind{90035, "attribute or tag is not for this account type", Never}
-	PushTimeout      = &Kind{90994, "internal timeout, try again", Later}
-	Internal         = &Kind{91000, "internal error, try again", Later}
-	BodyTooLarge     = &Kind{93000, "request body is too large", Never}
+	BadJSON           = &Kind{90001, "Fail to Parse json data of body, Please check it", Never}
+	NotAdmin          = &Kind{90009, "the caller is not an admin of the app", Never}
+	TooManyAccounts   = &Kind{90018, "too many accounts in the request", Never}
+	TagTooLong        = &Kind{90020, "tag is longer than 50 bytes", Never}
+	TagTwice          = &Kind{90022, "the same tag is in TagsOr and TagsAnd", Never}
+	TooManyTags       = &Kind{90032, "too many tags", Never}
+	InvalidAttribute  = &Kind{90033, "invalid attribute", Never}
+	WrongAccountKind  = &Kind{90035, "attribute or tag is not for this account type", Never}
+	TagsAndAttributes = &Kind{90039, "tag and attribute conditions exclude each other", Never}
+	EmptyTag          = &Kind{90040, "a tag is empty", Never}
+	PushTimeout       = &Kind{90994, "internal timeout, try again", Later}
+	Internal          = &Kind{91000, "internal error, try again", Later}
+	BodyTooLarge      = &Kind{93000, "request body is too large", Never}
+
+	// Our own commands, /v4/tidings: spec/README.md.
+	BadWhere      = &Kind{95001, "Where is not a valid expression", Never}
+	WhereTooLarge = &Kind{95002, "the expression is too large", Never}
+	PageExpired   = &Kind{95003, "the page token has expired, begin anew", Never}
 )
 
 // Kinds lists every kind, for the generated documentation and for clients that
@@ -62,6 +72,8 @@ func Kinds() []*Kind {
 		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
 		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, BadAccountField,
 		NotAdminAccounts, AccountInternal, DeletionNotEnabled,
-		BadJSON, NotAdmin, TooManyAccounts, InvalidAttribute, WrongAccountKind, PushTimeout, Internal, BodyTooLarge,
+		BadJSON, NotAdmin, TooManyAccounts, TagTooLong, TagTwice, TooManyTags, InvalidAttribute, WrongAccountKind,
+		TagsAndAttributes, EmptyTag, PushTimeout, Internal, BodyTooLarge,
+		BadWhere, WhereTooLarge, PageExpired,
 	}
 }

@@ -84,10 +84,20 @@ type Settings struct {
 	UserIDs          UserIDs        `json:"user_ids,omitempty"`          // characters a UserID may have
 	KeepAccounts     bool           `json:"keep_accounts"`               // account_delete is refused with 71000
 	Limits           Limits         `json:"limits,omitempty"`            // calls per second
+	MaxTags          *int           `json:"max_tags,omitempty"`          // different tags; nil: audience.DefaultAppTags, 0: no limit
 	Hosts            []string       `json:"hosts,omitempty"`             // if any: other Hosts are refused with 60026
 	Addresses        []netip.Prefix `json:"addresses,omitempty"`         // if any: other sources are refused with 60021
 	BlockedAccounts  []string       `json:"blocked_accounts,omitempty"`  // callers refused with 70051
 	DisabledCommands []string       `json:"disabled_commands,omitempty"` // "timpush/set_attr": refused with 60017
+}
+
+// AppTags is how many different tags the app may have; 0 is no limit
+// (spec/timpush-api.md, 5).
+func (s *Settings) AppTags() int {
+	if s.MaxTags == nil {
+		return audience.DefaultAppTags
+	}
+	return *s.MaxTags
 }
 
 // Limits are calls per second by command ("timpush/remove_attr"). LimitDefault

@@ -30,6 +30,7 @@ type Declaration struct {
 	UserIDs          *UserIDs       `json:"user_ids,omitempty"`
 	DeleteAccounts   *bool          `json:"delete_accounts,omitempty"`
 	Limits           Limits         `json:"limits,omitzero"`
+	MaxTags          *int           `json:"max_tags,omitempty"`
 	Hosts            []string       `json:"hosts,omitzero"`
 	Addresses        []netip.Prefix `json:"addresses,omitzero"`
 	BlockedAccounts  []string       `json:"blocked_accounts,omitzero"`
@@ -110,6 +111,9 @@ func (d *Declaration) Check(commands []string) []FieldError {
 			wrong(field, "%d is not a number of calls per second from 0 (unlimited) to %d", n, MaxLimit)
 		}
 	}
+	if d.MaxTags != nil && (*d.MaxTags < 0 || *d.MaxTags > MaxAppTags) {
+		wrong("max_tags", "%d is not a number of different tags from 0 (no limit of its own) to %d", *d.MaxTags, MaxAppTags)
+	}
 	for i, name := range d.DisabledCommands {
 		if !slices.Contains(commands, name) {
 			wrong(fmt.Sprintf("disabled_commands[%d]", i), "%q is no command; commands are written like %q", name, "timpush/remove_attr")
@@ -130,6 +134,8 @@ const (
 	maxDescriptionBytes = 2000
 	maxSecretBytes      = 512
 	minSecretBytes      = 8
+	// MaxAppTags is the highest limit of different tags of an app.
+	MaxAppTags = 60_000
 	// MaxLimit is the highest rate that can be set, in calls per second.
 	MaxLimit = 10_000_000
 )

@@ -268,6 +268,20 @@ func (r *Registry) NameAttributes(ctx context.Context, id uint32, names map[int]
 	return err
 }
 
+// AddAttributes names slots that have no name yet, for a file that is imported;
+// 90033, and nothing is changed, where that does not fit what is named.
+func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.Attributes) error {
+	_, err := r.update(ctx, id, func(a *App) error {
+		merged, err := a.Attributes.Merged(more)
+		if err != nil {
+			return err
+		}
+		a.Attributes = merged
+		return nil
+	})
+	return err
+}
+
 // Forget makes every ticket of an app be verified anew, after one of its
 // accounts was kicked.
 func (r *Registry) Forget(id uint32) {
@@ -297,7 +311,7 @@ func (a *App) equal(b *App) bool {
 	x, y := &a.Settings, &b.Settings
 	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&
 		slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Admins, b.Admins) && a.Attributes == b.Attributes &&
-		x.CreateAccounts == y.CreateAccounts && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts &&
+		x.CreateAccounts == y.CreateAccounts && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts && x.AppTags() == y.AppTags() &&
 		maps.Equal(x.Limits, y.Limits) && slices.Equal(x.Hosts, y.Hosts) && slices.Equal(x.Addresses, y.Addresses) &&
 		slices.Equal(x.BlockedAccounts, y.BlockedAccounts) && slices.Equal(x.DisabledCommands, y.DisabledCommands)
 }
@@ -401,6 +415,9 @@ func (d *Declaration) apply(a *App) error {
 	}
 	if d.Limits != nil {
 		s.Limits = maps.Clone(d.Limits)
+	}
+	if d.MaxTags != nil {
+		s.MaxTags = d.MaxTags
 	}
 	setList(&s.Hosts, d.Hosts)
 	setList(&s.Addresses, d.Addresses)

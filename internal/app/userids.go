@@ -39,3 +39,24 @@ func (u UserIDs) Check(id string) error {
 	}
 	return nil
 }
+
+// CheckRegistrationID tells why a text may not be a RegistrationID: it is UTF-8
+// of at most audience.MaxAccountBytes without control characters. Contract:
+// spec/conventions.md, 2.9.
+func CheckRegistrationID(id string) error {
+	if len(id) > audience.MaxAccountBytes {
+		return fmt.Errorf("%.40q has %d bytes, an account has at most %d", id, len(id), audience.MaxAccountBytes)
+	}
+	if id == "" {
+		return fmt.Errorf("is empty")
+	}
+	if !utf8.ValidString(id) {
+		return fmt.Errorf("%q is not UTF-8", id)
+	}
+	for _, r := range id {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("%q holds a control character", id)
+		}
+	}
+	return nil
+}

@@ -19,6 +19,8 @@ const (
 	MaxUserIDBytes  = 32  // UserID
 	MaxAccountBytes = 64  // account of any kind; a RegistrationID is 36 in UUID form
 	MaxProfileBytes = 500 // nickname, picture URL
+	MaxTagBytes     = 50  // tag
+	MaxTags         = 100 // tags of one user
 	MaxUsers        = 100 // users in one attribute or account request
 )
 
@@ -73,15 +75,19 @@ func (s SlotSet) Has(n int) bool { return s&(1<<n) != 0 }
 type Profile struct {
 	Nick    *string // nickname, at most MaxProfileBytes
 	FaceURL *string // picture, at most MaxProfileBytes
+	Clear   bool    // a nil field is taken away instead
 }
 
 // A Change is what one entry of a request does to one account. A store applies
 // it whole or not at all.
 type Change struct {
 	Account string
-	Create  bool    // make the account, a UserID, if it does not exist
+	Create  bool    // make the account, of Kind, if it does not exist
+	Kind    Kind    // of an account that is made
+	Created uint32  // Unix second at which the account was made; 0: that of an existing one stays, a new one's is now
 	Set     Values  // values to set; an empty one leaves the slot as it is
 	Remove  SlotSet // slots to empty
+	Tags    TagEdit
 	Profile Profile
 
 	// Attributes are the app's, for Allows. Nil if Set is empty.
@@ -89,6 +95,8 @@ type Change struct {
 	// UserIDOnly is for a caller who knows no RegistrationIDs: to it, such an
 	// account does not exist.
 	UserIDOnly bool
+	// OfKind refuses an account that exists and is not of Kind (90035).
+	OfKind bool
 }
 
 // Allows tells why the change may not be made to an account of a kind:
@@ -96,6 +104,9 @@ type Change struct {
 func (c *Change) Allows(kind Kind) *apierr.Error {
 	if c.UserIDOnly && kind != UserID {
 		return apierr.UnknownAccount.Errorf("account does not exist")
+	}
+	if c.OfKind && kind != c.Kind {
+		return apierr.WrongAccountKind.Errorf("the account exists with account type %d, not %d", kind, c.Kind)
 	}
 	if c.Attributes == nil {
 		return nil
@@ -113,6 +124,7 @@ type User struct {
 	Exists bool
 	Kind   Kind
 	Values Values
+	Tags   []string // in order
 }
 
 // A Failure is an account of a request that was not changed, and why. The

@@ -89,6 +89,11 @@ func appKeys(d *app.Declaration) []key {
 			table("mapping of commands to numbers", &d.Limits, integer),
 		},
 		{
+			"max_tags", "1000",
+			"Different tags that the app's users may have; more are refused with 90032. 0 is no limit of its own (60000 is the program's).",
+			one("number", &d.MaxTags, ptr(integer)),
+		},
+		{
 			"hosts", "any",
 			"Host names that requests may be sent to, without port. Others are refused with 60026.",
 			list("host name", &d.Hosts, text),

@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -17,6 +19,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/store"
 	"tidings/internal/usersig"
 )
@@ -25,6 +28,13 @@ import (
 type Users interface {
 	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
 	Count(app uint32) int
+	// Import makes changes to accounts, in order and a batch at a time, or with
+	// dryRun only looks which it could not make as things are. It fails those by
+	// their position over all batches and returns when the others are durable.
+	Import(ctx context.Context, app uint32, batches iter.Seq[[]audience.Change], dryRun bool, failed func(i int, err *apierr.Error)) error
+	// Export gives the attributes of an app and then its users in the order of
+	// their accounts, as they are at one moment.
+	Export(ctx context.Context, app uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) error
 }
 
 // Check reads everything that is stored and reports what is wrong. An err means
@@ -54,6 +64,10 @@ type Caller interface {
 	// Call does op with in and puts the result into out, which may be nil. An
 	// operator's mistake is an *app.Error.
 	Call(ctx context.Context, op string, in, out any) error
+	// Stream does op with in and the bytes of body and gives the bytes of its
+	// answer, which the caller closes. An error that comes after the first of
+	// them is that of a later Read.
+	Stream(ctx context.Context, op string, in any, body []byte) (io.ReadCloser, error)
 	Close() error
 }
 
@@ -424,11 +438,16 @@ func (s *Service) logOperation(name string, body []byte, err error) {
 
 // reads are the operations that change nothing.
 var reads = map[string]bool{
-	"info": true, "app/list": true, "app/show": true, "key/list": true, "sig/make": true, "sig/check": true, OpCheck: true,
+	"info": true, "app/list": true, "app/show": true, "key/list": true, "sig/make": true, "sig/check": true, OpCheck: true, OpExport: true,
 }
 
 // ServeHTTP answers operations: POST /app/create with its request as the body.
+// Those of streams have their request in the URL.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if streams[r.URL.Path[1:]] != nil {
+		s.serveStream(w, r)
+		return
+	}
 	body, err := readAll(r.Body)
 	var out []byte
 	if err == nil {

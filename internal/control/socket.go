@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"tidings/internal/app"
 )
 
 // socketName is the socket in the data directory.
@@ -143,16 +141,18 @@ func (r *remote) Call(ctx context.Context, op string, in, out any) error {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var f failure
-		if err := json.Unmarshal(answer, &f); err != nil {
-			return fmt.Errorf("control socket: status %s: %s", resp.Status, strings.TrimSpace(string(answer)))
-		}
-		if f.Mistake {
-			return &app.Error{Msg: f.Error}
-		}
-		return errors.New(f.Error)
+		return refusal(resp.Status, answer)
 	}
 	return decode(answer, out)
+}
+
+// refusal is the error that an answer other than 200 tells.
+func refusal(status string, answer []byte) error {
+	var f failure
+	if err := json.Unmarshal(answer, &f); err != nil {
+		return fmt.Errorf("control socket: status %s: %s", status, strings.TrimSpace(string(answer)))
+	}
+	return f.err()
 }
 
 // Close ends the connections.
@@ -178,10 +178,7 @@ func (l *local) Call(ctx context.Context, op string, in, out any) error {
 	}
 	answer, err := l.service.do(ctx, op, body)
 	if err != nil {
-		if f := asFailure(err); f.Mistake {
-			return &app.Error{Msg: f.Error}
-		}
-		return err
+		return said(err)
 	}
 	return decode(answer, out)
 }

@@ -42,6 +42,7 @@ func TestUsersAgreeWithModel(t *testing.T) {
 			m.number[a], m.values[a], m.kind[a] = n, audience.Values{}, kind
 		case op == 0:
 			u.Remove(n)
+			u.Reuse(n)
 			delete(m.number, a)
 			delete(m.values, a)
 			delete(m.kind, a)
@@ -89,8 +90,8 @@ func TestUsersAgreeWithModel(t *testing.T) {
 			}
 			for v, want := range users[i] {
 				n, ok := s.values.find(v)
-				if !ok || s.users.get(n) != want {
-					t.Fatalf("slot %d, value %q: %d users, want %d", i, v, s.users.get(n), want)
+				if !ok || s.users.count.get(n) != want || s.users.users(n).GetCardinality() != uint64(want) {
+					t.Fatalf("slot %d, value %q: %d users, want %d", i, v, s.users.count.get(n), want)
 				}
 			}
 		}
@@ -132,7 +133,7 @@ func TestStrtabSplits(t *testing.T) {
 			t.Fatalf("find(%q) = %d, %t; want %d", s, got, ok, i)
 		}
 		if i%2 == 0 {
-			tab.remove(got)
+			tab.drop(got)
 		}
 	}
 	for i := range n {
@@ -144,7 +145,7 @@ func TestStrtabSplits(t *testing.T) {
 	for i := range n / 2 {
 		tab.add(fmt.Sprint("user", 2*i))
 	}
-	if now := tab.bytesHeld(); now > held {
+	if now := tab.bytesHeld(); now > held+held/50 { // a column may have become wider
 		t.Errorf("strings of the same lengths put back grew the table from %d to %d bytes", held, now)
 	}
 }

@@ -1,6 +1,10 @@
 package index
 
-import "hash/maphash"
+import (
+	"math/rand/v2"
+
+	"github.com/zeebo/xxh3"
+)
 
 // strtab gives short strings dense numbers and finds both ways. Strings,
 // numbers and hashes lie in a few arrays without pointers, so ten million of
@@ -14,7 +18,7 @@ import "hash/maphash"
 // string is given out again, and so is its place in the slab to a string of
 // the same length.
 type strtab struct {
-	seed  maphash.Seed
+	seed  uint64  // of the hash, so that nobody can aim for collisions
 	dir   []*part // by the top depth bits of the hash; a part may stand at several neighbouring places
 	depth uint8
 
@@ -23,18 +27,8 @@ type strtab struct {
 	holes []uint32
 	n     int // strings in the table
 
-	slab  [][]byte          // chunks of slabChunk bytes; an entry is a length byte and the string
-	freed map[byte][]uint32 // offsets of removed entries by length
+	slab slab
 }
-
-// maxString is the longest string a strtab takes, in bytes: its length is
-// stored in one.
-const maxString = 255
-
-const (
-	slabBits  = 12
-	slabChunk = 1 << slabBits
-)
 
 // A part is an open-addressing hash table with linear probing. A slot is the
 // low half of the hash and 1 + the number; zero is an empty slot.
@@ -51,7 +45,7 @@ const (
 
 func newStrtab() *strtab {
 	return &strtab{
-		seed: maphash.MakeSeed(),
+		seed: rand.Uint64(),
 		dir:  []*part{{slots: make([]uint64, firstSlots)}},
 	}
 }
@@ -62,7 +56,7 @@ func (t *strtab) partOf(h uint64) *part {
 
 // find gives the number of s.
 func (t *strtab) find(s string) (uint32, bool) {
-	h := maphash.String(t.seed, s)
+	h := xxh3.HashStringSeed(s, t.seed)
 	p := t.partOf(h)
 	mask := uint32(len(p.slots) - 1)
 	for i := uint32(h) & mask; p.slots[i] != 0; i = (i + 1) & mask {
@@ -76,13 +70,7 @@ func (t *strtab) find(s string) (uint32, bool) {
 }
 
 // bytes gives the string with number n. They are valid until it is removed.
-func (t *strtab) bytes(n uint32) []byte {
-	off := t.at.get(n) - 1
-	chunk := t.slab[off>>slabBits]
-	off &= slabChunk - 1
-	length := uint32(chunk[off])
-	return chunk[off+1 : off+1+length : off+1+length]
-}
+func (t *strtab) bytes(n uint32) []byte { return t.slab.bytes(t.at.get(n) - 1) }
 
 // has tells whether the number is in use.
 func (t *strtab) has(n uint32) bool { return t.at.get(n) != 0 }
@@ -101,14 +89,11 @@ func (t *strtab) add(s string) uint32 {
 // addAt puts in s, which must not be there, under number n, which must be
 // free. Numbers that are skipped are given out only after findHoles.
 func (t *strtab) addAt(n uint32, s string) {
-	if len(s) > maxString {
-		panic("index: string longer than maxString")
-	}
 	if n >= t.next {
 		t.next = n + 1
 	}
-	t.at.set(n, t.place(s)+1)
-	t.insert(maphash.String(t.seed, s), n)
+	t.at.set(n, t.slab.place(s)+1)
+	t.insert(xxh3.HashStringSeed(s, t.seed), n)
 	t.n++
 }
 
@@ -121,29 +106,6 @@ func (t *strtab) findHoles() {
 			t.holes = append(t.holes, n-1)
 		}
 	}
-}
-
-// place copies s into the slab and gives its offset.
-func (t *strtab) place(s string) uint32 {
-	size := byte(len(s))
-	if offs := t.freed[size]; len(offs) > 0 {
-		off := offs[len(offs)-1]
-		t.freed[size] = offs[:len(offs)-1]
-		copy(t.slab[off>>slabBits][off&(slabChunk-1)+1:], s)
-		return off
-	}
-	last := len(t.slab) - 1
-	if last < 0 || len(t.slab[last])+len(s)+1 > slabChunk {
-		room := slabChunk
-		if last < 0 {
-			room = 64 // most tables stay small: the first chunk grows with what it holds
-		}
-		t.slab = append(t.slab, make([]byte, 0, room))
-		last++
-	}
-	off := uint32(last)<<slabBits | uint32(len(t.slab[last]))
-	t.slab[last] = append(append(t.slab[last], size), s...)
-	return off
 }
 
 // insert adds number n under hash h.
@@ -199,7 +161,7 @@ func (t *strtab) split(p *part) {
 		if e == 0 {
 			continue
 		}
-		h := maphash.Bytes(t.seed, t.bytes(uint32(e)-1))
+		h := xxh3.HashSeed(t.bytes(uint32(e)-1), t.seed)
 		half := halves[h>>(64-depth)&1]
 		half.put(e)
 		half.n++
@@ -211,19 +173,24 @@ func (t *strtab) split(p *part) {
 	}
 }
 
-// remove takes out the string with number n.
+// remove takes out the string with number n, which is not given out again
+// before reuse.
 func (t *strtab) remove(n uint32) {
 	s := t.bytes(n)
-	h := maphash.Bytes(t.seed, s)
+	h := xxh3.HashSeed(s, t.seed)
 	t.partOf(h).remove(uint64(uint32(h))<<32 | uint64(n+1))
-	if t.freed == nil {
-		t.freed = make(map[byte][]uint32)
-	}
-	size := byte(len(s))
-	t.freed[size] = append(t.freed[size], t.at.get(n)-1)
+	t.slab.free(t.at.get(n) - 1)
 	t.at.set(n, 0)
-	t.holes = append(t.holes, n)
 	t.n--
+}
+
+// reuse makes the number of a removed string available.
+func (t *strtab) reuse(n uint32) { t.holes = append(t.holes, n) }
+
+// drop takes out the string with number n and makes the number available.
+func (t *strtab) drop(n uint32) {
+	t.remove(n)
+	t.reuse(n)
 }
 
 // remove takes out entry e and moves later entries of its run back, so that no
@@ -261,11 +228,5 @@ func (t *strtab) bytesHeld() int64 {
 			n += int64(len(p.slots)) * 8
 		}
 	}
-	for _, c := range t.slab {
-		n += int64(cap(c)) + 24
-	}
-	for _, offs := range t.freed {
-		n += int64(cap(offs)) * 4
-	}
-	return n
+	return n + t.slab.bytesHeld()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -70,14 +71,26 @@ func (r *reader) Call(ctx context.Context, op string, in, out any) error {
 	if op == control.OpCheck && r.all == nil {
 		return r.check.Call(ctx, op, in, out)
 	}
-	if r.all == nil {
-		all, err := r.open(ctx)
-		if err != nil {
-			return err
-		}
-		r.all = all
+	if err := r.need(ctx); err != nil {
+		return err
 	}
 	return r.all.Call(ctx, op, in, out)
+}
+
+// Stream does an operation here.
+func (r *reader) Stream(ctx context.Context, op string, in any, body []byte) (io.ReadCloser, error) {
+	if err := r.need(ctx); err != nil {
+		return nil, err
+	}
+	return r.all.Stream(ctx, op, in, body)
+}
+
+// need opens the data directory if it is not open.
+func (r *reader) need(ctx context.Context) (err error) {
+	if r.all == nil {
+		r.all, err = r.open(ctx)
+	}
+	return err
 }
 
 // Close closes the data directory, if it was opened.

@@ -22,7 +22,7 @@ func (s *Store) Apps(ctx context.Context) ([]*app.App, error) {
 	}
 	defer s.leave()
 	var apps []*app.App
-	err := s.scan(tableApp, func(key, value []byte) error {
+	err := s.scan(tableApp, nil, func(key, value []byte) error {
 		a, err := parseApp(key, value)
 		apps = append(apps, a)
 		return err
@@ -70,7 +70,7 @@ func (s *Store) SaveApp(ctx context.Context, a *app.App) error {
 		for _, admin := range a.Admins {
 			if _, exists := u.index.Find(admin); !exists {
 				n := u.index.Add(admin, audience.UserID, uint32(time.Now().Unix()))
-				putUser(b, a.ID, u.index, n)
+				s.putUser(b, a.ID, u.index, n)
 			}
 		}
 	})
@@ -132,6 +132,7 @@ func (s *Store) DeleteApp(ctx context.Context, id uint32) error {
 	}
 	g, err := s.commit.add(func(b *pebble.Batch) {
 		must(b.Delete(appendKey(nil, tableApp, id, ""), nil))
+		s.logDeletion(b, id, "")
 		for _, table := range append([]byte{tableUser}, accountTables...) {
 			must(b.DeleteRange(appendKey(nil, table, id, ""), tableEnd(table, id), nil))
 		}

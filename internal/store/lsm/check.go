@@ -29,7 +29,16 @@ func CheckDir(ctx context.Context, dir string, opts Options, report func(store.F
 	if err != nil {
 		return store.Summary{}, err
 	}
-	sum, err := s.Check(ctx, report)
+	found := false
+	sum, err := s.Check(ctx, func(f store.Finding) {
+		found = true
+		report(f)
+	})
+	if err == nil && !found {
+		err = s.checkIndex(func(where, format string, args ...any) {
+			report(store.Finding{Where: where, What: fmt.Sprintf(format, args...)})
+		})
+	}
 	return sum, errors.Join(err, s.Close())
 }
 
@@ -109,10 +118,16 @@ func (c *checker) record(key, value []byte) {
 	where := describe(key)
 	switch key[0] {
 	case tableMeta:
-		c.sum.Other++
-		if string(key) != string(formatKey) {
+		if string(key) == string(formatKey) {
+			c.sum.Other++
+		}
+		if k := string(key); k == string(epochKey) || k == string(identityKey) || k == string(closedKey) {
+			if len(value) != 8 {
+				c.wrong(where, "has %d bytes, want 8", len(value))
+			}
+		} else if k != string(formatKey) {
 			c.wrong(where, "is not known")
-		} else if string(value) != fmt.Sprint(FormatVersion) {
+		} else if v := string(value); v != "1" && v != fmt.Sprint(FormatVersion) {
 			c.wrong(where, "format version is %q, this program reads %d", value, FormatVersion)
 		}
 	case tableApp:
@@ -127,6 +142,11 @@ func (c *checker) record(key, value []byte) {
 	case tableUser:
 		c.sum.Users++
 		c.user(where, key, value)
+	case tableGone:
+		c.sum.Other++
+		if len(key) < goneHeader {
+			c.wrong(where, "is too short")
+		}
 	case tableNick, tableFace, tableRevoked:
 		c.sum.Other++
 		c.belongings(where, key, value)
@@ -269,7 +289,7 @@ func (c *checker) exists(id uint32, account string) (bool, error) {
 // describe names a record for people.
 func describe(key []byte) string {
 	tables := map[byte]string{
-		tableMeta: "meta", tableApp: "app", tableUser: "user", tableNick: "nickname", tableFace: "picture", tableRevoked: "ticket invalidation",
+		tableMeta: "meta", tableApp: "app", tableUser: "user", tableNick: "nickname", tableFace: "picture", tableRevoked: "ticket invalidation", tableGone: "deletion",
 	}
 	if len(key) == 0 {
 		return "the empty key"
@@ -277,6 +297,9 @@ func describe(key []byte) string {
 	name, ok := tables[key[0]]
 	if !ok {
 		return fmt.Sprintf("key %q", key)
+	}
+	if key[0] == tableGone {
+		return fmt.Sprintf("deletion %q", key[1:])
 	}
 	if key[0] == tableMeta {
 		return fmt.Sprintf("meta %q", key[1:])

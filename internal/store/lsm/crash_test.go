@@ -3,6 +3,7 @@ package lsm_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -225,7 +226,7 @@ func checkCrashed(t *testing.T, c crashed) {
 	if t.Failed() {
 		return
 	}
-	if again := stateOf(t, c.fs.CrashClone(vfs.CrashCloneCfg{})); again != first {
+	if again := stateOf(t, c.fs.CrashClone(vfs.CrashCloneCfg{})); !reflect.DeepEqual(again, first) {
 		t.Errorf("was %+v when it was opened first, is %+v after another crash", first, again)
 	}
 	if first.app < c.app || first.app > c.app+1 {
@@ -276,7 +277,7 @@ func stateOf(t *testing.T, fs vfs.FS) (st state) {
 
 func all(users [crashUsers]audience.User, want audience.User) bool {
 	for _, u := range users {
-		if u != want {
+		if !reflect.DeepEqual(u, want) {
 			return false
 		}
 	}

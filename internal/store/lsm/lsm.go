@@ -18,6 +18,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/index"
@@ -32,7 +34,7 @@ import (
 
 // FormatVersion is the version of what is on disk. It grows when an older
 // program could no longer read it. doc/storage-format.md.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // Options tunes a Store. The zero value is good for one small node.
 type Options struct {
@@ -66,8 +68,17 @@ type Store struct {
 	log    *slog.Logger
 	seed   maphash.Seed
 
-	life   sync.RWMutex // held for reading while db is used beside the committer
-	closed bool
+	fs       vfs.FS
+	dir      string
+	identity uint64 // of the directory, so that no other's snapshot is taken for its own
+	epoch    uint64 // counts the openings of the directory; written into each record
+	scratch  []byte // guarded by the committer's lock
+	pages    pages
+
+	readOnly bool
+	loaded   bool         // the index holds all there is
+	life     sync.RWMutex // held for reading while db is used beside the committer
+	closed   bool
 
 	mu   sync.RWMutex
 	apps map[uint32]*users
@@ -83,6 +94,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := s.load(opts.ReadOnly); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the database in %s: %w", dir, err), s.Close())
 	}
+	s.loaded = true
 	return s, nil
 }
 
@@ -116,7 +128,7 @@ func openDatabase(dir string, opts Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	s := &Store{lock: lock, log: opts.Logger, seed: maphash.MakeSeed(), apps: map[uint32]*users{}}
+	s := &Store{fs: opts.FS, dir: dir, lock: lock, log: opts.Logger, readOnly: opts.ReadOnly, seed: maphash.MakeSeed(), apps: map[uint32]*users{}}
 	f := &fault{}
 	if s.db, err = pebble.Open(path, pebbleOptions(opts, lock, f)); err != nil {
 		return nil, errors.Join(&unreadable{path, err}, lock.Close())
@@ -207,6 +219,9 @@ func pebbleOptions(opts Options, lock *pebble.Lock, f *fault) *pebble.Options {
 			}
 		},
 	}
+	o.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{func() pebble.BlockPropertyCollector {
+		return sstable.NewBlockIntervalCollector(epochs, epochMapper{}, nil)
+	}}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
@@ -242,76 +257,55 @@ func (s *Store) load(readOnly bool) error {
 	if err := s.checkFormat(readOnly); err != nil {
 		return err
 	}
-	if err := s.scan(tableApp, func(key, value []byte) error {
+	if err := s.beginEpoch(readOnly); err != nil {
+		return err
+	}
+	if err := s.readApps(); err != nil {
+		return err
+	}
+	return s.loadIndex(readOnly)
+}
+
+// readApps makes the apps there are, without users.
+func (s *Store) readApps() error {
+	return s.scan(tableApp, nil, func(key, _ []byte) error {
 		id, err := parseAppKey(key)
 		if err != nil {
 			return err
 		}
 		s.apps[id] = &users{index: index.NewUsers()}
 		return nil
-	}); err != nil {
-		return err
-	}
-	var id uint32
-	var u *users
-	err := s.scan(tableUser, func(key, value []byte) error {
-		in, account, err := parseAccountKey(key)
-		if err != nil {
-			return err
-		}
-		r, err := parseUser(value)
-		if err != nil {
-			return fmt.Errorf("user %q of app %d: %w", account, in, err)
-		}
-		if u == nil || in != id {
-			if id, u = in, s.apps[in]; u == nil {
-				return fmt.Errorf("user %q belongs to app %d, which does not exist", account, in)
-			}
-		}
-		if u.index.Has(r.number) {
-			return fmt.Errorf("users %q and %q of app %d have the same number %d", u.index.Account(r.number), account, in, r.number)
-		}
-		u.index.AddAt(r.number, account, r.kind, r.created)
-		for i, v := range r.values {
-			if v != "" {
-				u.index.Set(r.number, i, v)
-			}
-		}
-		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("%w (tidings check lists everything that is wrong)", err)
-	}
-	for _, u := range s.apps {
-		u.index.FindHoles()
-	}
-	return nil
 }
 
 var formatKey = append([]byte{tableMeta}, "format"...)
 
 func (s *Store) checkFormat(readOnly bool) error {
 	value, closer, err := s.db.Get(formatKey)
-	if errors.Is(err, pebble.ErrNotFound) {
-		if readOnly {
+	if err == nil {
+		got := string(value)
+		err = closer.Close()
+		switch {
+		case err != nil:
+		case got == fmt.Sprint(FormatVersion):
 			return nil
+		case got != "1": // whose records this program reads
+			return fmt.Errorf("format version %q is not known, this program reads up to %d: use a newer program", got, FormatVersion)
 		}
-		return s.db.Set(formatKey, fmt.Append(nil, FormatVersion), pebble.Sync)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, pebble.ErrNotFound) {
 		return err
 	}
-	defer closer.Close()
-	if got := string(value); got != fmt.Sprint(FormatVersion) {
-		return fmt.Errorf("format version %q is not known, this program reads version %d: use a newer program", got, FormatVersion)
+	if readOnly {
+		return nil
 	}
-	return nil
+	return s.db.Set(formatKey, fmt.Append(nil, FormatVersion), pebble.Sync)
 }
 
-// scan calls f for every key of a table, in order. Key and value are valid
-// during the call.
-func (s *Store) scan(table byte, f func(key, value []byte) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+// scan calls f for every key of a table, in order, but for blocks that filters
+// leave out. Key and value are valid during the call.
+func (s *Store) scan(table byte, filters []pebble.BlockPropertyFilter, f func(key, value []byte) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}, PointKeyFilters: filters})
 	if err != nil {
 		return err
 	}
@@ -337,6 +331,11 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	if s.loaded && !s.readOnly && errors.Is(s.commit.state(), errClosed) {
+		if err := s.writeSnapshot(); err != nil {
+			s.log.Warn("the snapshot of the index could not be written, the next start reads all records", "error", err)
+		}
+	}
 	return errors.Join(s.db.Close(), s.lock.Close())
 }
 
@@ -361,3 +360,8 @@ func isLocked(err error) bool {
 	_, opening := errors.AsType[*fs.PathError](err)
 	return !opening
 }
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// newIdentity is a random number that is not 0.
+func newIdentity() uint64 { return rand.Uint64() | 1 }

@@ -3,6 +3,7 @@ package lsm
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"tidings/internal/audience"
@@ -18,6 +19,7 @@ const (
 	tableNick    = 0x03 // account → nickname
 	tableFace    = 0x04 // account → picture URL
 	tableRevoked = 0x05 // account → second up to which its tickets are invalid, big-endian
+	tableGone    = 0x06 // epoch, big-endian, SDKAppID, account → nothing: deleted in that epoch; no account: the app
 )
 
 // accountTables hold what belongs to an account besides its user record.
@@ -39,29 +41,30 @@ func tableEnd(table byte, app uint32) []byte {
 	return appendKey(nil, table, app+1, "")
 }
 
-// A user record, version 1:
+// A user record, version 2; version 1 ended after the values and had no epoch:
 //
-//	byte     version, 1
+//	byte     version, 2
 //	byte     account type: 0 UserID, 1 RegistrationID
 //	uvarint  number of the user in the app
 //	uvarint  creation, Unix seconds
+//	uvarint  epoch in which the record was written (see Store.epoch)
 //	uvarint  set of slots with a value, bit n for slot n
 //	         then for each of them, lowest first: byte length, value
-const userVersion = 1
-
-// maxUserRecord is more than any user record takes.
-const maxUserRecord = 2 + 3*binary.MaxVarintLen64 + audience.Slots*(1+audience.MaxValueBytes)
+//	uvarint  how many tags
+//	         then for each of them: byte length, tag
+const userVersion = 2
 
 // appendUser writes the record of user n.
-func appendUser(b []byte, u *index.Users, n uint32) []byte {
-	return appendRecord(b, u, n, n)
+func appendUser(b []byte, u *index.Users, n uint32, epoch uint64) []byte {
+	return appendRecord(b, u, n, n, epoch)
 }
 
 // appendRecord writes the record of user n as that of user number.
-func appendRecord(b []byte, u *index.Users, n, number uint32) []byte {
+func appendRecord(b []byte, u *index.Users, n, number uint32, epoch uint64) []byte {
 	b = append(b, userVersion, byte(u.Kind(n)))
 	b = binary.AppendUvarint(b, uint64(number))
 	b = binary.AppendUvarint(b, uint64(u.Created(n)))
+	b = binary.AppendUvarint(b, epoch)
 	var set audience.SlotSet
 	for i := range audience.Slots {
 		if u.Value(n, i) != nil {
@@ -74,25 +77,46 @@ func appendRecord(b []byte, u *index.Users, n, number uint32) []byte {
 			b = append(append(b, byte(len(v))), v...)
 		}
 	}
+	var buf [audience.MaxTags]uint16
+	tags := u.TagList(n, buf[:0])
+	b = binary.AppendUvarint(b, uint64(len(tags)))
+	for _, t := range tags {
+		name := u.TagName(uint32(t))
+		b = append(append(b, byte(len(name))), name...)
+	}
 	return b
 }
+
+// slotTexts name the slots in errors.
+var slotTexts = func() (texts [audience.Slots]string) {
+	for i := range texts {
+		texts[i] = fmt.Sprintf("value of slot %d", i)
+	}
+	return texts
+}()
+
+// maxEpoch is more than any directory is opened.
+const maxEpoch = 1 << 60
 
 // userRecord is a user record, decoded.
 type userRecord struct {
 	number  uint32
 	created uint32
+	epoch   uint64
 	kind    audience.Kind
 	values  audience.Values
+	tags    []string
 }
 
-// parseUser reads a user record. The values share the memory of one string.
+// parseUser reads a user record. The texts share the memory of one string.
 func parseUser(b []byte) (userRecord, error) {
 	var r userRecord
 	if len(b) < 2 {
 		return r, fmt.Errorf("record of %d bytes is too short", len(b))
 	}
-	if b[0] != userVersion {
-		return r, fmt.Errorf("record version %d is not known, this program reads version %d", b[0], userVersion)
+	version := b[0]
+	if version != 1 && version != userVersion {
+		return r, fmt.Errorf("record version %d is not known, this program reads up to %d", version, userVersion)
 	}
 	if b[1] > byte(audience.RegistrationID) {
 		return r, fmt.Errorf("account type %d is not known", b[1])
@@ -115,30 +139,60 @@ func parseUser(b []byte) (userRecord, error) {
 	if err != nil {
 		return r, err
 	}
+	if version > 1 {
+		if r.epoch, err = next("epoch", maxEpoch); err != nil {
+			return r, err
+		}
+	}
 	set, err := next("set of slots", 1<<audience.Slots-1)
 	if err != nil {
 		return r, err
 	}
 	r.number, r.created = uint32(number), uint32(created)
-	values := string(rest)
+	text := string(rest)
+	nextText := func(what string, most int) (string, error) {
+		if text == "" || len(text) < 1+int(text[0]) {
+			return "", fmt.Errorf("%s is cut off", what)
+		}
+		n := int(text[0])
+		v := text[1 : 1+n]
+		if n == 0 || n > most {
+			return "", fmt.Errorf("%s has %d bytes", what, n)
+		}
+		if !utf8.ValidString(v) {
+			return "", fmt.Errorf("%s is not UTF-8", what)
+		}
+		text = text[1+n:]
+		return v, nil
+	}
 	for i := range audience.Slots {
 		if !audience.SlotSet(set).Has(i) {
 			continue
 		}
-		if values == "" || len(values) < 1+int(values[0]) {
-			return r, fmt.Errorf("value of slot %d is cut off", i)
+		if r.values[i], err = nextText(slotTexts[i], audience.MaxValueBytes); err != nil {
+			return r, err
 		}
-		n := int(values[0])
-		if n == 0 || n > audience.MaxValueBytes {
-			return r, fmt.Errorf("value of slot %d has %d bytes", i, n)
-		}
-		if !utf8.ValidString(values[1 : 1+n]) {
-			return r, fmt.Errorf("value of slot %d is not UTF-8", i)
-		}
-		r.values[i], values = values[1:1+n], values[1+n:]
 	}
-	if values != "" {
-		return r, fmt.Errorf("%d bytes after the last value", len(values))
+	if version > 1 {
+		rest = rest[len(rest)-len(text):]
+		count, err := next("number of tags", audience.MaxTags)
+		if err != nil {
+			return r, err
+		}
+		text = text[len(text)-len(rest):]
+		for range count {
+			tag, err := nextText("a tag", audience.MaxTagBytes)
+			if err != nil {
+				return r, err
+			}
+			if slices.Contains(r.tags, tag) {
+				return r, fmt.Errorf("tag %q stands twice", tag)
+			}
+			r.tags = append(r.tags, tag)
+		}
+	}
+	if text != "" {
+		return r, fmt.Errorf("%d bytes too many", len(text))
 	}
 	return r, nil
 }

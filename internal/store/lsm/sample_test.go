@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,7 @@ func checkSample(t *testing.T, dir string) {
 			{Exists: true},
 		}
 		for i := range want {
-			if err != nil || users[i] != want[i] {
+			if err != nil || !reflect.DeepEqual(users[i], want[i]) {
 				t.Errorf("user %d is %+v, %v; want %+v", i, users, err, want[i])
 			}
 		}

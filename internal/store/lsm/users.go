@@ -1,10 +1,12 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -18,9 +20,11 @@ import (
 
 // users are the users of one app.
 type users struct {
-	mu    sync.RWMutex
-	index *index.Users
-	gone  uint64 // the group that deletes the app; 0 if none does
+	mu      sync.RWMutex
+	index   *index.Users
+	gone    uint64 // the group that deletes the app; 0 if none does
+	newest  uint64 // the group of the last change of any account
+	resting []restingNumber
 	// last is the group of the last change, by the hash of the account.
 	last [lastSize]uint64
 	// revoked are the invalidations that may not be in the database yet, by
@@ -45,7 +49,7 @@ func (s *Store) place(account string) int {
 func (s *Store) touch(u *users, g *group, account string, seq *uint64) {
 	last := &u.last[s.place(account)]
 	if g != nil {
-		*last = g.seq
+		*last, u.newest = g.seq, g.seq
 	}
 	*seq = max(*seq, *last)
 }
@@ -57,12 +61,13 @@ func must(err error) {
 	}
 }
 
-// putUser writes the record of user n.
-func putUser(b *pebble.Batch, app uint32, u *index.Users, n uint32) {
+// putUser writes the record of user n. Only what writes into a group calls it,
+// so the scratch buffer is guarded by the committer's lock.
+func (s *Store) putUser(b *pebble.Batch, app uint32, u *index.Users, n uint32) {
 	var key [keyHeader + audience.MaxAccountBytes]byte
-	var record [maxUserRecord]byte
 	k := append(appendKey(key[:0], tableUser, app, ""), u.Account(n)...)
-	must(b.Set(k, appendUser(record[:0], u, n), nil))
+	s.scratch = appendUser(s.scratch[:0], u, n, s.epoch)
+	must(b.Set(k, s.scratch, nil))
 }
 
 // Change makes changes to accounts, in order. Accounts that cannot be changed
@@ -103,6 +108,42 @@ func (s *Store) Change(ctx context.Context, app uint32, changes []audience.Chang
 	return failures, nil
 }
 
+// A restingNumber is the number of a deleted user, which nobody else gets before
+// the lists that may hold it have expired.
+type restingNumber struct {
+	number uint32
+	since  time.Time
+}
+
+// remove takes user n out; its number rests.
+func (u *users) remove(n uint32) {
+	u.index.Remove(n)
+	u.resting = append(u.resting, restingNumber{n, time.Now()})
+}
+
+// wake makes numbers that have rested long enough available.
+func (u *users) wake(now time.Time) {
+	for len(u.resting) > 0 && now.Sub(u.resting[0].since) > 2*pageLife {
+		u.index.Reuse(u.resting[0].number)
+		u.resting = u.resting[1:]
+	}
+}
+
+// tags are the tags of user n, in order.
+func (u *users) tags(n uint32) []string {
+	var buf [audience.MaxTags]uint16
+	list := u.index.TagList(n, buf[:0])
+	if len(list) == 0 {
+		return nil
+	}
+	tags := make([]string, len(list))
+	for i, t := range list {
+		tags[i] = string(u.index.TagName(uint32(t)))
+	}
+	slices.Sort(tags)
+	return tags
+}
+
 // storable refuses what no record may hold. Requests were checked before, so it
 // is a mistake of the program, which must not become one on disk: the next
 // start would not read it.
@@ -110,6 +151,11 @@ func storable(c *audience.Change) error {
 	for i, v := range c.Set {
 		if len(v) > audience.MaxValueBytes || !utf8.ValidString(v) {
 			return fmt.Errorf("value of slot %d is no UTF-8 of at most %d bytes", i, audience.MaxValueBytes)
+		}
+	}
+	for _, tag := range c.Tags.Tags {
+		if (c.Tags.Op == audience.AddTags || c.Tags.Op == audience.ReplaceTags) && (tag == "" || len(tag) > audience.MaxTagBytes || !utf8.ValidString(tag)) {
+			return fmt.Errorf("tag %q is no UTF-8 of 1 to %d bytes", tag, audience.MaxTagBytes)
 		}
 	}
 	for _, p := range []*string{c.Profile.Nick, c.Profile.FaceURL} {
@@ -122,20 +168,28 @@ func storable(c *audience.Change) error {
 
 // change makes one change, in memory and in the batch, whole or not at all.
 func (s *Store) change(b *pebble.Batch, app uint32, u *users, c *audience.Change) *apierr.Error {
-	n, exists := u.index.Find(c.Account)
-	kind := audience.UserID
-	switch {
-	case exists:
-		kind = u.index.Kind(n)
-	case !c.Create || c.Account == "" || len(c.Account) > audience.MaxAccountBytes:
-		return apierr.UnknownAccount.Errorf("account does not exist")
-	}
-	if err := c.Allows(kind); err != nil {
+	n, exists, kind, err := u.subject(c)
+	if err != nil {
 		return err
 	}
 	changed := !exists
 	if !exists {
-		n = u.index.Add(c.Account, kind, uint32(time.Now().Unix()))
+		now := time.Now()
+		u.wake(now)
+		n = u.index.Add(c.Account, kind, cmp.Or(c.Created, uint32(now.Unix())))
+	}
+	edited, err := u.index.EditTags(n, &c.Tags)
+	if err != nil {
+		if !exists {
+			u.index.Remove(n) // nobody has seen it
+			u.index.Reuse(n)
+		}
+		return err
+	}
+	changed = changed || edited
+	if c.Created != 0 && c.Created != u.index.Created(n) {
+		u.index.SetCreated(n, c.Created)
+		changed = true
 	}
 	for i, v := range c.Set {
 		if v != "" && u.index.Set(n, i, v) || c.Remove.Has(i) && u.index.Set(n, i, "") {
@@ -143,15 +197,34 @@ func (s *Store) change(b *pebble.Batch, app uint32, u *users, c *audience.Change
 		}
 	}
 	if changed {
-		putUser(b, app, u.index, n)
+		s.putUser(b, app, u.index, n)
 	}
-	if c.Profile.Nick != nil {
-		must(b.Set(appendKey(nil, tableNick, app, c.Account), []byte(*c.Profile.Nick), nil))
-	}
-	if c.Profile.FaceURL != nil {
-		must(b.Set(appendKey(nil, tableFace, app, c.Account), []byte(*c.Profile.FaceURL), nil))
+	for _, p := range []struct {
+		table byte
+		value *string
+	}{{tableNick, c.Profile.Nick}, {tableFace, c.Profile.FaceURL}} {
+		switch {
+		case p.value != nil:
+			must(b.Set(appendKey(nil, p.table, app, c.Account), []byte(*p.value), nil))
+		case c.Profile.Clear && exists: // a new account has none: Delete takes it away
+			must(b.Delete(appendKey(nil, p.table, app, c.Account), nil))
+		}
 	}
 	return nil
+}
+
+// subject is the account that a change is about, and the kind it has or will
+// have; an error if the change may not be made to it.
+func (u *users) subject(c *audience.Change) (n uint32, exists bool, kind audience.Kind, err *apierr.Error) {
+	n, exists = u.index.Find(c.Account)
+	kind = c.Kind
+	switch {
+	case exists:
+		kind = u.index.Kind(n)
+	case !c.Create || c.Account == "" || len(c.Account) > audience.MaxAccountBytes:
+		return 0, false, 0, apierr.UnknownAccount.Errorf("account does not exist")
+	}
+	return n, exists, kind, c.Allows(kind)
 }
 
 // Users reads accounts, one answer for each in the same order.
@@ -172,7 +245,7 @@ func (s *Store) Users(ctx context.Context, app uint32, accounts []string) ([]aud
 		if !exists {
 			continue
 		}
-		users[i].Exists, users[i].Kind = true, u.index.Kind(n)
+		users[i].Exists, users[i].Kind, users[i].Tags = true, u.index.Kind(n), u.tags(n)
 		for slot := range audience.Slots {
 			v := u.index.Value(n, slot)
 			lengths[i][slot] = uint8(len(v))
@@ -210,7 +283,8 @@ func (s *Store) Delete(ctx context.Context, app uint32, accounts []string) ([]bo
 			if n, existed[i] = u.index.Find(account); !existed[i] {
 				continue
 			}
-			u.index.Remove(n)
+			u.remove(n)
+			s.logDeletion(b, app, account)
 			delete(u.revoked, account)
 			for _, table := range append([]byte{tableUser}, accountTables...) {
 				must(b.Delete(appendKey(nil, table, app, account), nil))

@@ -204,8 +204,8 @@ func (m *model) compareUser(id uint32, a *modelApp, account string) {
 		m.failed("Users(%d, %q): %v", id, account, err)
 	}
 	values, exists := a.users[account]
-	if want := (audience.User{Exists: exists, Values: values}); users[0] != want {
-		m.failed("user %q of app %d is %+v, want %+v", account, id, users[0], want)
+	if got := users[0]; got.Exists != exists || got.Values != values {
+		m.failed("user %q of app %d is %+v, want %t, %+v", account, id, got, exists, values)
 	}
 	revoked, err := m.RevokedUpTo(m.Context(), id, account)
 	if err != nil || revoked != a.revoked[account] {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -33,6 +34,11 @@ type Store interface {
 	Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error
 	// RevokedUpTo is that second; 0 if there is none.
 	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
+	// Import makes changes in batches, or with dryRun only tells which it could
+	// not make as things are.
+	Import(ctx context.Context, app uint32, batches iter.Seq[[]audience.Change], dryRun bool, failed func(i int, err *apierr.Error)) error
+	// Export gives an app's attributes and its users as they are at one moment.
+	Export(ctx context.Context, app uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) error
 	// Count is how many accounts an app has; 0 if there is no such app.
 	Count(app uint32) int
 	Close() error
@@ -66,6 +72,8 @@ func Run(t *testing.T, make func(t *testing.T) Database) {
 		{"reading", testReading},
 		{"deletion", testDelete},
 		{"ticket invalidation", testRevoke},
+		{"import and export", testImport},
+		{"export of one moment", testExportMoment},
 		{"apps", testApps},
 		{"apps are apart", testApart},
 		{"app deletion", testDeleteApp},

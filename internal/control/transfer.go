@@ -1,0 +1,311 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"tidings/internal/apierr"
+	"tidings/internal/app"
+	"tidings/internal/audience"
+	"tidings/internal/userfile"
+)
+
+// The operations on all users of an app.
+const (
+	// OpImport takes an ImportRequest and a chunk of lines and answers an
+	// ImportResult.
+	OpImport = "users/import"
+	// OpExport takes an AppRequest and answers NDJSON: a header and a line for
+	// each user.
+	OpExport = "users/export"
+)
+
+// Limits of one chunk of an import. They bound the memory of a request and the
+// work that an interruption repeats.
+const (
+	MaxChunkBytes = 4 << 20
+	MaxChunkLines = 50_000
+)
+
+// importBatch is how many users are changed under the lock of their app at a
+// time, somewhat more than one request of the API may change.
+const importBatch = 250
+
+type (
+	// ImportRequest says what to do with a chunk of lines of JSON. Empty lines
+	// mean nothing.
+	ImportRequest struct {
+		ID      uint32 `json:"sdkappid"`
+		Replace bool   `json:"replace,omitempty"` // users have what the lines say and no more
+		DryRun  bool   `json:"dry_run,omitempty"` // change nothing
+		Begins  bool   `json:"begins,omitempty"`  // the chunk begins the file, so its first line may be a header
+	}
+	// ImportResult is what became of a chunk.
+	ImportResult struct {
+		Users    int           `json:"users"` // lines that are in
+		Failures []LineFailure `json:"failures"`
+	}
+	// LineFailure is a line that is not in, and why.
+	LineFailure struct {
+		Line    int    `json:"line"` // in the chunk, from 0
+		Account string `json:"account,omitempty"`
+		Reason  string `json:"reason"`
+	}
+)
+
+func beginsImport(in []byte) bool {
+	var r ImportRequest
+	return json.Unmarshal(in, &r) == nil && r.Begins && !r.DryRun
+}
+
+// importUsers applies the lines of a chunk in their order. It answers when all
+// that could be applied is durable.
+func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Reader, out io.Writer) error {
+	a, err := s.find(in.ID)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(io.LimitReader(body, MaxChunkBytes+1))
+	if err != nil {
+		return err
+	}
+	if n := bytes.Count(text, []byte("\n")); len(text) > MaxChunkBytes || n > MaxChunkLines {
+		return fmt.Errorf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)
+	}
+	im := &importer{app: a, attrs: a.Attributes, replace: in.Replace, lines: bytes.Split(text, []byte("\n"))}
+	if in.Begins {
+		if err := s.header(ctx, im, in.DryRun); err != nil {
+			return err
+		}
+	}
+	if err := im.run(ctx, s.Users, in.DryRun); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(ImportResult{im.users, im.failures})
+}
+
+// header applies the header that the first line may be.
+func (s *Service) header(ctx context.Context, im *importer, dryRun bool) error {
+	first := slices.IndexFunc(im.lines, func(l []byte) bool { return len(bytes.TrimSpace(l)) > 0 })
+	if first < 0 || !userfile.IsHeader(im.lines[first]) {
+		return nil
+	}
+	line := im.lines[first]
+	im.lines[first] = nil
+	attrs, err := userfile.ParseHeader(line)
+	if err != nil {
+		im.fail(first, "", err.Error())
+		return nil
+	}
+	merged, refused := im.attrs.Merged(attrs)
+	if refused != nil {
+		im.fail(first, "", refused.Info())
+		return nil
+	}
+	im.attrs = merged
+	if dryRun {
+		return nil
+	}
+	return s.Apps.AddAttributes(ctx, im.app.ID, attrs)
+}
+
+// importer works on one chunk.
+type importer struct {
+	app      *app.App
+	attrs    audience.Attributes
+	replace  bool
+	lines    [][]byte
+	users    int
+	failures []LineFailure
+}
+
+func (im *importer) fail(line int, account, reason string) {
+	im.failures = append(im.failures, LineFailure{line, account, reason})
+}
+
+// A piece is some lines of a chunk, parsed.
+type piece struct {
+	changes  []audience.Change
+	lines    []int // of the changes, in the chunk
+	failures []LineFailure
+	ready    chan struct{}
+}
+
+// run parses pieces on all processors while those before are applied.
+func (im *importer) run(ctx context.Context, users Users, dryRun bool) error {
+	pieces := make([]piece, (len(im.lines)+importBatch-1)/importBatch)
+	for i := range pieces {
+		pieces[i].ready = make(chan struct{})
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(pieces)) {
+		wg.Go(func() {
+			var parser userfile.Parser
+			var line userfile.Line
+			for i := int(next.Add(1)) - 1; i < len(pieces); i = int(next.Add(1)) - 1 {
+				im.parse(&pieces[i], i*importBatch, &parser, &line)
+				close(pieces[i].ready)
+			}
+		})
+	}
+	defer wg.Wait()
+	var numbers []int // of all changes applied so far
+	batches := iter.Seq[[]audience.Change](func(yield func([]audience.Change) bool) {
+		for i := range pieces {
+			p := &pieces[i]
+			<-p.ready
+			im.failures = append(im.failures, p.failures...)
+			numbers = append(numbers, p.lines...)
+			if len(p.changes) > 0 && !yield(p.changes) {
+				return
+			}
+			*p = piece{} // its memory is needed no more
+		}
+	})
+	refused := 0
+	err := users.Import(ctx, im.app.ID, batches, dryRun, func(i int, err *apierr.Error) {
+		refused++
+		im.fail(numbers[i], "", err.Info())
+	})
+	im.users = len(numbers) - refused
+	for i, f := range im.failures {
+		if f.Account == "" {
+			im.failures[i].Account = im.account(f.Line)
+		}
+	}
+	slices.SortFunc(im.failures, func(a, b LineFailure) int { return a.Line - b.Line })
+	return err
+}
+
+// account is whom a line is about, as far as that can be told.
+func (im *importer) account(n int) string {
+	var p userfile.Parser
+	var l userfile.Line
+	if len(im.lines[n]) == 0 || p.Line(im.lines[n], &l) != nil {
+		return ""
+	}
+	return l.Account
+}
+
+func (im *importer) parse(p *piece, first int, parser *userfile.Parser, line *userfile.Line) {
+	lines := im.lines[first:min(first+importBatch, len(im.lines))]
+	p.changes = make([]audience.Change, 0, len(lines))
+	p.lines = make([]int, 0, len(lines))
+	for i, text := range lines {
+		text = bytes.TrimSpace(text)
+		if len(text) == 0 {
+			continue
+		}
+		err := fmt.Errorf("it has %d bytes, a line may have %d", len(text), userfile.MaxLineBytes)
+		if len(text) <= userfile.MaxLineBytes {
+			err = parser.Line(text, line)
+		}
+		if err == nil {
+			var c audience.Change
+			if c, err = im.change(line); err == nil {
+				p.changes, p.lines = append(p.changes, c), append(p.lines, first+i)
+				continue
+			}
+		}
+		p.failures = append(p.failures, LineFailure{Line: first + i, Reason: err.Error()})
+	}
+}
+
+// change is what a line does to its account, if the app allows it. What depends
+// on the account the store checks.
+func (im *importer) change(l *userfile.Line) (audience.Change, error) {
+	c := audience.Change{Account: l.Account, Create: true, Kind: l.Kind, OfKind: true, Created: l.Created}
+	if err := checkAccount(im.app, l); err != nil {
+		return c, fmt.Errorf("To_Account: %w", err)
+	}
+	for _, v := range l.Attrs {
+		slot := im.attrs.Index(v.Name)
+		if slot < 0 {
+			return c, fmt.Errorf("the app has no attribute %.60q", v.Name)
+		}
+		if err := audience.CheckValue(v.Value); err != nil {
+			return c, fmt.Errorf("%s: %s", "Attrs."+v.Name, err.Info())
+		}
+		c.Set[slot], c.Attributes = v.Value, &im.attrs
+	}
+	for i, tag := range l.Tags {
+		if err := audience.CheckTag(tag); err != nil {
+			return c, fmt.Errorf("%s[%d]: %s", "Tags", i, err.Info())
+		}
+	}
+	if len(l.Tags) > 0 {
+		c.Tags = audience.TagEdit{Op: audience.AddTags, Tags: slices.Clone(l.Tags), AppMax: im.app.Settings.AppTags()}
+	}
+	c.Profile.Nick, c.Profile.FaceURL = l.Nick, l.FaceURL
+	for _, p := range []struct {
+		name string
+		text *string
+	}{{"Nick", l.Nick}, {"FaceUrl", l.FaceURL}} {
+		if p.text != nil && len(*p.text) > audience.MaxProfileBytes {
+			return c, fmt.Errorf("%s has %d bytes, it may have %d", p.name, len(*p.text), audience.MaxProfileBytes)
+		}
+	}
+	if im.replace {
+		c.Profile.Clear = true
+		c.Tags.Op = audience.ReplaceTags
+		for i, v := range c.Set {
+			if v == "" {
+				c.Remove.Add(i)
+			}
+		}
+	}
+	return c, nil
+}
+
+// checkAccount tells why a line's account may not be one of the app.
+func checkAccount(a *app.App, l *userfile.Line) error {
+	if l.Kind == audience.UserID {
+		return a.Settings.UserIDs.Check(l.Account)
+	}
+	return app.CheckRegistrationID(l.Account)
+}
+
+// exportUsers writes the users of an app.
+func (s *Service) exportUsers(ctx context.Context, in AppRequest, _ io.Reader, out io.Writer) error {
+	if _, err := s.find(in.ID); err != nil {
+		return err
+	}
+	var attrs audience.Attributes
+	var line userfile.Line
+	var b []byte
+	write := func(err error) error {
+		if err == nil {
+			_, err = out.Write(b)
+		}
+		return err
+	}
+	return s.Users.Export(ctx, in.ID, func(a *audience.Attributes) (err error) {
+		attrs = *a
+		b, err = userfile.AppendHeader(b[:0], a)
+		return write(err)
+	}, func(u *audience.Exported) (err error) {
+		line = userfile.Line{Account: u.Account, Kind: u.Kind, Created: u.Created, Attrs: line.Attrs[:0], Tags: u.Tags}
+		for i, v := range u.Values {
+			if v != "" {
+				line.Attrs = append(line.Attrs, audience.NamedValue{Name: attrs[i].Name, Value: v})
+			}
+		}
+		if u.Nick != "" {
+			line.Nick = &u.Nick
+		}
+		if u.FaceURL != "" {
+			line.FaceURL = &u.FaceURL
+		}
+		b, err = userfile.AppendLine(b[:0], &line)
+		return write(err)
+	})
+}

@@ -1,0 +1,157 @@
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"tidings/internal/audience"
+)
+
+var testAttrs = audience.Attributes{{Name: "plan"}, {Name: "region"}, {Name: "app build"}, {Name: "since"}, {Name: "id"}}
+
+// randomExpr makes an expression of some depth over testAttrs and tags t0 to t19.
+func randomExpr(r *rand.Rand, depth int) audience.Expr {
+	if depth > 0 {
+		n := r.IntN(4)
+		list := make([]audience.Expr, n)
+		for i := range list {
+			list[i] = randomExpr(r, depth-1)
+		}
+		switch r.IntN(4) {
+		case 0:
+			return audience.And(list)
+		case 1:
+			return audience.Or(list)
+		case 2:
+			return audience.Not{Of: randomExpr(r, depth-1)}
+		}
+	}
+	slot := r.IntN(5)
+	ref := audience.Ref{Slot: slot, Name: testAttrs[slot].Name}
+	switch r.IntN(6) {
+	case 0, 1:
+		return audience.HasTag{Tag: fmt.Sprintf("t%d", r.IntN(20))}
+	case 2:
+		return audience.HasAttr{Attr: ref}
+	case 3:
+		op := []string{"<", "<=", ">", ">=", "=="}[r.IntN(5)]
+		to := audience.Quantity{Number: float64(r.IntN(100))}
+		if r.IntN(2) == 0 {
+			to = audience.Quantity{Moment: time.Date(2026, time.Month(1+r.IntN(12)), 1+r.IntN(28), 0, 0, 0, 0, time.UTC)}
+		}
+		return audience.Compare{Attr: ref, Op: op, To: to}
+	}
+	e := audience.Equals{Attr: ref}
+	for range 1 + r.IntN(3) {
+		e.Values = append(e.Values, randomValue(r, slot))
+	}
+	return e
+}
+
+func randomValue(r *rand.Rand, slot int) string {
+	switch slot {
+	case 0:
+		return []string{"gold", "silver"}[r.IntN(2)]
+	case 1:
+		return fmt.Sprintf("r%d", r.IntN(30))
+	case 2:
+		return fmt.Sprint(r.IntN(100))
+	case 3:
+		return fmt.Sprintf("2026-%02d-%02d", 1+r.IntN(12), 1+r.IntN(28))
+	}
+	return fmt.Sprintf("id%d", r.IntN(2000))
+}
+
+// TestQueriesAgreeWithUsers changes users at random and asks random
+// expressions: counting, selecting and asking each user must agree.
+func TestQueriesAgreeWithUsers(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	u := NewUsers()
+	for range 60 {
+		for range 300 {
+			n := r.Uint32N(1200)
+			a := fmt.Sprint("user", n)
+			k, ok := u.Find(a)
+			switch {
+			case !ok:
+				k = u.Add(a, audience.UserID, 1)
+			case r.IntN(20) == 0:
+				u.Remove(k)
+				u.Reuse(k)
+				continue
+			}
+			slot := r.IntN(5)
+			v := ""
+			if r.IntN(4) > 0 {
+				v = randomValue(r, slot)
+			}
+			u.Set(k, slot, v)
+			var list []uint16
+			for range r.IntN(6) {
+				list = append(list, uint16(u.AddTag(fmt.Sprintf("t%d", r.IntN(20)), audience.UserID)))
+			}
+			slices.Sort(list)
+			u.SetTags(k, slices.Compact(list))
+		}
+		for range 40 {
+			e := randomExpr(r, 3)
+			want := roaring.New()
+			for n := range u.Limit() {
+				if u.Has(n) && e.Matches(u.Traits(n)) {
+					want.Add(n)
+				}
+			}
+			got, err := u.Select(e, audience.UserID)
+			if err != nil || !got.Equals(want) {
+				t.Fatalf("Select(%s) = %v, %v; want %v", e, got, err, want)
+			}
+			if c, err := u.Count(e, audience.UserID); err != nil || c != want.GetCardinality() {
+				t.Fatalf("Count(%s) = %d, %v; want %d", e, c, err, want.GetCardinality())
+			}
+			not, err := u.Count(audience.Not{Of: e}, audience.UserID)
+			if err != nil || not+want.GetCardinality() != uint64(u.Len()) {
+				t.Fatalf("Count(%s) and its negation add up to %d, there are %d users", e, not+want.GetCardinality(), u.Len())
+			}
+			again, err := audience.ParseWhere(e.String(), &testAttrs)
+			if err != nil {
+				t.Fatalf("%s does not parse: %v", e, err)
+			}
+			if c, err := u.Count(again, audience.UserID); err != nil || c != want.GetCardinality() {
+				t.Fatalf("Count(%s), parsed from its own text, = %d, %v; want %d", e, c, err, want.GetCardinality())
+			}
+		}
+	}
+	var buf bytes.Buffer
+	w := NewWriter(&buf)
+	u.Write(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	rd := NewReader(buf.Bytes())
+	again := ReadUsers(rd)
+	again.FindHoles()
+	if err := rd.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Equal(u); err != nil {
+		t.Fatalf("written and read again: %v", err)
+	}
+	if err := u.Equal(again); err != nil {
+		t.Fatalf("written and read again: %v", err)
+	}
+	again.Add("one more", 0, 1)
+	again.Set(0, 0, "another")
+	for t2, set := range u.tags.users {
+		if set != nil && set.IsEmpty() {
+			t.Errorf("tag %d has no user and is still there", t2)
+		}
+	}
+}

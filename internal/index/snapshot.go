@@ -1,0 +1,359 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
+
+// A Writer writes users so that a Reader reads them. Numbers are little-endian;
+// doc/storage-format.md describes the file.
+type Writer struct {
+	w   io.Writer
+	buf []byte
+	err error
+}
+
+// NewWriter writes to w in large pieces.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+const writePiece = 1 << 20
+
+func (w *Writer) flush() {
+	if w.err == nil {
+		_, w.err = w.w.Write(w.buf)
+	}
+	w.buf = w.buf[:0]
+}
+
+// Flush writes what is left and gives the first error there was.
+func (w *Writer) Flush() error {
+	w.flush()
+	return w.err
+}
+
+// Uint writes a number.
+func (w *Writer) Uint(n uint64) {
+	w.buf = binary.LittleEndian.AppendUint64(w.buf, n)
+	if len(w.buf) >= writePiece {
+		w.flush()
+	}
+}
+
+// Bytes writes a length and bytes.
+func (w *Writer) Bytes(b []byte) {
+	w.Uint(uint64(len(b)))
+	w.buf = append(w.buf, b...)
+	if len(w.buf) >= writePiece {
+		w.flush()
+	}
+}
+
+// A Reader reads what a Writer wrote, from memory that the users then own.
+type Reader struct {
+	b   []byte
+	err error
+}
+
+// NewReader reads b, of which a checksum was verified: it need not be asked
+// again whether it makes sense, only whether it ends too early.
+func NewReader(b []byte) *Reader { return &Reader{b: b} }
+
+// Err is what was wrong.
+func (r *Reader) Err() error { return r.err }
+
+// Uint reads a number.
+func (r *Reader) Uint() uint64 {
+	if len(r.b) < 8 {
+		r.err = fmt.Errorf("index: snapshot ends too early")
+		r.b = nil
+		return 0
+	}
+	n := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return n
+}
+
+// Bytes reads a length and bytes, which stay part of the Reader's memory.
+func (r *Reader) Bytes() []byte {
+	n := r.Uint()
+	if n > uint64(len(r.b)) {
+		r.err = fmt.Errorf("index: snapshot ends too early")
+		r.b = nil
+		return nil
+	}
+	b := r.b[:n:n]
+	r.b = r.b[n:]
+	return b
+}
+
+// length reads how many elements of at least size bytes follow.
+func (r *Reader) length(size uint64) int {
+	n := r.Uint()
+	if n > uint64(len(r.b))/size {
+		r.err = fmt.Errorf("index: snapshot ends too early")
+		return 0
+	}
+	return int(n)
+}
+
+func (c *column) write(w *Writer) {
+	w.Uint(uint64(len(c.chunks)))
+	for _, h := range c.chunks {
+		w.Uint(uint64(h.width))
+		w.Bytes(h.data)
+	}
+}
+
+func (c *column) read(r *Reader) {
+	c.chunks = make([]chunk, r.length(16))
+	for i := range c.chunks {
+		width := uint8(r.Uint())
+		c.chunks[i] = chunk{r.Bytes(), width}
+	}
+}
+
+func (l *slab) write(w *Writer) {
+	w.Uint(uint64(len(l.chunks)))
+	for _, c := range l.chunks {
+		w.Bytes(c)
+	}
+	w.Uint(uint64(len(l.freed)))
+	for _, size := range slices.Sorted(maps.Keys(l.freed)) {
+		w.Uint(uint64(size))
+		w.Uint(uint64(len(l.freed[size])))
+		for _, off := range l.freed[size] {
+			w.Uint(uint64(off))
+		}
+	}
+}
+
+func (l *slab) read(r *Reader) {
+	l.chunks = make([][]byte, r.length(8))
+	for i := range l.chunks {
+		l.chunks[i] = r.Bytes()
+	}
+	for range r.length(16) {
+		size := byte(r.Uint())
+		offs := make([]uint32, r.length(8))
+		for i := range offs {
+			offs[i] = uint32(r.Uint())
+		}
+		if l.freed == nil {
+			l.freed = map[byte][]uint32{}
+		}
+		l.freed[size] = offs
+	}
+}
+
+func (t *strtab) write(w *Writer) {
+	w.Uint(t.seed)
+	w.Uint(uint64(t.depth))
+	for i, p := range t.dir {
+		if i > 0 && t.dir[i-1] == p {
+			continue // the neighbours of a part point to it too
+		}
+		w.Uint(uint64(p.depth))
+		w.Uint(uint64(p.n))
+		w.Uint(uint64(len(p.slots)))
+		for _, e := range p.slots {
+			w.Uint(e)
+		}
+	}
+	t.at.write(w)
+	w.Uint(uint64(t.next))
+	w.Uint(uint64(t.n))
+	t.slab.write(w)
+}
+
+func readStrtab(r *Reader) *strtab {
+	t := &strtab{seed: r.Uint(), depth: uint8(r.Uint())}
+	if t.depth > 31 {
+		r.err = fmt.Errorf("index: snapshot has a hash table of depth %d", t.depth)
+		return newStrtab()
+	}
+	t.dir = make([]*part, 0, 1<<t.depth)
+	for len(t.dir) < 1<<t.depth {
+		p := &part{depth: uint8(r.Uint()), n: int(r.Uint())}
+		p.slots = make([]uint64, r.length(8))
+		for i := range p.slots {
+			p.slots[i] = binary.LittleEndian.Uint64(r.b[8*i:])
+		}
+		r.b = r.b[8*len(p.slots):]
+		if r.err != nil || p.depth > t.depth {
+			r.err = fmt.Errorf("index: snapshot has a broken hash table")
+			return newStrtab()
+		}
+		for range 1 << (t.depth - p.depth) {
+			t.dir = append(t.dir, p)
+		}
+	}
+	t.at.read(r)
+	t.next = uint32(r.Uint())
+	t.n = int(r.Uint())
+	t.slab.read(r)
+	return t
+}
+
+func writeBitmap(w *Writer, set *roaring.Bitmap) {
+	b, err := set.ToBytes()
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.Bytes(b)
+}
+
+func readBitmap(r *Reader) *roaring.Bitmap {
+	set := roaring.New()
+	if err := set.UnmarshalBinary(r.Bytes()); err != nil && r.err == nil {
+		r.err = fmt.Errorf("index: snapshot has a broken bitmap: %w", err)
+	}
+	return set
+}
+
+func (p *postings) write(w *Writer) {
+	p.count.write(w)
+	p.first.write(w)
+	p.next.write(w)
+	w.Uint(uint64(len(p.many)))
+	for _, v := range slices.Sorted(maps.Keys(p.many)) {
+		w.Uint(uint64(v))
+		writeBitmap(w, p.many[v])
+	}
+}
+
+func (p *postings) read(r *Reader) {
+	p.count.read(r)
+	p.first.read(r)
+	p.next.read(r)
+	for range r.length(16) {
+		if p.many == nil {
+			p.many = map[uint32]*roaring.Bitmap{}
+		}
+		v := uint32(r.Uint())
+		p.many[v] = readBitmap(r)
+	}
+}
+
+// Write writes all users.
+func (u *Users) Write(w *Writer) {
+	u.accounts.write(w)
+	u.created.write(w)
+	for _, set := range u.byKind {
+		writeBitmap(w, set)
+	}
+	for _, s := range u.slots {
+		if s == nil {
+			w.Uint(0)
+			continue
+		}
+		w.Uint(1)
+		s.values.write(w)
+		s.users.write(w)
+		s.value.write(w)
+		writeBitmap(w, s.any)
+	}
+	u.tags.names.write(w)
+	u.tags.kinds.write(w)
+	u.tags.of.write(w)
+	u.tags.lists.write(w)
+	w.Uint(uint64(len(u.tags.users)))
+	for _, set := range u.tags.users {
+		if set == nil {
+			set = roaring.New()
+		}
+		writeBitmap(w, set)
+	}
+}
+
+// ReadUsers reads what Write wrote. FindHoles must follow, as after AddAt.
+func ReadUsers(r *Reader) *Users {
+	u := &Users{accounts: readStrtab(r)}
+	u.created.read(r)
+	for i := range u.byKind {
+		u.byKind[i] = readBitmap(r)
+	}
+	for i := range u.slots {
+		if r.Uint() == 0 {
+			continue
+		}
+		s := &slot{values: readStrtab(r)}
+		s.users.read(r)
+		s.value.read(r)
+		s.any = readBitmap(r)
+		u.slots[i] = s
+	}
+	u.tags.names = readStrtab(r)
+	u.tags.kinds.read(r)
+	u.tags.of.read(r)
+	u.tags.lists.read(r)
+	u.tags.users = make([]*roaring.Bitmap, r.length(8))
+	for t := range u.tags.users {
+		set := readBitmap(r)
+		if u.tags.names.has(uint32(t)) {
+			u.tags.users[t] = set
+		}
+	}
+	return u
+}
+
+// Equal tells how two apps' users differ; nil if they do not. It is for checks:
+// it asks everything.
+func (u *Users) Equal(v *Users) error {
+	if u.Len() != v.Len() {
+		return fmt.Errorf("%d users and %d", u.Len(), v.Len())
+	}
+	for n := range u.Limit() {
+		if !u.Has(n) {
+			continue
+		}
+		account := string(u.Account(n))
+		m, ok := v.Find(account)
+		if !ok || m != n {
+			return fmt.Errorf("user %q has number %d and not %d", account, n, m)
+		}
+		if u.Created(n) != v.Created(n) {
+			return fmt.Errorf("user %q was created at %d and at %d", account, u.Created(n), v.Created(n))
+		}
+		a, b := u.Traits(n), v.Traits(n)
+		if a.Kind != b.Kind || a.Values != b.Values || !slices.Equal(a.Tags, b.Tags) {
+			return fmt.Errorf("user %q has %v and %v", account, *a, *b)
+		}
+	}
+	for i, s := range u.slots {
+		if s == nil || s.values.n == 0 {
+			continue
+		}
+		for value := range s.values.next {
+			if !s.values.has(value) {
+				continue
+			}
+			text := string(s.values.bytes(value))
+			other := v.slots[i]
+			if other == nil {
+				return fmt.Errorf("slot %d has value %q and no values", i, text)
+			}
+			w, ok := other.values.find(text)
+			if !ok || !s.users.users(value).Equals(other.users.users(w)) {
+				return fmt.Errorf("value %q of slot %d has other users", text, i)
+			}
+		}
+		if !s.any.Equals(v.slots[i].any) {
+			return fmt.Errorf("slot %d has other users", i)
+		}
+	}
+	for t, set := range u.tags.users {
+		if set == nil || set.IsEmpty() {
+			continue
+		}
+		w, ok := v.FindTag(string(u.TagName(uint32(t))))
+		if !ok || !set.Equals(v.tags.users[w]) || u.TagKind(uint32(t)) != v.TagKind(w) {
+			return fmt.Errorf("tag %q has other users", u.TagName(uint32(t)))
+		}
+	}
+	return nil
+}

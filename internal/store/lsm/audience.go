@@ -1,0 +1,244 @@
+package lsm
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"tidings/internal/apierr"
+	"tidings/internal/audience"
+)
+
+// read calls f with the users of an app as they are after every change made
+// before, and returns when all that f saw is durable.
+func (s *Store) read(ctx context.Context, app uint32, f func(u *users) error) error {
+	u := s.find(app)
+	if u == nil {
+		return apierr.UnknownApp
+	}
+	u.mu.RLock()
+	gone, newest := u.gone, u.newest
+	var err error
+	if gone == 0 {
+		err = f(u)
+	}
+	u.mu.RUnlock()
+	if gone != 0 {
+		return s.unknownApp(ctx, gone)
+	}
+	if err != nil {
+		return err
+	}
+	return s.commit.waitFor(ctx, newest)
+}
+
+// Estimate counts an audience and each of its clauses on its own, and picks
+// accounts evenly spread over it.
+func (s *Store) Estimate(ctx context.Context, app uint32, q audience.Query, sample int) (e audience.Estimate, err error) {
+	err = s.read(ctx, app, func(u *users) error {
+		kind, err := u.index.KindOf(q.Expr, q.Attributes, q.Kind)
+		if err != nil {
+			return err
+		}
+		clauses := audience.Clauses(q.Expr)
+		e.Clauses = make([]audience.ClauseCount, len(clauses))
+		for i, c := range clauses {
+			e.Clauses[i].Clause = c
+			if e.Clauses[i].Count, err = u.index.Count(c, kind); err != nil {
+				return err
+			}
+		}
+		if sample == 0 {
+			if len(clauses) == 1 {
+				e.Count = e.Clauses[0].Count
+				return nil
+			}
+			e.Count, err = u.index.Count(q.Expr, kind)
+			return err
+		}
+		set, err := u.index.Select(q.Expr, kind)
+		if err != nil {
+			return err
+		}
+		e.Count = set.GetCardinality()
+		n := min(uint64(sample), e.Count)
+		for i := range n {
+			number, err := set.Select(uint32(i * e.Count / n))
+			if err != nil {
+				return err
+			}
+			e.Sample = append(e.Sample, string(u.index.Account(number)))
+		}
+		return nil
+	})
+	return e, err
+}
+
+// Explain tells which clauses are true of an account, and what it has.
+func (s *Store) Explain(ctx context.Context, app uint32, q audience.Query, account string) (e audience.Explanation, err error) {
+	err = s.read(ctx, app, func(u *users) error {
+		kind, err := u.index.KindOf(q.Expr, q.Attributes, q.Kind)
+		if err != nil {
+			return err
+		}
+		n, exists := u.index.Find(account)
+		if !exists {
+			return apierr.UnknownAccount.Errorf("account %q does not exist", clip(account))
+		}
+		e.Traits = u.index.Traits(n)
+		e.Match = e.Traits.Kind == kind && q.Expr.Matches(e.Traits)
+		for _, c := range audience.Clauses(q.Expr) {
+			e.Clauses = append(e.Clauses, audience.ClauseMatch{Clause: c, Match: e.Traits.Kind == kind && c.Matches(e.Traits)})
+		}
+		return nil
+	})
+	return e, err
+}
+
+func clip(s string) string {
+	if len(s) > audience.MaxAccountBytes {
+		return s[:audience.MaxAccountBytes] + "..."
+	}
+	return s
+}
+
+// List lists accounts in the order in which they were made. The audience is
+// fixed with the first page.
+func (s *Store) List(ctx context.Context, app uint32, q audience.Query, limit int, after string) (p audience.Page, err error) {
+	var l *list
+	from := uint32(0)
+	if after != "" {
+		if l, from = s.pages.find(app, after); l == nil {
+			return p, apierr.PageExpired.Errorf("Next: the page token is not known or more than %v old", pageLife)
+		}
+	}
+	err = s.read(ctx, app, func(u *users) error {
+		if l == nil {
+			kind, err := u.index.KindOf(q.Expr, q.Attributes, q.Kind)
+			if err != nil {
+				return err
+			}
+			set, err := u.index.Select(q.Expr, kind)
+			if err != nil {
+				return err
+			}
+			l = &list{app: app, users: u, set: set}
+		}
+		if l.users != u {
+			return apierr.PageExpired.Errorf("Next: the app was deleted and made again since")
+		}
+		p.Accounts = make([]string, 0, limit)
+		it := l.set.Iterator()
+		it.AdvanceIfNeeded(from)
+		for it.HasNext() {
+			n := it.PeekNext()
+			if len(p.Accounts) == limit {
+				p.Next = s.pages.keep(l, n)
+				break
+			}
+			it.Next()
+			if u.index.Has(n) {
+				p.Accounts = append(p.Accounts, string(u.index.Account(n)))
+			}
+		}
+		return nil
+	})
+	return p, err
+}
+
+const (
+	// pageLife is how long after a page the next can be asked for.
+	pageLife = 5 * time.Minute
+	// maxListBytes bounds the memory of all lists; the oldest goes first.
+	maxListBytes = 256 << 20
+)
+
+// pages are the lists whose next page may be asked for.
+type pages struct {
+	mu    sync.Mutex
+	lists []*list // the least recently used first
+	bytes uint64
+}
+
+// A list is an audience, fixed.
+type list struct {
+	id    [8]byte
+	app   uint32
+	users *users
+	set   *roaring.Bitmap
+	bytes uint64
+	used  time.Time
+}
+
+// keep keeps a list and gives the token for its page that begins at a number.
+func (p *pages) keep(l *list, from uint32) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if l.bytes == 0 {
+		_, _ = rand.Read(l.id[:]) // never fails
+		l.bytes = l.set.GetSizeInBytes() + 200
+		p.bytes += l.bytes
+	} else {
+		p.lists = slices.DeleteFunc(p.lists, func(x *list) bool { return x == l })
+	}
+	l.used = now
+	p.lists = append(p.lists, l)
+	for len(p.lists) > 1 && (p.bytes > maxListBytes || now.Sub(p.lists[0].used) > pageLife) {
+		p.bytes -= p.lists[0].bytes
+		p.lists[0].bytes = 0
+		p.lists = p.lists[1:]
+	}
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(l.id[:], from))
+}
+
+// find gives the list and the number a token is for; nil if it has expired.
+func (p *pages) find(app uint32, token string) (*list, uint32) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) != 12 {
+		return nil, 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lists {
+		if string(l.id[:]) == string(b[:8]) && l.app == app && time.Since(l.used) <= pageLife {
+			return l, binary.BigEndian.Uint32(b[8:])
+		}
+	}
+	return nil, 0
+}
+
+// AttrValues lists the values of a slot, those of most users first.
+func (s *Store) AttrValues(ctx context.Context, app uint32, slot int, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
+	err = s.read(ctx, app, func(u *users) error {
+		top, total = u.index.Values(slot, prefix, limit)
+		return nil
+	})
+	return top, total, err
+}
+
+// Tags lists tags, those of most users first.
+func (s *Store) Tags(ctx context.Context, app uint32, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
+	err = s.read(ctx, app, func(u *users) error {
+		top, total = u.index.Tags(prefix, limit)
+		return nil
+	})
+	return top, total, err
+}
+
+// loadTags gives a user that was read its tags.
+func (u *users) loadTags(r *userRecord) {
+	var buf [audience.MaxTags]uint16
+	list := buf[:0]
+	for _, tag := range r.tags {
+		list = append(list, uint16(u.index.AddTag(tag, r.kind)))
+	}
+	slices.Sort(list)
+	u.index.SetTags(r.number, slices.Compact(list))
+}

@@ -1,0 +1,388 @@
+package lsm
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/zeebo/xxh3"
+
+	"tidings/internal/index"
+)
+
+// A snapshot is the index of all apps in a file, written when the store is
+// closed. A start reads it and then only the records written since, instead of
+// all.
+//
+// Each opening of the directory is an epoch. A record says in which epoch it was
+// written, tables know which epochs their blocks hold, and deletions are logged
+// by epoch, so what came after the snapshot's epoch is found without reading the
+// rest. The file is a cache: without it, or if it does not verify, the index is
+// made from the records.
+//
+//	8 bytes  magic
+//	8 bytes  identity of the directory, from table meta
+//	8 bytes  epoch, little-endian: all changes of it and before are in
+//	         the apps, as package index writes them: how many, then for each
+//	         the SDKAppID and the users
+//	8 bytes  XXH3 of all before, little-endian
+const (
+	snapshotName   = "index.snapshot"
+	snapshotMagic  = "TIDNGIX1"
+	snapshotHeader = 24
+)
+
+var (
+	epochKey    = append([]byte{tableMeta}, "epoch"...)
+	identityKey = append([]byte{tableMeta}, "identity"...)
+	// closedKey is the last thing written before a snapshot: the epoch that ended.
+	// A log that has lost its end has lost it too, and then the snapshot knows
+	// more than the records.
+	closedKey = append([]byte{tableMeta}, "closed"...)
+)
+
+// epochs is the block property by which tables know the epochs of their user
+// records.
+const epochs = "tidings.epochs"
+
+// epochMapper tells the epoch of a key for the block property.
+type epochMapper struct{}
+
+// MapPointKey is the epoch of a user record; everything else, deletions among
+// them, counts as of all epochs, so that no reader misses it.
+func (epochMapper) MapPointKey(key sstable.InternalKey, value []byte) (sstable.BlockInterval, error) {
+	if key.Kind() == pebble.InternalKeyKindSet && len(key.UserKey) > 0 && key.UserKey[0] == tableUser {
+		if epoch, ok := epochOf(value); ok {
+			return sstable.BlockInterval{Lower: epoch, Upper: epoch + 1}, nil
+		}
+	}
+	return sstable.BlockInterval{Lower: 0, Upper: 1 << 62}, nil
+}
+
+// MapRangeKeys is for keys that the store does not use.
+func (epochMapper) MapRangeKeys(sstable.Span) (sstable.BlockInterval, error) {
+	return sstable.BlockInterval{Lower: 0, Upper: 1 << 62}, nil
+}
+
+// epochOf reads the epoch of a user record and nothing else of it. Records of
+// version 1 are older than any epoch.
+func epochOf(record []byte) (uint64, bool) {
+	if len(record) < 2 {
+		return 0, false
+	}
+	if record[0] == 1 {
+		return 0, true
+	}
+	rest := record[2:]
+	for range 2 { // number, creation
+		_, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return 0, false
+		}
+		rest = rest[n:]
+	}
+	epoch, n := binary.Uvarint(rest)
+	return epoch, n > 0 && epoch <= maxEpoch
+}
+
+// beginEpoch gives this opening of the directory its epoch, and the directory
+// its identity if it has none.
+func (s *Store) beginEpoch(readOnly bool) error {
+	epoch, err := s.metaNumber(epochKey)
+	if err != nil {
+		return err
+	}
+	if s.identity, err = s.metaNumber(identityKey); err != nil {
+		return err
+	}
+	if readOnly {
+		s.epoch = epoch
+		return nil
+	}
+	b := s.db.NewBatch()
+	s.epoch = epoch + 1
+	must(b.Set(epochKey, binary.BigEndian.AppendUint64(nil, s.epoch), nil))
+	if s.identity == 0 {
+		s.identity = newIdentity()
+		must(b.Set(identityKey, binary.BigEndian.AppendUint64(nil, s.identity), nil))
+	}
+	return errors.Join(s.db.Apply(b, pebble.Sync), b.Close())
+}
+
+// metaNumber reads a number of table meta; 0 if it is not there.
+func (s *Store) metaNumber(key []byte) (uint64, error) {
+	value, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer closer.Close()
+	if len(value) != 8 {
+		return 0, fmt.Errorf("meta %q has %d bytes, want 8", key[1:], len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// logDeletion notes that an account was deleted, or with an empty account the
+// whole app.
+func (s *Store) logDeletion(b *pebble.Batch, app uint32, account string) {
+	key := binary.BigEndian.AppendUint64([]byte{tableGone}, s.epoch)
+	key = binary.BigEndian.AppendUint32(key, app)
+	must(b.Set(append(key, account...), nil, nil))
+}
+
+// goneHeader is what of a key of tableGone comes before the account.
+const goneHeader = 1 + 8 + 4
+
+// readSnapshot reads the index of the apps there are from the snapshot and tells
+// its epoch. It is nothing but an error if there is none, or not a good one.
+func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.Users, epoch uint64, err error) {
+	f, err := fs.Open(fs.PathJoin(dir, snapshotName), vfs.SequentialReadsOption)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if info.Size() < snapshotHeader+16 {
+		return nil, 0, fmt.Errorf("%d bytes are too few", info.Size())
+	}
+	b := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, 0, err
+	}
+	if string(b[:8]) != snapshotMagic {
+		return nil, 0, fmt.Errorf("it begins with %q", b[:8])
+	}
+	body, sum := b[:len(b)-8], binary.LittleEndian.Uint64(b[len(b)-8:])
+	if xxh3.Hash(body) != sum {
+		return nil, 0, errors.New("its checksum is wrong")
+	}
+	if binary.LittleEndian.Uint64(b[8:]) != s.identity {
+		return nil, 0, errors.New("it is of another data directory")
+	}
+	epoch = binary.LittleEndian.Uint64(b[16:])
+	if epoch > s.epoch {
+		return nil, 0, fmt.Errorf("it is of epoch %d, the database of %d", epoch, s.epoch)
+	}
+	closed, err := s.metaNumber(closedKey)
+	if err != nil {
+		return nil, 0, err
+	}
+	if closed < epoch {
+		return nil, 0, errors.New("the database has lost something that it has")
+	}
+	r := index.NewReader(body[snapshotHeader:])
+	apps = map[uint32]*index.Users{}
+	for range r.Uint() {
+		id := uint32(r.Uint())
+		apps[id] = index.ReadUsers(r)
+		if r.Err() != nil {
+			return nil, 0, r.Err()
+		}
+	}
+	return apps, epoch, r.Err()
+}
+
+// writeSnapshot writes the index of all apps. Nothing may change meanwhile.
+func (s *Store) writeSnapshot() (err error) {
+	if err := s.db.Set(closedKey, binary.BigEndian.AppendUint64(nil, s.epoch), pebble.Sync); err != nil {
+		return err
+	}
+	temp := s.fs.PathJoin(s.dir, snapshotName+".new")
+	f, err := s.fs.Create(temp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	sum := xxh3.New()
+	out := io.MultiWriter(sum, f) // in this order: a vfs.File may spoil what it is given
+	header := append([]byte(snapshotMagic), make([]byte, snapshotHeader-8)...)
+	binary.LittleEndian.PutUint64(header[8:], s.identity)
+	binary.LittleEndian.PutUint64(header[16:], s.epoch)
+	_, err = out.Write(header)
+	w := index.NewWriter(out)
+	ids := make([]uint32, 0, len(s.apps))
+	for id := range s.apps {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	w.Uint(uint64(len(ids)))
+	for _, id := range ids {
+		w.Uint(uint64(id))
+		s.apps[id].index.Write(w)
+	}
+	err = errors.Join(err, w.Flush())
+	if err == nil {
+		_, err = f.Write(binary.LittleEndian.AppendUint64(nil, sum.Sum64()))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, s.fs.Remove(temp))
+	}
+	if err := s.fs.Rename(temp, s.fs.PathJoin(s.dir, snapshotName)); err != nil {
+		return err
+	}
+	d, err := s.fs.OpenDir(s.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// loadIndex makes the index: from the snapshot and what came after it, or, with
+// none that is good, from all records.
+func (s *Store) loadIndex(readOnly bool) error {
+	from, epoch, err := s.readSnapshot(s.fs, s.dir)
+	switch {
+	case err == nil:
+	case isNotExist(err):
+	default:
+		s.log.Warn("the snapshot of the index is not good, reading all records", "file", s.fs.PathJoin(s.dir, snapshotName), "error", err)
+	}
+	for id, u := range s.apps {
+		if known := from[id]; known != nil {
+			u.index = known
+		}
+	}
+	if err == nil {
+		if err := s.forgetGone(epoch); err != nil {
+			return err
+		}
+		if err := s.readUsers(epoch + 1); err != nil {
+			return err
+		}
+	} else if err := s.readUsers(0); err != nil {
+		return err
+	}
+	for _, u := range s.apps {
+		u.index.FindHoles()
+	}
+	if err == nil && !readOnly { // deletions that the snapshot knows
+		return s.db.DeleteRange([]byte{tableGone}, binary.BigEndian.AppendUint64([]byte{tableGone}, epoch+1), pebble.NoSync)
+	}
+	return nil
+}
+
+// forgetGone takes out of the index what was deleted after an epoch.
+func (s *Store) forgetGone(after uint64) error {
+	return s.scan(tableGone, nil, func(key, _ []byte) error {
+		if len(key) < goneHeader {
+			return fmt.Errorf("deletion %q is too short", key)
+		}
+		if binary.BigEndian.Uint64(key[1:]) <= after {
+			return nil
+		}
+		u := s.apps[binary.BigEndian.Uint32(key[9:])]
+		if u == nil {
+			return nil
+		}
+		account := string(key[goneHeader:])
+		if account == "" {
+			u.index = index.NewUsers()
+		} else if n, exists := u.index.Find(account); exists {
+			u.index.Remove(n)
+		}
+		return nil
+	})
+}
+
+// readUsers puts the records written in an epoch or later into the index.
+func (s *Store) readUsers(from uint64) error {
+	var filters []pebble.BlockPropertyFilter
+	if from > 0 {
+		filters = append(filters, sstable.NewBlockIntervalFilter(epochs, from, 1<<62, nil))
+	}
+	var id uint32
+	var u *users
+	err := s.scan(tableUser, filters, func(key, value []byte) error {
+		in, account, err := parseAccountKey(key)
+		if err != nil {
+			return err
+		}
+		if epoch, ok := epochOf(value); ok && epoch < from {
+			return nil
+		}
+		r, err := parseUser(value)
+		if err != nil {
+			return fmt.Errorf("user %q of app %d: %w", account, in, err)
+		}
+		if u == nil || in != id {
+			if id, u = in, s.apps[in]; u == nil {
+				return fmt.Errorf("user %q belongs to app %d, which does not exist", account, in)
+			}
+		}
+		return u.load(in, account, &r)
+	})
+	if err != nil {
+		return fmt.Errorf("%w (tidings check lists everything that is wrong)", err)
+	}
+	return nil
+}
+
+// load puts a record into the index, in the place of an older one.
+func (u *users) load(app uint32, account string, r *userRecord) error {
+	n, exists := u.index.Find(account)
+	if exists && (n != r.number || u.index.Kind(n) != r.kind || u.index.Created(n) != r.created) {
+		u.index.Remove(n)
+		exists = false
+	}
+	if !exists {
+		if u.index.Has(r.number) {
+			return fmt.Errorf("users %q and %q of app %d have the same number %d", u.index.Account(r.number), account, app, r.number)
+		}
+		u.index.AddAt(r.number, account, r.kind, r.created)
+	}
+	for i, v := range r.values {
+		u.index.Set(r.number, i, v)
+	}
+	u.loadTags(r)
+	return nil
+}
+
+// checkIndex compares the index that a start would make from the snapshot with
+// one made from all records, which were found good.
+func (s *Store) checkIndex(wrong func(where, format string, args ...any)) error {
+	if err := s.beginEpoch(true); err != nil {
+		return err
+	}
+	from, epoch, err := s.readSnapshot(s.fs, s.dir)
+	if isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		wrong("index snapshot", "%v (the next start reads all records instead)", err)
+		return nil
+	}
+	other := &Store{db: s.db, log: s.log, apps: map[uint32]*users{}}
+	if err := errors.Join(s.readApps(), other.readApps(), other.readUsers(0)); err != nil {
+		return err
+	}
+	for id, u := range s.apps {
+		if known := from[id]; known != nil {
+			u.index = known
+		}
+	}
+	if err := errors.Join(s.forgetGone(epoch), s.readUsers(epoch+1)); err != nil {
+		wrong("index snapshot", "%v", err)
+		return nil
+	}
+	for id, u := range other.apps {
+		v := s.apps[id]
+		if err := cmp.Or(u.index.Equal(v.index), v.index.Equal(u.index)); err != nil {
+			wrong(fmt.Sprintf("index snapshot, app %d", id), "differs from the records: %v", err)
+		}
+	}
+	return nil
+}

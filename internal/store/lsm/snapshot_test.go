@@ -1,0 +1,137 @@
+package lsm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tidings/internal/app"
+	"tidings/internal/audience"
+	"tidings/internal/store"
+)
+
+// TestSnapshotAndWhatCameAfter changes a directory over many openings, some of
+// which end in a crash, some with tables flushed and compacted: each time the
+// index that a start makes from the snapshot and what came after it must be the
+// one that all records make.
+func TestSnapshotAndWhatCameAfter(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	ctx := context.Background()
+	fs := vfs.NewCrashableMem()
+	if err := fs.MkdirAll("data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	attrs := &audience.Attributes{{Name: "a"}, {Name: "b"}}
+	quick := 0
+	for round := range 40 {
+		s, err := Open("data", Options{FS: fs, Logger: quiet, MemtableSize: 1 << 20})
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if _, _, err := s.readSnapshot(fs, "data"); err == nil {
+			quick++
+		}
+		all := &Store{db: s.db, log: quiet, apps: map[uint32]*users{}}
+		if err := all.readApps(); err != nil {
+			t.Fatal(err)
+		}
+		if err := all.readUsers(0); err != nil {
+			t.Fatal(err)
+		}
+		for id, u := range all.apps {
+			if err := s.apps[id].index.Equal(u.index); err != nil {
+				t.Fatalf("round %d, app %d: the index and the records differ: %v", round, id, err)
+			}
+			if err := u.index.Equal(s.apps[id].index); err != nil {
+				t.Fatalf("round %d, app %d: the records and the index differ: %v", round, id, err)
+			}
+		}
+		for range 30 {
+			id := uint32(1 + r.IntN(3))
+			if s.find(id) == nil {
+				if err := s.SaveApp(ctx, &app.App{ID: id, Admins: []string{app.BuiltInAdmin}, Attributes: *attrs}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			switch op := r.IntN(40); {
+			case op == 0:
+				err = s.DeleteApp(ctx, id)
+			case op < 6:
+				_, err = s.Delete(ctx, id, []string{name(r), name(r)})
+			case op < 8:
+				err = s.db.Flush()
+			case op < 9:
+				err = s.db.Compact(ctx, []byte{0}, []byte{0xff}, false)
+			default:
+				c := audience.Change{Account: name(r), Create: true, Attributes: attrs}
+				c.Set[r.IntN(2)] = fmt.Sprint(r.IntN(5))
+				c.Remove.Add(r.IntN(2))
+				c.Tags = audience.TagEdit{Op: audience.TagOp(r.IntN(5)), Tags: []string{fmt.Sprint("t", r.IntN(9))}}
+				_, err = s.Change(ctx, id, []audience.Change{c})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.IntN(3) == 0 {
+			crashed := fs.CrashClone(vfs.CrashCloneCfg{})
+			_ = s.Close()
+			fs = crashed
+			continue
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r.IntN(8) == 0 {
+			spoil(t, r, fs)
+		}
+		if _, err := CheckDir(ctx, "data", Options{FS: fs, Logger: quiet}, func(f store.Finding) {
+			if f.Where != "index snapshot" {
+				t.Errorf("round %d: %s: %s", round, f.Where, f.What)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if quick < 10 {
+		t.Errorf("only %d of 40 starts had a snapshot", quick)
+	}
+}
+
+func name(r *rand.Rand) string { return fmt.Sprint("user", r.IntN(60)) }
+
+// spoil flips a bit of the snapshot, or cuts it short.
+func spoil(t *testing.T, r *rand.Rand, fs *vfs.MemFS) {
+	f, err := fs.Open("data/" + snapshotName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	if r.IntN(2) == 0 {
+		b = b[:r.IntN(len(b))]
+	}
+	w, err := fs.Create("data/"+snapshotName, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+}

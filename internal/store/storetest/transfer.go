@@ -1,0 +1,170 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"tidings/internal/apierr"
+	"tidings/internal/audience"
+)
+
+// export is all that a store exports of an app.
+func (h *harness) export(app uint32) (users []audience.Exported) {
+	h.Helper()
+	err := h.Export(h.Context(), app, func(*audience.Attributes) error { return nil }, func(u *audience.Exported) error {
+		users = append(users, *u)
+		return nil
+	})
+	if err != nil {
+		h.Fatalf("Export: %v", err)
+	}
+	return users
+}
+
+// load imports changes, two in a batch, and gives what failed by position.
+func (h *harness) load(dryRun bool, changes ...audience.Change) map[int]*apierr.Kind {
+	h.Helper()
+	failures := map[int]*apierr.Kind{}
+	err := h.Import(h.Context(), id, slices.Chunk(changes, 2), dryRun, func(i int, err *apierr.Error) { failures[i] = err.Kind })
+	if err != nil {
+		h.Fatalf("Import: %v", err)
+	}
+	return failures
+}
+
+func text(s string) *string { return &s }
+
+// imported is a change as an import makes it.
+func imported(account string, kind audience.Kind, created uint32) audience.Change {
+	return audience.Change{Account: account, Create: true, Kind: kind, OfKind: true, Created: created, Attributes: Attributes}
+}
+
+func testImport(t *testing.T, h *harness) {
+	h.saveApp(NewApp(id))
+	mary := imported("mary", audience.UserID, 1000)
+	mary.Set, mary.Tags = audience.Values{0: "a", 3: "d"}, audience.TagEdit{Op: audience.AddTags, Tags: []string{"z", "b"}}
+	mary.Profile = audience.Profile{Nick: text("M"), FaceURL: text("F")}
+	phone := imported("phone", audience.RegistrationID, 0)
+	phone.Set = audience.Values{9: "x"}
+	wrong := imported("phone", audience.UserID, 0)
+	attr := imported("bob", audience.UserID, 0)
+	attr.Set = audience.Values{9: "x"}
+	changes := []audience.Change{mary, phone, wrong, attr, imported("ann", audience.UserID, 3)}
+	want := map[int]*apierr.Kind{2: apierr.WrongAccountKind, 3: apierr.WrongAccountKind}
+
+	before := h.export(id)
+	// A dry run does not know what the changes before would have done.
+	if got := h.load(true, changes...); !reflect.DeepEqual(got, map[int]*apierr.Kind{3: apierr.WrongAccountKind}) {
+		t.Errorf("a dry run fails %v", got)
+	}
+	if after := h.export(id); !reflect.DeepEqual(after, before) {
+		t.Errorf("a dry run makes %+v of %+v", after, before)
+	}
+	for range 2 { // it may be repeated
+		if got := h.load(false, changes...); !reflect.DeepEqual(got, want) {
+			t.Errorf("Import fails %v, want %v", got, want)
+		}
+	}
+	users := []audience.Exported{
+		{Account: "ann", Created: 3},
+		{Account: "mary", Created: 1000, Values: mary.Set, Tags: []string{"b", "z"}, Nick: "M", FaceURL: "F"},
+		{Account: "phone", Kind: audience.RegistrationID, Values: phone.Set},
+	}
+	check := func(when string) {
+		t.Helper()
+		got := slices.DeleteFunc(h.export(id), func(u audience.Exported) bool { return u.Account == "administrator" })
+		for i := range got {
+			if got[i].Account == "phone" {
+				got[i].Created = 0 // now
+			}
+		}
+		if !reflect.DeepEqual(got, users) {
+			t.Errorf("%s: Export = %+v, want %+v", when, got, users)
+		}
+	}
+	check("imported")
+	h.reopen()
+	check("after a restart")
+
+	// Replacing takes away what is not named; another creation is taken over.
+	mary = imported("mary", audience.UserID, 7)
+	mary.Set, mary.Tags.Op, mary.Profile = audience.Values{3: "e"}, audience.ReplaceTags, audience.Profile{Nick: text("N"), Clear: true}
+	for i := range audience.Slots {
+		if i != 3 {
+			mary.Remove.Add(i)
+		}
+	}
+	h.load(false, mary)
+	users[1] = audience.Exported{Account: "mary", Created: 7, Values: mary.Set, Nick: "N"}
+	check("replaced")
+	h.reopen()
+	check("replaced, after a restart")
+	h.reopen()
+	check("after another restart")
+
+	err := h.Export(t.Context(), id+1, nil, nil)
+	if !errors.Is(err, apierr.UnknownApp) {
+		t.Errorf("Export of an app that does not exist: %v", err)
+	}
+	stop := errors.New("enough")
+	err = h.Export(t.Context(), id, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return stop })
+	if !errors.Is(err, stop) {
+		t.Errorf("Export whose receiver fails: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.Import(ctx, id, slices.Values([][]audience.Change{{imported("late", 0, 1)}}), false, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Import with a context that has ended: %v", err)
+	}
+}
+
+// testExportMoment stamps all users of an app at once, again and again: an export
+// meanwhile shows one stamp.
+func testExportMoment(t *testing.T, h *harness) {
+	h.saveApp(NewApp(id))
+	const n = 90 // of one Change
+	stamp := func(i int) {
+		changes := make([]audience.Change, n)
+		for k := range changes {
+			changes[k] = imported(fmt.Sprintf("u%d", k), audience.UserID, 1)
+			changes[k].Set[0] = fmt.Sprint(i)
+			changes[k].Profile.Nick = text(fmt.Sprint(i))
+		}
+		if _, err := h.Change(context.WithoutCancel(t.Context()), id, changes); err != nil {
+			t.Error(err)
+		}
+	}
+	stamp(0)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				stamp(i)
+			}
+		}
+	})
+	for range 50 {
+		stamps := map[string]int{}
+		for _, u := range h.export(id) {
+			if u.Account != "administrator" {
+				stamps[u.Values[0]]++
+				stamps[u.Nick]++
+			}
+		}
+		if len(stamps) != 1 {
+			t.Errorf("an export shows %v", stamps)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+}

@@ -1,0 +1,373 @@
+// Package userfile reads and writes the users of an app as files: lines of JSON
+// (NDJSON) with the names of the API, and CSV. It does no I/O of its own.
+// doc/import-export.md describes the formats.
+package userfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"tidings/internal/audience"
+)
+
+// MaxLineBytes is the longest line, or record of CSV, without its line break.
+// A user with everything at its limit, all of it escaped, fits twice.
+const MaxLineBytes = 64 << 10
+
+// A Line is a user as a file tells it. Nothing is checked but its form.
+type Line struct {
+	Account string
+	Kind    audience.Kind
+	Attrs   []audience.NamedValue // no name twice
+	Tags    []string
+	Nick    *string // nil: the file says nothing
+	FaceURL *string
+	Created uint32 // Unix second; 0: the file says nothing
+}
+
+// A Parser reads lines of JSON. The zero value is ready. It is for one
+// goroutine.
+type Parser struct {
+	dec  jsontext.Decoder
+	buf  bytes.Buffer
+	text string // the line; what is read shares its memory
+}
+
+// Line reads a line into l, one JSON object: To_Account is required, members that
+// are not known, stand twice or are of another type are errors, so that a
+// misspelt name loses nothing silently.
+func (p *Parser) Line(line []byte, l *Line) error {
+	*l = Line{Attrs: l.Attrs[:0], Tags: l.Tags[:0]}
+	p.text = string(line)
+	p.buf = *bytes.NewBuffer(line)
+	p.dec.Reset(&p.buf)
+	if k := p.dec.PeekKind(); k != '{' && k != 0 {
+		return fmt.Errorf("want a JSON object, got %s", kindName(k))
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return syntaxError(err)
+	}
+	seen := false
+	for p.dec.PeekKind() != '}' {
+		name, err := p.string("")
+		if err != nil {
+			return err
+		}
+		switch name {
+		case "To_Account":
+			seen = true
+			l.Account, err = p.string(name)
+		case "AccountType":
+			var n uint32
+			n, err = p.number(name, 0, uint32(audience.RegistrationID))
+			l.Kind = audience.Kind(n)
+		case "Created":
+			l.Created, err = p.number(name, 1, math.MaxUint32)
+		case "Nick":
+			l.Nick, err = p.optional(name)
+		case "FaceUrl":
+			l.FaceURL, err = p.optional(name)
+		case "Tags":
+			err = p.tags(l)
+		case "Attrs":
+			err = p.attrs(l)
+		case "AttrNames", "AttrTypes":
+			return fmt.Errorf("%s: a header can only be the first line of a file", name)
+		default:
+			return fmt.Errorf("member %q is not known; there are To_Account, AccountType, Attrs, Tags, Nick, FaceUrl and Created", clip(name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return syntaxError(err)
+	}
+	switch _, err := p.dec.ReadToken(); {
+	case err == nil:
+		return errors.New("there is more after the JSON object")
+	case !errors.Is(err, io.EOF):
+		return syntaxError(err)
+	case !seen:
+		return errors.New("To_Account is missing")
+	}
+	return nil
+}
+
+// string reads a text; where names it, empty for the name of a member.
+func (p *Parser) string(where string) (string, error) {
+	if k := p.dec.PeekKind(); k != '"' {
+		return "", p.wrong(where, "a string", k)
+	}
+	v, err := p.dec.ReadValue()
+	if err != nil {
+		return "", syntaxError(err)
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		end := int(p.dec.InputOffset())
+		return p.text[end-len(v)+1 : end-1], nil
+	}
+	b, err := jsontext.AppendUnquote(nil, v)
+	return string(b), err
+}
+
+func (p *Parser) optional(where string) (*string, error) {
+	s, err := p.string(where)
+	return &s, err
+}
+
+// wrong is the error for a value of kind k where another is wanted.
+func (p *Parser) wrong(where, want string, k jsontext.Kind) error {
+	if k == 0 {
+		_, err := p.dec.ReadToken()
+		return syntaxError(err)
+	}
+	if where == "" {
+		where = "a member's name"
+	}
+	return fmt.Errorf("%s: want %s, got %s", where, want, kindName(k))
+}
+
+func (p *Parser) number(where string, least, most uint32) (uint32, error) {
+	if k := p.dec.PeekKind(); k != '0' {
+		return 0, p.wrong(where, "a number", k)
+	}
+	v, err := p.dec.ReadValue()
+	if err != nil {
+		return 0, syntaxError(err)
+	}
+	n, err := strconv.ParseUint(string(v), 10, 32)
+	if err != nil || uint32(n) < least || uint32(n) > most {
+		return 0, fmt.Errorf("%s: %s is not a whole number from %d to %d", where, clip(string(v)), least, most)
+	}
+	return uint32(n), nil
+}
+
+func (p *Parser) tags(l *Line) error {
+	if k := p.dec.PeekKind(); k != '[' {
+		return p.wrong("Tags", "an array", k)
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return syntaxError(err)
+	}
+	for p.dec.PeekKind() != ']' {
+		tag, err := p.string("Tags")
+		if err != nil {
+			return err
+		}
+		l.Tags = append(l.Tags, tag)
+	}
+	_, err := p.dec.ReadToken()
+	return syntaxError(err)
+}
+
+func (p *Parser) attrs(l *Line) error {
+	if k := p.dec.PeekKind(); k != '{' {
+		return p.wrong("Attrs", "an object", k)
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return syntaxError(err)
+	}
+	for p.dec.PeekKind() != '}' {
+		name, err := p.string("")
+		if err != nil {
+			return err
+		}
+		if k := p.dec.PeekKind(); k != '"' {
+			return p.wrong("Attrs."+clip(name), "a string", k)
+		}
+		value, err := p.string("Attrs")
+		if err != nil {
+			return err
+		}
+		l.Attrs = append(l.Attrs, audience.NamedValue{Name: name, Value: value})
+	}
+	_, err := p.dec.ReadToken()
+	return syntaxError(err)
+}
+
+// AppendLine writes a user as a line of JSON with its line break. The texts must
+// be UTF-8.
+func AppendLine(b []byte, l *Line) ([]byte, error) {
+	w := writer{b: append(b, `{"To_Account":`...)}
+	w.string(l.Account)
+	if l.Kind != audience.UserID {
+		w.b = strconv.AppendUint(append(w.b, `,"AccountType":`...), uint64(l.Kind), 10)
+	}
+	for i, a := range l.Attrs {
+		w.separate(i, `,"Attrs":{`)
+		w.string(a.Name)
+		w.b = append(w.b, ':')
+		w.string(a.Value)
+	}
+	if len(l.Attrs) > 0 {
+		w.b = append(w.b, '}')
+	}
+	for i, tag := range l.Tags {
+		w.separate(i, `,"Tags":[`)
+		w.string(tag)
+	}
+	if len(l.Tags) > 0 {
+		w.b = append(w.b, ']')
+	}
+	if l.Nick != nil {
+		w.b = append(w.b, `,"Nick":`...)
+		w.string(*l.Nick)
+	}
+	if l.FaceURL != nil {
+		w.b = append(w.b, `,"FaceUrl":`...)
+		w.string(*l.FaceURL)
+	}
+	if l.Created != 0 {
+		w.b = strconv.AppendUint(append(w.b, `,"Created":`...), uint64(l.Created), 10)
+	}
+	if w.err != nil {
+		return b, fmt.Errorf("user %q: %w", l.Account, w.err)
+	}
+	return append(w.b, '}', '\n'), nil
+}
+
+type writer struct {
+	b   []byte
+	err error // the first
+}
+
+func (w *writer) string(s string) {
+	var err error
+	if w.b, err = jsontext.AppendQuote(w.b, s); err != nil && w.err == nil {
+		w.err = fmt.Errorf("%q: %w", s, err)
+	}
+}
+
+// separate begins a list with its first item and puts a comma before others.
+func (w *writer) separate(i int, begin string) {
+	if i == 0 {
+		w.b = append(w.b, begin...)
+	} else {
+		w.b = append(w.b, ',')
+	}
+}
+
+// header is the first line of an export.
+type header struct {
+	AttrNames map[string]string
+	AttrTypes map[string]int `json:",omitempty"`
+}
+
+// IsHeader tells whether a line is meant as a header: an object whose first
+// member is one of a header's.
+func IsHeader(line []byte) bool {
+	rest, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("{"))
+	rest = bytes.TrimSpace(rest)
+	return ok && (bytes.HasPrefix(rest, []byte(`"AttrNames"`)) || bytes.HasPrefix(rest, []byte(`"AttrTypes"`)))
+}
+
+// ParseHeader reads the header of a file: the attributes that its lines name.
+func ParseHeader(line []byte) (*audience.Attributes, error) {
+	var h header
+	if err := json.Unmarshal(line, &h, json.RejectUnknownMembers(true)); err != nil {
+		if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
+			where := clip(strings.ReplaceAll(strings.TrimPrefix(string(wrong.JSONPointer), "/"), "/", "."))
+			if errors.Is(err, json.ErrUnknownName) {
+				return nil, fmt.Errorf("member %q is not known; a header has AttrNames and AttrTypes", where)
+			}
+			return nil, fmt.Errorf("%s: %s does not belong there", where, kindName(wrong.JSONKind))
+		}
+		return nil, syntaxError(err)
+	}
+	var a audience.Attributes
+	for slot, name := range h.AttrNames {
+		i, ok := parseSlot(slot)
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("AttrNames: %q is not a slot from 0 to %d", clip(slot), audience.Slots-1)
+		case name == "" || len(name) > audience.MaxNameBytes:
+			return nil, fmt.Errorf("AttrNames.%s: %q has %d bytes, an attribute name has 1 to %d", slot, clip(name), len(name), audience.MaxNameBytes)
+		case a.Index(name) >= 0:
+			return nil, fmt.Errorf("AttrNames: %q is the name of two slots", name)
+		}
+		a[i].Name = name
+	}
+	for slot, kind := range h.AttrTypes {
+		i, ok := parseSlot(slot)
+		switch {
+		case !ok || a[i].Name == "":
+			return nil, fmt.Errorf("AttrTypes: %q is not a slot that AttrNames names", clip(slot))
+		case kind != int(audience.UserID) && kind != int(audience.RegistrationID):
+			return nil, fmt.Errorf("AttrTypes.%s: %d is not an account type, 0 (UserID) or 1 (RegistrationID)", slot, kind)
+		}
+		a[i].Kind = audience.Kind(kind)
+	}
+	return &a, nil
+}
+
+func parseSlot(s string) (int, bool) {
+	if len(s) != 1 || s[0] < '0' || s[0] >= '0'+audience.Slots {
+		return 0, false
+	}
+	return int(s[0] - '0'), true
+}
+
+// AppendHeader writes the header for attributes with its line break.
+func AppendHeader(b []byte, a *audience.Attributes) ([]byte, error) {
+	h := header{AttrNames: map[string]string{}, AttrTypes: map[string]int{}}
+	for i, attr := range a {
+		if attr.Name != "" {
+			h.AttrNames[strconv.Itoa(i)], h.AttrTypes[strconv.Itoa(i)] = attr.Name, int(attr.Kind)
+		}
+	}
+	line, err := json.Marshal(h, json.Deterministic(true))
+	return append(append(b, line...), '\n'), err
+}
+
+// syntaxError is a decoder's error without its package.
+func syntaxError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errors.New("the JSON ends too early")
+	}
+	syntax, ok := errors.AsType[*jsontext.SyntacticError](err)
+	if !ok {
+		return err
+	}
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return fmt.Errorf("member %q stands twice", clip(string(syntax.JSONPointer.LastToken())))
+	}
+	return fmt.Errorf("no JSON after %d bytes: %s", syntax.ByteOffset, strings.TrimPrefix(syntax.Err.Error(), "jsontext: "))
+}
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	}
+	return "no JSON value"
+}
+
+// clip shortens a text for an error.
+func clip(s string) string {
+	if len(s) > 60 {
+		return strings.ToValidUTF8(s[:60], "") + "..."
+	}
+	return s
+}

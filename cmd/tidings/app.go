@@ -94,6 +94,10 @@ func showApp(w io.Writer, a control.App) error {
 		}
 		attributes = append(attributes, text)
 	}
+	differentTags := "no limit"
+	if n := s.AppTags(); n > 0 {
+		differentTags = "at most " + number(n)
+	}
 	return table(w, func(row func(...any)) {
 		row("SDKAppID", a.ID)
 		row("Name", plain(a.Name))
@@ -107,6 +111,7 @@ func showApp(w io.Writer, a control.App) error {
 		row("Create accounts", yesNo(s.CreateAccounts))
 		row("Delete accounts", yesNo(!s.KeepAccounts))
 		row("UserIDs", userIDs)
+		row("Different tags", differentTags)
 		row("Limits", orElse(limits, "those of the API"))
 		row("Hosts", orElse(s.Hosts, "any"))
 		row("Addresses", orElse(texts(s.Addresses), "any"))

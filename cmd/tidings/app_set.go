@@ -9,6 +9,7 @@ import (
 
 	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/control"
 )
 
@@ -109,7 +110,7 @@ func changesAny(cmd *cobra.Command) bool {
 
 var settingNames = []string{
 	"name", "description", "secret-key-file", "admin", "attr", "attr-type", "create-accounts", "user-ids",
-	"delete-accounts", "limit", "host", "address", "blocked-account", "disabled-command",
+	"delete-accounts", "max-tags", "limit", "host", "address", "blocked-account", "disabled-command",
 }
 
 // settingsFlags adds the flags that describe an app, and returns what makes a
@@ -117,6 +118,7 @@ var settingNames = []string{
 func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration, error) {
 	var name, description, secretFile, userIDs string
 	var createAccounts, deleteAccounts bool
+	var maxTags int
 	var admins, attrs, attrTypes, limits, hosts, addresses, blocked, disabled []string
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "`NAME` for people")
@@ -128,6 +130,7 @@ func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration
 	f.BoolVar(&createAccounts, "create-accounts", false, "let set_attr create accounts")
 	f.StringVar(&userIDs, "user-ids", "", "characters a UserID may have: `ascii|utf8`")
 	f.BoolVar(&deleteAccounts, "delete-accounts", true, "let account_delete work")
+	f.IntVar(&maxTags, "max-tags", audience.DefaultAppTags, "`N` different tags the app may have; 0 is no limit of its own")
 	f.StringArrayVar(&limits, "limit", nil, "`COMMAND=N` calls per second, also default=N and total=N; 0 is unlimited (repeatable)")
 	f.StringArrayVar(&hosts, "host", nil, "host `NAME` that requests may be sent to (repeatable)")
 	f.StringArrayVar(&addresses, "address", nil, "`ADDRESS` or network that requests may come from (repeatable)")
@@ -158,6 +161,9 @@ func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration
 		}
 		if given("delete-accounts") {
 			d.DeleteAccounts = &deleteAccounts
+		}
+		if given("max-tags") {
+			d.MaxTags = &maxTags
 		}
 		if d.AttrNames, err = pairs("attr", attrs, "0=sex", func(s string) (string, error) { return s, nil }); err != nil {
 			return d, err

@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// isTerminal tells whether somebody may be there to answer a question.
-func isTerminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
+// isTerminal tells whether an input or output of the program is a terminal:
+// somebody may be there to answer a question, or to look.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

@@ -14,6 +14,8 @@ func TestUsageMistakes(t *testing.T) {
 		"key retire 1", "key retire 0 1 --never", "admin add 1", "sig make", "sig make --app x", "sig make --app 1 --expire 0s", "sig check --app 1",
 		"call", "call --app 1", "call timpush/get_attr", "call --app 1 timpush/get_atr", "call --app 1 remove_attr", "call --app 1 --url ftp://x timpush/get_attr",
 		"serve extra", "serve --no-such-flag", "version extra", "bench", "bench --suite --fill", "bench --quick", "bench --app 1 --command x",
+		"import --app 1", "import x.csv", "import --app 1 x", "import --app 1 x --format xml", "export", "export --app 1 x", "audience", "audience lst",
+		"audience count", "audience explain --app 1", "audience count --app 1 --where x --condition {}", "audience list --app 1 --account-type 2",
 		"bench --app 1 --users 0", "bench --app 1 --connections 0", "bench --app 1 --duration x", "bench --suite --quick --scale 2",
 	} {
 		r := tidings(t, strings.Fields(line)...)

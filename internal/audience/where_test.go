@@ -1,0 +1,73 @@
+package audience
+
+import (
+	"strings"
+	"testing"
+
+	"tidings/internal/apierr"
+)
+
+var whereAttrs = Attributes{{Name: "plan"}, {Name: "region"}, {Name: "app build"}, {Name: "since"}}
+
+func TestParseWhere(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`plan == "gold" && (region in ["EU","APAC"] || tag("beta")) && !tag("muted")`, `plan == "gold" && (region in ["EU", "APAC"] || tag("beta")) && !tag("muted")`},
+		{`attr("app build") >= 42`, `attr("app build") >= 42`},
+		{`42 <= attr("app build")`, `attr("app build") >= 42`},
+		{`has("region") and not has('plan')`, `has("region") && !has("plan")`},
+		{`since < date("2026-01-01")`, `since < date("2026-01-01")`},
+		{`plan != "gold"`, `plan != "gold"`},
+		{`region not in ["EU"]`, `region != "EU"`},
+		{`true`, `true`},
+	} {
+		e, err := ParseWhere(c.text, &whereAttrs)
+		if err != nil || e.String() != c.want {
+			t.Errorf("ParseWhere(%s) = %v, %v; want %s", c.text, e, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		text string
+		kind *apierr.Kind
+		info string
+	}{
+		{``, apierr.BadWhere, "line 1"},
+		{`plan ==`, apierr.BadWhere, "line 1, column"},
+		{"plan == \"a\" &&\n  shoe == \"b\"", apierr.BadWhere, "line 2, column 3"},
+		{`plan`, apierr.BadWhere, `has("plan")`},
+		{`plan < "gold"`, apierr.BadWhere, "numbers and dates"},
+		{`since > date("tomorrow")`, apierr.BadWhere, `"tomorrow" is no date`},
+		{`plan matches ".*"`, apierr.BadWhere, "operator matches"},
+		{`len(plan) == 1`, apierr.BadWhere, ""},
+		{`plan == ""`, apierr.BadWhere, "1 to 50"},
+		{`tag("` + strings.Repeat("x", 51) + `")`, apierr.BadWhere, "51 bytes"},
+		{`let x = 1; x == plan`, apierr.BadWhere, ""},
+		{strings.Repeat(`tag("x") || `, 64) + `tag("x")`, apierr.WhereTooLarge, "65 terms"},
+		{strings.Repeat("(", 5000), apierr.WhereTooLarge, "nests"},
+		{strings.Repeat("!", 5000) + `tag("x")`, apierr.WhereTooLarge, "nests"},
+		{strings.Repeat("x", MaxWhereBytes+1), apierr.WhereTooLarge, "bytes"},
+	} {
+		_, err := ParseWhere(c.text, &whereAttrs)
+		if e := apierr.From(err); err == nil || e.Kind != c.kind || !strings.Contains(e.Info(), c.info) {
+			t.Errorf("ParseWhere(%.60s) = %v, want %d with %q", c.text, err, c.kind.Code, c.info)
+		}
+	}
+}
+
+func FuzzParseWhere(f *testing.F) {
+	f.Add(`plan == "gold" && (region in ["EU","APAC"] || tag("beta")) && !tag("muted")`)
+	f.Add(`attr("app build") >= -4.5e3 or since < date("2026-01-01T08:00:00+08:00")`)
+	f.Add(`not (plan not in ['a', "b"]) && has("since") || true`)
+	f.Fuzz(func(t *testing.T, text string) {
+		e, err := ParseWhere(text, &whereAttrs)
+		if err != nil {
+			if k := apierr.From(err).Kind; k != apierr.BadWhere && k != apierr.WhereTooLarge {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		again, err := ParseWhere(e.String(), &whereAttrs)
+		if err != nil || again.String() != e.String() {
+			t.Fatalf("%q does not survive a round trip: %s, %v, %v", text, e, again, err)
+		}
+	})
+}

@@ -79,6 +79,9 @@ func TestInterruptedBench(t *testing.T) {
 // whole run takes longer than a test may. The package suite tests that.
 func TestBenchSuite(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		if os.Getenv("TIDINGS_TEST_REQUIRE") == "all" {
+			t.Fatal("needs /proc")
+		}
 		t.Skip("needs /proc")
 	}
 	t.Setenv("TIDINGS_DATA", "/nowhere")

@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -300,7 +301,7 @@ func (w *where) quantity(n ast.Node) (Quantity, error) {
 		if n.Operator == "-" || n.Operator == "+" {
 			q, err := w.quantity(n.Node)
 			if err != nil || !q.Moment.IsZero() {
-				return q, cmpErr(err, w.wrong(n, "%s has no meaning before a date", n.Operator))
+				return q, cmp.Or(err, w.wrong(n, "%s has no meaning before a date", n.Operator))
 			}
 			if n.Operator == "-" {
 				q.Number = -q.Number
@@ -321,13 +322,6 @@ func (w *where) quantity(n ast.Node) (Quantity, error) {
 		}
 	}
 	return Quantity{}, w.wrong(n, "a text, a number or date(...) is wanted here")
-}
-
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 func (w *where) in(n *ast.BinaryNode) (Expr, error) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -592,6 +593,9 @@ func TestBaseline(t *testing.T) {
 func TestRedis(t *testing.T) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
+		if os.Getenv("TIDINGS_TEST_REQUIRE") == "all" {
+			t.Fatal(err)
+		}
 		t.Skip(err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,13 +3,16 @@ package index
 import "encoding/binary"
 
 // column is an array of uint32 that grows in chunks, so that neither growing
-// nor an app with three users costs more than it must. A chunk takes as many
-// bytes an element as its largest needs: values that are few have small
-// numbers, and cost one. Elements not set are 0.
+// nor an app with three users costs more than it must. Elements not set are 0.
+//
+// The elements of a chunk are often close to each other: numbers given out one
+// after the other, places in memory, times of creation. So a chunk stores by how
+// much they exceed its base, in as few bytes each as the largest needs.
 type column struct{ chunks []chunk }
 
 type chunk struct {
-	data  []byte
+	data  []byte // 0: not set; else the element less base
+	base  uint32
 	width uint8 // log2 of the bytes an element takes
 }
 
@@ -31,13 +34,19 @@ func (h *chunk) get(j uint32) uint32 {
 	if j >= uint32(len(h.data)) {
 		return 0
 	}
+	var v uint32
 	switch h.width {
 	case 0:
-		return uint32(h.data[j])
+		v = uint32(h.data[j])
 	case 1:
-		return uint32(binary.LittleEndian.Uint16(h.data[j:]))
+		v = uint32(binary.LittleEndian.Uint16(h.data[j:]))
+	default:
+		v = binary.LittleEndian.Uint32(h.data[j:])
 	}
-	return binary.LittleEndian.Uint32(h.data[j:])
+	if v == 0 {
+		return 0
+	}
+	return v + h.base
 }
 
 func (c *column) set(i, v uint32) {
@@ -57,26 +66,54 @@ func (c *column) set(i, v uint32) {
 }
 
 func (h *chunk) set(j, v, room uint32) {
-	width := h.width
-	switch {
-	case v > 0xffff:
-		width = 2
-	case v > 0xff:
-		width = max(width, 1)
-	}
-	if width != h.width || j<<h.width >= uint32(len(h.data)) {
-		was := *h
-		n := max(room, uint32(len(was.data))>>was.width)
-		*h = chunk{make([]byte, n<<width), width}
-		for i := range uint32(len(was.data)) >> was.width {
-			h.put(i, was.get(i))
+	if len(h.data) == 0 {
+		*h = chunk{data: make([]byte, room)}
+		if v > 0xff {
+			h.base = v - 0x80
 		}
+	}
+	if v != 0 && !h.holds(v) || j<<h.width >= uint32(len(h.data)) {
+		h.adapt(v, room)
 	}
 	h.put(j, v)
 }
 
+// holds tells whether a chunk can store v, which is not 0, as it is.
+func (h *chunk) holds(v uint32) bool {
+	return v > h.base && uint64(v-h.base) < 1<<(8<<h.width)
+}
+
+// adapt makes a chunk of room for v too. It takes two bytes for each element if
+// they are close enough, with as much space below as above, else four: so it
+// does not happen often.
+func (h *chunk) adapt(v, room uint32) {
+	n := uint32(len(h.data)) >> h.width
+	was := *h
+	*h = chunk{base: was.base, width: was.width}
+	if v != 0 && !was.holds(v) {
+		least, most := v, v
+		for i := range n {
+			if x := was.get(i); x != 0 {
+				least, most = min(least, x), max(most, x)
+			}
+		}
+		*h = chunk{width: 2}
+		if spread := most - least; spread < 0xffff && was.width < 1 {
+			h.width = 1
+			h.base = least - min(least, 1+(0xfffe-spread)/2)
+		}
+	}
+	h.data = make([]byte, max(room, n)<<h.width)
+	for i := range n {
+		h.put(i, was.get(i))
+	}
+}
+
 func (h *chunk) put(j, v uint32) {
 	j <<= h.width
+	if v != 0 {
+		v -= h.base
+	}
 	switch h.width {
 	case 0:
 		h.data[j] = byte(v)

@@ -41,7 +41,7 @@ type tags struct {
 	kinds column            // by tag: the account type it belongs to
 	users []*roaring.Bitmap // by tag
 	of    column            // by user: 1 + offset of its list in lists; 0: none
-	lists slab              // two bytes a tag, ascending by number
+	lists slab              // numbers, ascending, each as a varint of what it is more than the one before
 }
 
 // NewUsers makes an app without users.
@@ -200,15 +200,21 @@ func (u *Users) TagCount() int { return u.tags.names.n }
 // numbers are stored in two bytes.
 const MaxTags = 1 << 16
 
+// maxListBytes is the longest list of tags. Each of MaxTags steps takes one byte
+// below 128, two below 16384, and no more than four steps are larger.
+const maxListBytes = 2*audience.MaxTags + 4
+
 // TagList appends the numbers of the user's tags, ascending.
 func (u *Users) TagList(n uint32, list []uint16) []uint16 {
 	off := u.tags.of.get(n)
 	if off == 0 {
 		return list
 	}
-	b := u.tags.lists.bytes(off - 1)
-	for i := 0; i < len(b); i += 2 {
-		list = append(list, binary.LittleEndian.Uint16(b[i:]))
+	tag := uint64(0)
+	for b := u.tags.lists.bytes(off - 1); len(b) > 0; {
+		more, n := binary.Uvarint(b)
+		tag, b = tag+more, b[n:]
+		list = append(list, uint16(tag))
 	}
 	return list
 }
@@ -258,11 +264,13 @@ func (u *Users) SetTags(n uint32, list []uint16) bool {
 		u.tags.of.set(n, 0)
 	}
 	if len(list) > 0 {
-		var b [2 * audience.MaxTags]byte
-		for k, t := range list {
-			binary.LittleEndian.PutUint16(b[2*k:], t)
+		var buf [maxListBytes]byte
+		b, before := buf[:0], uint16(0)
+		for _, t := range list {
+			b = binary.AppendUvarint(b, uint64(t-before))
+			before = t
 		}
-		u.tags.of.set(n, u.tags.lists.place(string(b[:2*len(list)]))+1)
+		u.tags.of.set(n, u.tags.lists.place(string(b))+1)
 	}
 	return true
 }

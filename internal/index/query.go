@@ -48,43 +48,47 @@ func (u *Users) KindOf(e audience.Expr, attrs *audience.Attributes, asked audien
 // Select gives the users of a kind that an expression is true of. The bitmap is
 // the caller's.
 func (u *Users) Select(e audience.Expr, kind audience.Kind) (*roaring.Bitmap, error) {
-	q := query{u, u.byKind[kind]}
+	q := u.query(kind)
 	s, err := q.eval(e)
 	if err != nil {
 		return nil, err
 	}
-	return q.owned(s), nil
+	defer q.drop(s)
+	return q.bitmap(s), nil
 }
 
 // Count is how many users of a kind an expression is true of.
 func (u *Users) Count(e audience.Expr, kind audience.Kind) (uint64, error) {
-	q := query{u, u.byKind[kind]}
-	return q.count(e)
+	q := u.query(kind)
+	s, err := q.eval(e)
+	if err != nil {
+		return 0, err
+	}
+	defer q.drop(s)
+	return q.count(s), nil
 }
 
 // query evaluates an expression among the users of one kind.
+//
+// A set of few users is a Roaring bitmap. A set of many is a plain one, a bit
+// for each number: combining two of those is a loop over words, where Roaring
+// would merge lists of up to 4096 numbers element by element.
 type query struct {
 	u   *Users
 	all *roaring.Bitmap
+	few uint64 // most users of a set that is kept as a Roaring bitmap
 }
 
-// A set is a bitmap, or all users but those in it. A shared bitmap belongs to
-// the index and must not be changed.
+func (u *Users) query(kind audience.Kind) *query {
+	return &query{u: u, all: u.byKind[kind], few: uint64(u.Limit()) / 256}
+}
+
+// A set is users, or all users but those. They are in bits or in plain.
 type set struct {
 	bits   *roaring.Bitmap
+	plain  *plain
 	except bool
-	shared bool
-}
-
-// owned is the set as a bitmap of the caller's.
-func (q *query) owned(s set) *roaring.Bitmap {
-	switch {
-	case s.except:
-		return roaring.AndNot(q.all, s.bits)
-	case s.shared:
-		return s.bits.Clone()
-	}
-	return s.bits
+	shared bool // bits belong to the index and must not be changed
 }
 
 func (q *query) eval(e audience.Expr) (set, error) {
@@ -113,111 +117,176 @@ func (q *query) eval(e audience.Expr) (set, error) {
 	return set{bits: roaring.New()}, nil
 }
 
-// evalAll evaluates the members of a list.
-func (q *query) evalAll(list []audience.Expr) (sets []set, err error) {
-	sets = make([]set, len(list))
-	for i, e := range list {
-		if sets[i], err = q.eval(e); err != nil {
-			return nil, err
+// evalAll evaluates the members of a list: those that are sets, and those that
+// are exceptions as the sets excepted.
+func (q *query) evalAll(list []audience.Expr) (plain, except []set, err error) {
+	for _, e := range list {
+		s, err := q.eval(e)
+		if err != nil {
+			return nil, nil, err
 		}
-	}
-	return sets, nil
-}
-
-// and intersects, the smallest first, and then takes the exceptions away: a and
-// not b is a without b, never a complement.
-func (q *query) and(list []audience.Expr) (set, error) {
-	plain, except, err := q.split(list)
-	if err != nil {
-		return set{}, err
-	}
-	if len(plain) == 0 {
-		if len(except) == 0 {
-			return set{bits: q.all, shared: true}, nil
-		}
-		s := union(except)
-		s.except = true
-		return s, nil
-	}
-	s := plain[0]
-	for _, x := range plain[1:] {
-		s = s.with(x.bits, (*roaring.Bitmap).And, roaring.And)
-	}
-	for _, x := range except {
-		s = s.with(x.bits, (*roaring.Bitmap).AndNot, roaring.AndNot)
-	}
-	return s, nil
-}
-
-// split evaluates the members of a conjunction: plain sets, smallest first, and
-// the exceptions as the sets to take away.
-func (q *query) split(list []audience.Expr) (plain, except []set, err error) {
-	sets, err := q.evalAll(list)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, s := range sets {
 		if s.except {
+			s.except = false
 			except = append(except, s)
 		} else {
 			plain = append(plain, s)
 		}
 	}
-	if len(plain) > 1 {
-		size := make(map[*roaring.Bitmap]uint64, len(plain))
-		for _, s := range plain {
-			size[s.bits] = s.bits.GetCardinality()
-		}
-		slices.SortStableFunc(plain, func(a, b set) int { return cmp.Compare(size[a.bits], size[b.bits]) })
-	}
 	return plain, except, nil
 }
 
-// with combines in place if the bitmap is ours, else into a new one.
-func (s set) with(x *roaring.Bitmap, inPlace func(*roaring.Bitmap, *roaring.Bitmap), fresh func(a, b *roaring.Bitmap) *roaring.Bitmap) set {
-	if s.shared {
-		return set{bits: fresh(s.bits, x)}
+// and intersects, and then takes the exceptions away: a and not b is a without
+// b, never a complement.
+func (q *query) and(list []audience.Expr) (set, error) {
+	in, except, err := q.evalAll(list)
+	if err != nil {
+		return set{}, err
 	}
-	inPlace(s.bits, x)
-	return s
+	if len(in) > 0 {
+		return q.without(q.intersect(in), except), nil
+	}
+	s := set{bits: q.all, shared: true}
+	if len(except) > 0 {
+		s = q.unite(except)
+		s.except = true
+	}
+	return s, nil
 }
 
 // or unites. With exceptions among the members, by De Morgan, it is all but
 // what every exception excludes and no plain member holds.
 func (q *query) or(list []audience.Expr) (set, error) {
-	plain, except, err := q.split(list)
+	in, except, err := q.evalAll(list)
 	if err != nil {
 		return set{}, err
 	}
 	if len(except) == 0 {
-		return union(plain), nil
+		return q.unite(in), nil
 	}
-	s := set{bits: except[0].bits, shared: except[0].shared}
-	for _, x := range except[1:] {
-		s = s.with(x.bits, (*roaring.Bitmap).And, roaring.And)
-	}
-	for _, x := range plain {
-		s = s.with(x.bits, (*roaring.Bitmap).AndNot, roaring.AndNot)
-	}
+	s := q.without(q.intersect(except), in)
 	s.except = true
 	return s, nil
 }
 
-// union unites bitmaps.
-func union(sets []set) set {
+// isFew tells whether a set is kept as a Roaring bitmap.
+func (q *query) isFew(s set) bool { return s.plain == nil && s.bits.GetCardinality() <= q.few }
+
+// intersect intersects one set or more: few with whatever else, or all of them
+// plain.
+func (q *query) intersect(sets []set) set {
+	if len(sets) == 1 {
+		return sets[0]
+	}
+	least := slices.IndexFunc(sets, q.isFew)
+	if least < 0 {
+		s := q.own(sets[0])
+		for _, x := range sets[1:] {
+			q.with(x, s.and)
+		}
+		return set{plain: s}
+	}
+	for i, s := range sets {
+		if q.isFew(s) && s.bits.GetCardinality() < sets[least].bits.GetCardinality() {
+			least = i
+		}
+	}
+	s := sets[least]
+	for i, x := range sets {
+		switch {
+		case i == least:
+		case x.plain != nil:
+			s = set{bits: x.plain.filter(s.bits, true)}
+			q.drop(x)
+		case s.shared:
+			s = set{bits: roaring.And(s.bits, x.bits)}
+		default:
+			s.bits.And(x.bits)
+		}
+	}
+	return s
+}
+
+// without takes sets away from s.
+func (q *query) without(s set, sets []set) set {
+	if len(sets) == 0 {
+		return s
+	}
+	if q.isFew(s) {
+		for _, x := range sets {
+			switch {
+			case x.plain != nil:
+				s = set{bits: x.plain.filter(s.bits, false)}
+				q.drop(x)
+			case s.shared:
+				s = set{bits: roaring.AndNot(s.bits, x.bits)}
+			default:
+				s.bits.AndNot(x.bits)
+			}
+		}
+		return s
+	}
+	p := q.own(s)
+	for _, x := range sets {
+		q.with(x, p.andNot)
+	}
+	return set{plain: p}
+}
+
+// unite unites sets, none of them too.
+func (q *query) unite(sets []set) set {
 	switch len(sets) {
 	case 0:
 		return set{bits: roaring.New()}
 	case 1:
-		return set{bits: sets[0].bits, shared: sets[0].shared}
-	case 2:
-		return set{bits: roaring.Or(sets[0].bits, sets[1].bits)}
+		return sets[0]
 	}
-	bits := make([]*roaring.Bitmap, len(sets))
-	for i, s := range sets {
-		bits[i] = s.bits
+	sum := uint64(0)
+	bits := make([]*roaring.Bitmap, 0, len(sets))
+	for _, s := range sets {
+		if s.plain == nil {
+			sum += s.bits.GetCardinality()
+			bits = append(bits, s.bits)
+		}
 	}
-	return set{bits: roaring.FastOr(bits...)}
+	if len(bits) == len(sets) && sum <= q.few {
+		return set{bits: roaring.FastOr(bits...)}
+	}
+	p := q.own(sets[0])
+	for _, x := range sets[1:] {
+		if x.plain == nil && !hasBitmapContainers(x.bits) {
+			x.bits.WriteDenseTo(p.words) // which then only adds
+		} else {
+			q.with(x, p.or)
+		}
+	}
+	return set{plain: p}
+}
+
+// hasBitmapContainers tells whether WriteDenseTo would overwrite what is there.
+func hasBitmapContainers(b *roaring.Bitmap) bool { return b.Stats().BitmapContainers > 0 }
+
+// own is a set as a plain one that may be changed.
+func (q *query) own(s set) *plain {
+	if s.plain != nil {
+		return s.plain
+	}
+	p := newPlain(q.u.Limit())
+	s.bits.WriteDenseTo(p.words)
+	return p
+}
+
+// with calls f with the words of a set that is not needed after it.
+func (q *query) with(s set, f func(words []uint64)) {
+	p := q.own(s)
+	f(p.words)
+	p.drop()
+}
+
+// drop gives back the memory of a set that is not needed any more.
+func (q *query) drop(s set) {
+	if s.plain != nil {
+		s.plain.drop()
+	}
 }
 
 // equals unites the users of some values.
@@ -232,25 +301,25 @@ func (q *query) equals(e audience.Equals) set {
 			numbers = append(numbers, v)
 		}
 	}
-	return s.usersOf(numbers)
+	return q.usersOf(s, numbers)
 }
 
 // usersOf unites the users of values by number.
-func (s *slot) usersOf(values []uint32) set {
-	var many []set
-	var few []uint32
+func (q *query) usersOf(s *slot, values []uint32) set {
+	var sets []set
+	var listed []uint32
 	for _, v := range values {
 		if bits := s.users.many[v]; bits != nil {
-			many = append(many, set{bits: bits, shared: true})
+			sets = append(sets, set{bits: bits, shared: true})
 		} else {
-			s.users.each(v, func(n uint32) { few = append(few, n) })
+			s.users.each(v, func(n uint32) { listed = append(listed, n) })
 		}
 	}
-	if len(few) > 0 {
-		slices.Sort(few)
-		many = append(many, set{bits: roaring.BitmapOf(few...)})
+	if len(listed) > 0 {
+		slices.Sort(listed)
+		sets = append(sets, set{bits: roaring.BitmapOf(listed...)})
 	}
-	return union(many)
+	return q.unite(sets)
 }
 
 // compare unites the users of all values that compare.
@@ -268,47 +337,37 @@ func (q *query) compare(e audience.Compare) (set, error) {
 			values = append(values, v)
 		}
 	}
-	return s.usersOf(values), nil
+	return q.usersOf(s, values), nil
 }
 
-// count counts without making the last bitmap.
-func (q *query) count(e audience.Expr) (uint64, error) {
-	and, ok := e.(audience.And)
-	if !ok || len(and) < 2 {
-		s, err := q.eval(e)
-		if err != nil {
-			return 0, err
-		}
-		return q.size(s), nil
+// count is how many users a set has.
+func (q *query) count(s set) uint64 {
+	switch {
+	case s.except && s.plain != nil:
+		q.with(set{bits: q.all, shared: true}, s.plain.complement)
+		return s.plain.count()
+	case s.except:
+		return q.all.GetCardinality() - q.all.AndCardinality(s.bits)
+	case s.plain != nil:
+		return s.plain.count()
 	}
-	plain, except, err := q.split(and)
-	if err != nil {
-		return 0, err
-	}
-	if len(plain) == 0 {
-		return q.size(set{bits: union(except).bits, except: true}), nil
-	}
-	s := plain[0]
-	for i, x := range plain[1:] {
-		if i == len(plain)-2 && len(except) == 0 {
-			return s.bits.AndCardinality(x.bits), nil
-		}
-		s = s.with(x.bits, (*roaring.Bitmap).And, roaring.And)
-	}
-	for i, x := range except {
-		if i == len(except)-1 {
-			return s.bits.GetCardinality() - s.bits.AndCardinality(x.bits), nil
-		}
-		s = s.with(x.bits, (*roaring.Bitmap).AndNot, roaring.AndNot)
-	}
-	return s.bits.GetCardinality(), nil
+	return s.bits.GetCardinality()
 }
 
-func (q *query) size(s set) uint64 {
-	if !s.except {
-		return s.bits.GetCardinality()
+// bitmap is a set as a bitmap of the caller's.
+func (q *query) bitmap(s set) *roaring.Bitmap {
+	switch {
+	case s.except && s.plain != nil:
+		q.with(set{bits: q.all, shared: true}, s.plain.complement)
+		return roaring.FromDense(s.plain.words, true)
+	case s.except:
+		return roaring.AndNot(q.all, s.bits)
+	case s.plain != nil:
+		return roaring.FromDense(s.plain.words, true)
+	case s.shared:
+		return s.bits.Clone()
 	}
-	return q.all.GetCardinality() - q.all.AndCardinality(s.bits)
+	return s.bits
 }
 
 // Traits are what expressions ask about user n.

@@ -71,11 +71,29 @@ func randomValue(r *rand.Rand, slot int) string {
 // TestQueriesAgreeWithUsers changes users at random and asks random
 // expressions: counting, selecting and asking each user must agree.
 func TestQueriesAgreeWithUsers(t *testing.T) {
+	t.Run("few", func(t *testing.T) { queriesAgree(t, 0, 60) })
+	t.Run("among many", func(t *testing.T) { queriesAgree(t, 200_000, 2) }) // several containers of a bitmap
+}
+
+// queriesAgree begins with some users who are in a few large sets and, by their
+// numbers, spread the others.
+func queriesAgree(t *testing.T, others, rounds int) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	u := NewUsers()
-	for range 60 {
+	for i := range others {
+		k := u.Add(fmt.Sprint("other", i), audience.UserID, 1)
+		u.Set(k, 0, []string{"gold", "silver", ""}[r.IntN(3)])
+		u.Set(k, 1, fmt.Sprint("r", min(r.IntN(30), r.IntN(30))))
+		if i%3 == 0 {
+			u.SetTags(k, []uint16{uint16(u.AddTag(fmt.Sprintf("t%d", min(r.IntN(20), r.IntN(20))), audience.UserID))})
+		}
+		if i%160 == 0 {
+			u.Add(fmt.Sprint("user", i/160), audience.UserID, 1)
+		}
+	}
+	for range rounds {
 		for range 300 {
 			n := r.Uint32N(1200)
 			a := fmt.Sprint("user", n)
@@ -101,12 +119,18 @@ func TestQueriesAgreeWithUsers(t *testing.T) {
 			slices.Sort(list)
 			u.SetTags(k, slices.Compact(list))
 		}
+		traits := make([]*audience.Traits, u.Limit())
+		for n := range u.Limit() {
+			if u.Has(n) {
+				traits[n] = u.Traits(n)
+			}
+		}
 		for range 40 {
 			e := randomExpr(r, 3)
 			want := roaring.New()
-			for n := range u.Limit() {
-				if u.Has(n) && e.Matches(u.Traits(n)) {
-					want.Add(n)
+			for n, has := range traits {
+				if has != nil && e.Matches(has) {
+					want.Add(uint32(n))
 				}
 			}
 			got, err := u.Select(e, audience.UserID)

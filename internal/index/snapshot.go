@@ -104,7 +104,7 @@ func (r *Reader) length(size uint64) int {
 func (c *column) write(w *Writer) {
 	w.Uint(uint64(len(c.chunks)))
 	for _, h := range c.chunks {
-		w.Uint(uint64(h.width))
+		w.Uint(uint64(h.width) | uint64(h.base)<<8)
 		w.Bytes(h.data)
 	}
 }
@@ -112,8 +112,8 @@ func (c *column) write(w *Writer) {
 func (c *column) read(r *Reader) {
 	c.chunks = make([]chunk, r.length(16))
 	for i := range c.chunks {
-		width := uint8(r.Uint())
-		c.chunks[i] = chunk{r.Bytes(), width}
+		form := r.Uint()
+		c.chunks[i] = chunk{r.Bytes(), uint32(form >> 8), uint8(form)}
 	}
 }
 
@@ -159,10 +159,7 @@ func (t *strtab) write(w *Writer) {
 		}
 		w.Uint(uint64(p.depth))
 		w.Uint(uint64(p.n))
-		w.Uint(uint64(len(p.slots)))
-		for _, e := range p.slots {
-			w.Uint(e)
-		}
+		w.Bytes(p.slots)
 	}
 	t.at.write(w)
 	w.Uint(uint64(t.next))
@@ -179,15 +176,13 @@ func readStrtab(r *Reader) *strtab {
 	t.dir = make([]*part, 0, 1<<t.depth)
 	for len(t.dir) < 1<<t.depth {
 		p := &part{depth: uint8(r.Uint()), n: int(r.Uint())}
-		p.slots = make([]uint64, r.length(8))
-		for i := range p.slots {
-			p.slots[i] = binary.LittleEndian.Uint64(r.b[8*i:])
-		}
-		r.b = r.b[8*len(p.slots):]
-		if r.err != nil || p.depth > t.depth {
+		p.slots = r.Bytes()
+		size := (len(p.slots) - slotPad) / slotBytes
+		if r.err != nil || p.depth > t.depth || size <= p.n || len(p.slots) != slotBytes*size+slotPad {
 			r.err = fmt.Errorf("index: snapshot has a broken hash table")
 			return newStrtab()
 		}
+		p.size = uint32(size)
 		for range 1 << (t.depth - p.depth) {
 			t.dir = append(t.dir, p)
 		}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 
 	"github.com/zeebo/xxh3"
@@ -8,7 +9,7 @@ import (
 
 // strtab gives short strings dense numbers and finds both ways. Strings,
 // numbers and hashes lie in a few arrays without pointers, so ten million of
-// them cost the garbage collector nothing and the heap about 18 bytes each
+// them cost the garbage collector nothing and the heap about 13 bytes each
 // besides their own.
 //
 //	hash of the string ─ top bits ─→ dir ─→ part.slots ─→ number ─→ at ─→ slab
@@ -30,23 +31,69 @@ type strtab struct {
 	slab slab
 }
 
-// A part is an open-addressing hash table with linear probing. A slot is the
-// low half of the hash and 1 + the number; zero is an empty slot.
+// A part is an open-addressing hash table with linear probing. A slot takes
+// slotBytes: 1 + the number, 0 if it is empty, and eight bits of the hash, so
+// that hardly any other string is looked at.
 type part struct {
-	slots []uint64 // a power of two, at most three quarters used
-	n     int
+	slots []byte
+	size  uint32 // how many slots there are
+	n     int    // strings; at most seven eighths of the slots
 	depth uint8
 }
 
 const (
+	slotBytes  = 5
+	slotPad    = 3 // behind the last, so that each can be read as eight bytes
 	firstSlots = 8
 	maxSlots   = 1 << 14 // a full part is split instead of grown beyond
 )
 
+// newPart makes a part of some slots, but at most maxSlots.
+func newPart(slots uint32, depth uint8) *part {
+	slots = min(slots, maxSlots)
+	return &part{slots: make([]byte, slotBytes*slots+slotPad), size: slots, depth: depth}
+}
+
+// get is slot i: 1 + a number, and above it eight bits of the hash.
+func (p *part) get(i uint32) uint64 {
+	return binary.LittleEndian.Uint64(p.slots[slotBytes*i:]) & (1<<(8*slotBytes) - 1)
+}
+
+func (p *part) set(i uint32, e uint64) {
+	b := p.slots[slotBytes*i:][:slotBytes]
+	binary.LittleEndian.PutUint32(b, uint32(e))
+	b[4] = byte(e >> 32)
+}
+
+// Of a hash, the highest bits say which part, the upper ones of the lower half
+// where in it, and the lowest eight are in the slot.
+
+// home is the slot where a string with hash h is looked for first.
+func (p *part) home(h uint64) uint32 { return uint32(uint64(uint32(h)) * uint64(p.size) >> 32) }
+
+// after is the slot after slot i.
+func (p *part) after(i uint32) uint32 {
+	if i++; i == p.size {
+		return 0
+	}
+	return i
+}
+
+// distance is how many slots after slot i slot j is.
+func (p *part) distance(i, j uint32) uint32 {
+	if j < i {
+		j += p.size
+	}
+	return j - i
+}
+
+// entry is the slot of number n with hash h.
+func entry(h uint64, n uint32) uint64 { return h&0xff<<32 | uint64(n+1) }
+
 func newStrtab() *strtab {
 	return &strtab{
 		seed: rand.Uint64(),
-		dir:  []*part{{slots: make([]uint64, firstSlots)}},
+		dir:  []*part{newPart(firstSlots, 0)},
 	}
 }
 
@@ -58,15 +105,16 @@ func (t *strtab) partOf(h uint64) *part {
 func (t *strtab) find(s string) (uint32, bool) {
 	h := xxh3.HashStringSeed(s, t.seed)
 	p := t.partOf(h)
-	mask := uint32(len(p.slots) - 1)
-	for i := uint32(h) & mask; p.slots[i] != 0; i = (i + 1) & mask {
-		if e := p.slots[i]; uint32(e>>32) == uint32(h) {
-			if n := uint32(e) - 1; string(t.bytes(n)) == s {
-				return n, true
-			}
+	for i := p.home(h); ; i = p.after(i) {
+		e := p.get(i)
+		n := uint32(e) - 1
+		switch {
+		case e == 0:
+			return 0, false
+		case e == entry(h, n) && string(t.bytes(n)) == s:
+			return n, true
 		}
 	}
-	return 0, false
 }
 
 // bytes gives the string with number n. They are valid until it is removed.
@@ -111,35 +159,44 @@ func (t *strtab) findHoles() {
 // insert adds number n under hash h.
 func (t *strtab) insert(h uint64, n uint32) {
 	p := t.partOf(h)
-	for (p.n+1)*4 > len(p.slots)*3 {
-		if len(p.slots) < maxSlots {
-			p.grow()
+	for (p.n+1)*8 > int(p.size)*7 {
+		if p.size < maxSlots {
+			t.grow(p)
 		} else {
 			t.split(p)
 			p = t.partOf(h)
 		}
 	}
-	p.put(uint64(uint32(h))<<32 | uint64(n+1))
+	p.put(h, n)
+}
+
+func (p *part) put(h uint64, n uint32) {
+	i := p.home(h)
+	for p.get(i) != 0 {
+		i = p.after(i)
+	}
+	p.set(i, entry(h, n))
 	p.n++
 }
 
-func (p *part) put(e uint64) {
-	mask := uint32(len(p.slots) - 1)
-	i := uint32(e>>32) & mask
-	for p.slots[i] != 0 {
-		i = (i + 1) & mask
-	}
-	p.slots[i] = e
-}
+// hash is that of the string with number n.
+func (t *strtab) hash(n uint32) uint64 { return xxh3.HashSeed(t.bytes(n), t.seed) }
 
-func (p *part) grow() {
-	old := p.slots
-	p.slots = make([]uint64, 2*len(old))
-	for _, e := range old {
-		if e != 0 {
-			p.put(e)
+// numbers are those in the part.
+func (p *part) numbers(yield func(n uint32) bool) {
+	for i := range p.size {
+		if e := p.get(i); e != 0 && !yield(uint32(e)-1) {
+			return
 		}
 	}
+}
+
+func (t *strtab) grow(p *part) {
+	larger := newPart(p.size+p.size/2, p.depth)
+	for n := range p.numbers {
+		larger.put(t.hash(n), n)
+	}
+	*p = *larger
 }
 
 // split divides p by the next bit of its strings' hashes.
@@ -153,18 +210,11 @@ func (t *strtab) split(p *part) {
 		t.depth++
 	}
 	depth := p.depth + 1
-	halves := [2]*part{
-		{slots: make([]uint64, maxSlots), depth: depth},
-		{slots: make([]uint64, maxSlots), depth: depth},
-	}
-	for _, e := range p.slots {
-		if e == 0 {
-			continue
-		}
-		h := xxh3.HashSeed(t.bytes(uint32(e)-1), t.seed)
-		half := halves[h>>(64-depth)&1]
-		half.put(e)
-		half.n++
+	const room = maxSlots / 4 * 3 // for half as many, and half more of them
+	halves := [2]*part{newPart(room, depth), newPart(room, depth)}
+	for n := range p.numbers {
+		h := t.hash(n)
+		halves[h>>(64-depth)&1].put(h, n)
 	}
 	for i, q := range t.dir {
 		if q == p {
@@ -176,9 +226,7 @@ func (t *strtab) split(p *part) {
 // remove takes out the string with number n, which is not given out again
 // before reuse.
 func (t *strtab) remove(n uint32) {
-	s := t.bytes(n)
-	h := xxh3.HashSeed(s, t.seed)
-	t.partOf(h).remove(uint64(uint32(h))<<32 | uint64(n+1))
+	t.unlist(t.hash(n), n)
 	t.slab.free(t.at.get(n) - 1)
 	t.at.set(n, 0)
 	t.n--
@@ -193,30 +241,29 @@ func (t *strtab) drop(n uint32) {
 	t.reuse(n)
 }
 
-// remove takes out entry e and moves later entries of its run back, so that no
-// probe meets a gap.
-func (p *part) remove(e uint64) {
-	mask := uint32(len(p.slots) - 1)
-	i := uint32(e>>32) & mask
-	for p.slots[i] != e {
-		if p.slots[i] == 0 {
-			panic("index: entry to remove is not in its part")
+// unlist empties the slot of number n, which has hash h, and moves later ones of
+// its run back, so that no probe meets a gap.
+func (t *strtab) unlist(h uint64, n uint32) {
+	p := t.partOf(h)
+	i := p.home(h)
+	for e := entry(h, n); p.get(i) != e; i = p.after(i) {
+		if p.get(i) == 0 {
+			panic("index: number to remove is not in its part")
 		}
-		i = (i + 1) & mask
 	}
 	for j := i; ; {
-		j = (j + 1) & mask
-		next := p.slots[j]
+		j = p.after(j)
+		next := p.get(j)
 		if next == 0 {
 			break
 		}
 		// next may move to i unless its home lies cyclically in (i, j].
-		if home := uint32(next>>32) & mask; (j-home)&mask >= (j-i)&mask {
-			p.slots[i] = next
+		if home := p.home(t.hash(uint32(next) - 1)); p.distance(home, j) >= p.distance(i, j) {
+			p.set(i, next)
 			i = j
 		}
 	}
-	p.slots[i] = 0
+	p.set(i, 0)
 	p.n--
 }
 
@@ -225,7 +272,7 @@ func (t *strtab) bytesHeld() int64 {
 	n := int64(len(t.dir))*8 + t.at.bytesHeld() + int64(cap(t.holes))*4
 	for i, p := range t.dir {
 		if i == 0 || t.dir[i-1] != p {
-			n += int64(len(p.slots)) * 8
+			n += int64(len(p.slots))
 		}
 	}
 	return n + t.slab.bytesHeld()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -34,9 +35,13 @@ import (
 //	8 bytes  XXH3 of all before, little-endian
 const (
 	snapshotName   = "index.snapshot"
-	snapshotMagic  = "TIDNGIX1"
+	snapshotFile   = "TIDNGIX"          // with the version in the next byte
+	snapshotMagic  = snapshotFile + "2" // the version that this program writes and reads
 	snapshotHeader = 24
 )
+
+// errOtherVersion is the error of a snapshot that another program wrote.
+var errOtherVersion = errors.New("it is of another version of the program")
 
 var (
 	epochKey    = append([]byte{tableMeta}, "epoch"...)
@@ -161,8 +166,11 @@ func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.User
 	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, 0, err
 	}
-	if string(b[:8]) != snapshotMagic {
-		return nil, 0, fmt.Errorf("it begins with %q", b[:8])
+	if magic := string(b[:8]); magic != snapshotMagic {
+		if strings.HasPrefix(magic, snapshotFile) {
+			return nil, 0, errOtherVersion
+		}
+		return nil, 0, fmt.Errorf("it begins with %q", magic)
 	}
 	body, sum := b[:len(b)-8], binary.LittleEndian.Uint64(b[len(b)-8:])
 	if xxh3.Hash(body) != sum {
@@ -248,6 +256,8 @@ func (s *Store) loadIndex(readOnly bool) error {
 	switch {
 	case err == nil:
 	case isNotExist(err):
+	case errors.Is(err, errOtherVersion):
+		s.log.Info("the snapshot of the index is of another version of the program, reading all records")
 	default:
 		s.log.Warn("the snapshot of the index is not good, reading all records", "file", s.fs.PathJoin(s.dir, snapshotName), "error", err)
 	}
@@ -358,7 +368,7 @@ func (s *Store) checkIndex(wrong func(where, format string, args ...any)) error 
 		return err
 	}
 	from, epoch, err := s.readSnapshot(s.fs, s.dir)
-	if isNotExist(err) {
+	if isNotExist(err) || errors.Is(err, errOtherVersion) {
 		return nil
 	}
 	if err != nil {

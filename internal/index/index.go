@@ -23,6 +23,49 @@ type Users struct {
 	byKind   [2]*roaring.Bitmap
 	slots    [audience.Slots]*slot
 	tags     tags
+	changes  changes
+}
+
+// changes counts, one number for each change of who an expression could select,
+// and keeps the number of the last one that concerned something.
+type changes struct {
+	n     uint64
+	users uint64                 // somebody was made or removed
+	slots [audience.Slots]uint64 // a value was given or taken away
+	tags  []uint64               // by tag: the tag was given or taken away
+	gone  uint64                 // a tag lost its last user
+}
+
+// noted is a new number for a change.
+func (c *changes) noted() uint64 {
+	c.n++
+	return c.n
+}
+
+// seeTag makes room for a tag.
+func (c *changes) seeTag(t uint32) {
+	for int(t) >= len(c.tags) {
+		c.tags = append(c.tags, 0)
+	}
+	c.tags[t] = c.noted()
+}
+
+// Version grows with every change of users that an expression could select: as
+// long as it is the same, so is what the expression selects.
+func (u *Users) Version(e audience.Expr) uint64 {
+	version := max(u.changes.users, 1)
+	audience.Walk(e, func(term audience.Expr) {
+		if tag, ok := term.(audience.HasTag); ok {
+			last := u.changes.gone // of a tag that nobody has
+			if t, known := u.FindTag(tag.Tag); known {
+				last = u.changes.tags[t]
+			}
+			version = max(version, last)
+		} else if ref, ok := audience.AttrOf(term); ok {
+			version = max(version, u.changes.slots[ref.Slot])
+		}
+	})
+	return version
 }
 
 // A slot holds the values of one attribute. Equal values are stored once.
@@ -65,6 +108,7 @@ func (u *Users) Find(account string) (n uint32, ok bool) { return u.accounts.fin
 // account must not exist.
 func (u *Users) Add(account string, kind audience.Kind, created uint32) uint32 {
 	n := u.accounts.add(account)
+	u.changes.users = u.changes.noted()
 	u.created.set(n, created)
 	u.byKind[kind].Add(n)
 	return n
@@ -98,6 +142,7 @@ func (u *Users) Remove(n uint32) {
 	}
 	u.SetTags(n, nil)
 	u.created.set(n, 0)
+	u.changes.users = u.changes.noted()
 	u.byKind[u.Kind(n)].Remove(n)
 	u.accounts.remove(n)
 }
@@ -155,12 +200,14 @@ func (u *Users) Set(n uint32, i int, value string) bool {
 		s.value.set(n, 0)
 		s.any.Remove(n)
 		s.release(was-1, n)
+		u.changes.slots[i] = u.changes.noted()
 		return true
 	}
 	v, known := s.values.find(value)
 	if known && was == v+1 {
 		return false
 	}
+	u.changes.slots[i] = u.changes.noted()
 	if !known {
 		v = s.values.add(value)
 	}
@@ -230,6 +277,7 @@ func (u *Users) AddTag(name string, kind audience.Kind) (t uint32) {
 		u.tags.users = append(u.tags.users, nil)
 	}
 	u.tags.users[t] = roaring.New()
+	u.changes.seeTag(t)
 	return t
 }
 
@@ -247,13 +295,16 @@ func (u *Users) SetTags(n uint32, list []uint16) bool {
 		case j == len(list) || i < len(was) && was[i] < list[j]:
 			t := uint32(was[i])
 			u.tags.users[t].Remove(n)
+			u.changes.tags[t] = u.changes.noted()
 			if u.tags.users[t].IsEmpty() {
 				u.tags.users[t] = nil
 				u.tags.names.drop(t)
+				u.changes.gone = u.changes.n
 			}
 			i++
 		case i == len(was) || list[j] < was[i]:
 			u.tags.users[list[j]].Add(n)
+			u.changes.tags[list[j]] = u.changes.noted()
 			j++
 		default:
 			i, j = i+1, j+1

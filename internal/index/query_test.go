@@ -93,8 +93,38 @@ func queriesAgree(t *testing.T, others, rounds int) {
 			u.Add(fmt.Sprint("user", i/160), audience.UserID, 1)
 		}
 	}
-	for range rounds {
-		for range 300 {
+	// Questions whose version must tell of every change.
+	watched := []struct {
+		expr           audience.Expr
+		version, count uint64
+	}{
+		{expr: audience.HasTag{Tag: "t1"}},
+		{expr: audience.Not{Of: audience.HasTag{Tag: "t3"}}},
+		{expr: audience.HasAttr{Attr: audience.Ref{Slot: 4, Name: "id"}}},
+		{expr: audience.Or{audience.HasTag{Tag: "rare"}, audience.HasTag{Tag: "t19"}}},
+		{expr: audience.And{}},
+	}
+	for step := range rounds {
+		if step%6 == 0 || step%6 == 2 { // a tag that comes and goes with one user
+			k, ok := u.Find("rare")
+			if !ok {
+				k = u.Add("rare", audience.UserID, 1)
+			}
+			if step%6 == 0 {
+				u.SetTags(k, []uint16{uint16(u.AddTag("rare", audience.UserID))})
+			} else {
+				u.SetTags(k, nil)
+			}
+		}
+		for i, was := range watched {
+			version := u.Version(was.expr)
+			count, err := u.Count(was.expr, audience.UserID)
+			if err != nil || version == was.version && count != was.count {
+				t.Fatalf("%s selects %d (%v) and before %d, its version is %d all the time", was.expr, count, err, was.count, version)
+			}
+			watched[i].version, watched[i].count = version, count
+		}
+		for range (step + 1) % 2 * 300 {
 			n := r.Uint32N(1200)
 			a := fmt.Sprint("user", n)
 			k, ok := u.Find(a)

@@ -292,6 +292,7 @@ func ReadUsers(r *Reader) *Users {
 		if u.tags.names.has(uint32(t)) {
 			u.tags.users[t] = set
 		}
+		u.changes.seeTag(uint32(t))
 	}
 	return u
 }

@@ -46,38 +46,58 @@ func (s *Store) Estimate(ctx context.Context, app uint32, q audience.Query, samp
 		if err != nil {
 			return err
 		}
-		clauses := audience.Clauses(q.Expr)
-		e.Clauses = make([]audience.ClauseCount, len(clauses))
-		for i, c := range clauses {
-			e.Clauses[i].Clause = c
-			if e.Clauses[i].Count, err = u.index.Count(c, kind); err != nil {
+		key, version := estimateKey(q.Expr, kind), u.index.Version(q.Expr)
+		var known bool
+		e, known = u.estimates.find(key, version)
+		if !known {
+			if e, err = u.estimate(q.Expr, kind); err != nil {
 				return err
 			}
+			u.estimates.keep(key, version, e)
 		}
-		if sample == 0 {
-			if len(clauses) == 1 {
-				e.Count = e.Clauses[0].Count
-				return nil
-			}
-			e.Count, err = u.index.Count(q.Expr, kind)
-			return err
-		}
-		set, err := u.index.Select(q.Expr, kind)
-		if err != nil {
-			return err
-		}
-		e.Count = set.GetCardinality()
-		n := min(uint64(sample), e.Count)
-		for i := range n {
-			number, err := set.Select(uint32(i * e.Count / n))
-			if err != nil {
-				return err
-			}
-			e.Sample = append(e.Sample, string(u.index.Account(number)))
-		}
-		return nil
+		e.Sample, err = u.sample(q.Expr, kind, sample)
+		return err
 	})
 	return e, err
+}
+
+// estimate counts an audience and each of its clauses.
+func (u *users) estimate(expr audience.Expr, kind audience.Kind) (e audience.Estimate, err error) {
+	clauses := audience.Clauses(expr)
+	e.Clauses = make([]audience.ClauseCount, len(clauses))
+	for i, c := range clauses {
+		e.Clauses[i].Clause = c
+		if e.Clauses[i].Count, err = u.index.Count(c, kind); err != nil {
+			return e, err
+		}
+	}
+	if len(clauses) == 1 {
+		e.Count = e.Clauses[0].Count
+		return e, nil
+	}
+	e.Count, err = u.index.Count(expr, kind)
+	return e, err
+}
+
+// sample picks accounts evenly spread over an audience.
+func (u *users) sample(expr audience.Expr, kind audience.Kind, most int) (accounts []string, err error) {
+	if most == 0 {
+		return nil, nil
+	}
+	set, err := u.index.Select(expr, kind)
+	if err != nil {
+		return nil, err
+	}
+	of := set.GetCardinality()
+	n := min(uint64(most), of)
+	for i := range n {
+		number, err := set.Select(uint32(i * of / n))
+		if err != nil {
+			return nil, err
+		}
+		accounts = append(accounts, string(u.index.Account(number)))
+	}
+	return accounts, nil
 }
 
 // Explain tells which clauses are true of an account, and what it has.

@@ -30,6 +30,8 @@ type users struct {
 	// revoked are the invalidations that may not be in the database yet, by
 	// account.
 	revoked map[string]revocation
+
+	estimates estimates
 }
 
 // A revocation makes the tickets of an account up to a second invalid.

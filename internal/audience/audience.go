@@ -99,6 +99,11 @@ type Change struct {
 	OfKind bool
 }
 
+// Grows tells whether the change may add something to what is stored.
+func (c *Change) Grows(exists bool) bool {
+	return !exists || c.Set != Values{} || c.Tags.Op == AddTags || c.Tags.Op == ReplaceTags
+}
+
 // Allows tells why the change may not be made to an account of a kind:
 // 90035 if it sets an attribute that is for the other kind.
 func (c *Change) Allows(kind Kind) *apierr.Error {

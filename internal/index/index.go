@@ -88,8 +88,11 @@ type tags struct {
 }
 
 // NewUsers makes an app without users.
-func NewUsers() *Users {
-	return &Users{accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
+func NewUsers() *Users { return NewUsersFor(0) }
+
+// NewUsersFor makes an app without users that will soon have so many.
+func NewUsersFor(n int) *Users {
+	return &Users{accounts: newStrtabFor(n), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
 }
 
 // Len is how many users there are.
@@ -184,6 +187,24 @@ func (u *Users) Value(n uint32, i int) []byte {
 // Set gives the user a value in a slot, or takes it away if the value is empty.
 // It tells whether that changed anything.
 func (u *Users) Set(n uint32, i int, value string) bool {
+	if !u.set(n, i, value) {
+		return false
+	}
+	u.changes.slots[i] = u.changes.noted()
+	return true
+}
+
+// PutValues gives a user that has no values some, for rebuilding: no version
+// grows. It may run beside AddAt and SetTags, which touch nothing that it does.
+func (u *Users) PutValues(n uint32, values *audience.Values) {
+	for i, v := range values {
+		if v != "" {
+			u.set(n, i, v)
+		}
+	}
+}
+
+func (u *Users) set(n uint32, i int, value string) bool {
 	s := u.slots[i]
 	if s == nil {
 		if value == "" {
@@ -200,14 +221,12 @@ func (u *Users) Set(n uint32, i int, value string) bool {
 		s.value.set(n, 0)
 		s.any.Remove(n)
 		s.release(was-1, n)
-		u.changes.slots[i] = u.changes.noted()
 		return true
 	}
 	v, known := s.values.find(value)
 	if known && was == v+1 {
 		return false
 	}
-	u.changes.slots[i] = u.changes.noted()
 	if !known {
 		v = s.values.add(value)
 	}
@@ -403,6 +422,17 @@ func (u *Users) withTags(was []uint16, kind audience.Kind, edit *audience.TagEdi
 func sorted[T cmp.Ordered](list []T) []T {
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// Full tells whether the index may have no room for another user, value or list
+// of tags: places in a slab are numbers of 32 bits, so the names of accounts have
+// 4 GiB, and so have the values of each slot and the lists of tags.
+func (u *Users) Full() bool {
+	full := u.accounts.full() || u.tags.names.full() || u.tags.lists.full()
+	for _, s := range u.slots {
+		full = full || s != nil && s.values.full()
+	}
+	return full
 }
 
 // Memory is what the users take, in bytes, roughly.

@@ -172,3 +172,22 @@ func BenchmarkUsers(b *testing.B) {
 		})
 	}
 }
+
+// TestFull fills slabs in name only.
+func TestFull(t *testing.T) {
+	u := NewUsers()
+	n := u.Add("a", audience.UserID, 1)
+	u.Set(n, 3, "value")
+	u.SetTags(n, []uint16{uint16(u.AddTag("tag", audience.UserID))})
+	for name, l := range map[string]*slab{"accounts": &u.accounts.slab, "values": &u.slots[3].values.slab, "tags": &u.tags.names.slab, "lists": &u.tags.lists} {
+		if u.Full() {
+			t.Fatal("full with one user")
+		}
+		was := l.chunks
+		l.chunks = make([][]byte, slabMost)
+		if !u.Full() {
+			t.Errorf("not full with as many %s as there is room for", name)
+		}
+		l.chunks = was
+	}
+}

@@ -68,6 +68,24 @@ func (u *Users) Count(e audience.Expr, kind audience.Kind) (uint64, error) {
 	return q.count(s), nil
 }
 
+// Estimate counts the users of a kind that all clauses are true of, and those of
+// each clause on its own.
+func (u *Users) Estimate(clauses []audience.Expr, kind audience.Kind) (all uint64, each []uint64, err error) {
+	q := u.query(kind)
+	in, except := []set(nil), []set(nil)
+	for _, c := range clauses {
+		s, err := q.eval(c)
+		if err != nil {
+			return 0, nil, err
+		}
+		each = append(each, q.count(s))
+		in, except = sorting(in, except, s)
+	}
+	s := q.conjunction(in, except)
+	defer q.drop(s)
+	return q.count(s), each, nil
+}
+
 // query evaluates an expression among the users of one kind.
 //
 // A set of few users is a Roaring bitmap. A set of many is a plain one, a bit
@@ -125,32 +143,40 @@ func (q *query) evalAll(list []audience.Expr) (plain, except []set, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if s.except {
-			s.except = false
-			except = append(except, s)
-		} else {
-			plain = append(plain, s)
-		}
+		plain, except = sorting(plain, except, s)
 	}
 	return plain, except, nil
 }
 
-// and intersects, and then takes the exceptions away: a and not b is a without
-// b, never a complement.
+// sorting adds a set to those that are, or to those that are excepted.
+func sorting(plain, except []set, s set) (_, _ []set) {
+	if s.except {
+		s.except = false
+		return plain, append(except, s)
+	}
+	return append(plain, s), except
+}
+
 func (q *query) and(list []audience.Expr) (set, error) {
 	in, except, err := q.evalAll(list)
 	if err != nil {
 		return set{}, err
 	}
+	return q.conjunction(in, except), nil
+}
+
+// conjunction intersects, and then takes the exceptions away: a and not b is a
+// without b, never a complement.
+func (q *query) conjunction(in, except []set) set {
 	if len(in) > 0 {
-		return q.without(q.intersect(in), except), nil
+		return q.without(q.intersect(in), except)
 	}
 	s := set{bits: q.all, shared: true}
 	if len(except) > 0 {
 		s = q.unite(except)
 		s.except = true
 	}
-	return s, nil
+	return s
 }
 
 // or unites. With exceptions among the members, by De Morgan, it is all but
@@ -344,8 +370,10 @@ func (q *query) compare(e audience.Compare) (set, error) {
 func (q *query) count(s set) uint64 {
 	switch {
 	case s.except && s.plain != nil:
-		q.with(set{bits: q.all, shared: true}, s.plain.complement)
-		return s.plain.count()
+		rest := q.own(set{bits: q.all})
+		defer rest.drop()
+		rest.andNot(s.plain.words)
+		return rest.count()
 	case s.except:
 		return q.all.GetCardinality() - q.all.AndCardinality(s.bits)
 	case s.plain != nil:

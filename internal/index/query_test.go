@@ -170,6 +170,16 @@ func queriesAgree(t *testing.T, others, rounds int) {
 			if c, err := u.Count(e, audience.UserID); err != nil || c != want.GetCardinality() {
 				t.Fatalf("Count(%s) = %d, %v; want %d", e, c, err, want.GetCardinality())
 			}
+			clauses := audience.Clauses(e)
+			all, each, err := u.Estimate(clauses, audience.UserID)
+			if err != nil || all != want.GetCardinality() {
+				t.Fatalf("Estimate(%s) = %d, %v; want %d", e, all, err, want.GetCardinality())
+			}
+			for i, c := range clauses {
+				if n, err := u.Count(c, audience.UserID); err != nil || n != each[i] {
+					t.Fatalf("Estimate(%s): clause %s has %d, want %d (%v)", e, c, each[i], n, err)
+				}
+			}
 			not, err := u.Count(audience.Not{Of: e}, audience.UserID)
 			if err != nil || not+want.GetCardinality() != uint64(u.Len()) {
 				t.Fatalf("Count(%s) and its negation add up to %d, there are %d users", e, not+want.GetCardinality(), u.Len())

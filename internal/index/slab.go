@@ -14,7 +14,11 @@ const maxString = 255
 const (
 	slabBits  = 12
 	slabChunk = 1 << slabBits
+	slabMost  = 1<<(32-slabBits) - 16 // chunks; some are left for what was checked before
 )
+
+// full tells whether no chunk should be added.
+func (l *slab) full() bool { return len(l.chunks) >= slabMost }
 
 // place copies s in and gives its offset.
 func (l *slab) place(s string) uint32 {

@@ -90,11 +90,20 @@ func (p *part) distance(i, j uint32) uint32 {
 // entry is the slot of number n with hash h.
 func entry(h uint64, n uint32) uint64 { return h&0xff<<32 | uint64(n+1) }
 
-func newStrtab() *strtab {
-	return &strtab{
-		seed: rand.Uint64(),
-		dir:  []*part{newPart(firstSlots, 0)},
+func newStrtab() *strtab { return newStrtabFor(0) }
+
+// newStrtabFor makes a table that takes n strings without much splitting of
+// parts.
+func newStrtabFor(n int) *strtab {
+	t := &strtab{seed: rand.Uint64()}
+	for n>>t.depth > maxSlots*3/4 {
+		t.depth++
 	}
+	size := max(firstSlots, uint32(n>>t.depth)*5/4)
+	for range 1 << t.depth {
+		t.dir = append(t.dir, newPart(size, t.depth))
+	}
+	return t
 }
 
 func (t *strtab) partOf(h uint64) *part {
@@ -145,6 +154,9 @@ func (t *strtab) addAt(n uint32, s string) {
 	t.n++
 }
 
+// full tells whether no string should be added.
+func (t *strtab) full() bool { return t.slab.full() || t.next >= 1<<32-1<<16 }
+
 // findHoles makes every number below the highest that is not in use available
 // again, after a load with addAt.
 func (t *strtab) findHoles() {
@@ -182,20 +194,28 @@ func (p *part) put(h uint64, n uint32) {
 // hash is that of the string with number n.
 func (t *strtab) hash(n uint32) uint64 { return xxh3.HashSeed(t.bytes(n), t.seed) }
 
-// numbers are those in the part.
-func (p *part) numbers(yield func(n uint32) bool) {
+// hashes calls f with the numbers in a part and the hashes of their strings.
+// Each step goes over all of them, so that the processor need not wait for one
+// string, which is in no cache, before it asks for the next.
+func (t *strtab) hashes(p *part, f func(h uint64, n uint32)) {
+	numbers := make([]uint32, 0, p.n)
 	for i := range p.size {
-		if e := p.get(i); e != 0 && !yield(uint32(e)-1) {
-			return
+		if e := p.get(i); e != 0 {
+			numbers = append(numbers, uint32(e)-1)
 		}
+	}
+	strings := make([][]byte, len(numbers))
+	for i, n := range numbers {
+		strings[i] = t.bytes(n)
+	}
+	for i, s := range strings {
+		f(xxh3.HashSeed(s, t.seed), numbers[i])
 	}
 }
 
 func (t *strtab) grow(p *part) {
 	larger := newPart(p.size+p.size/2, p.depth)
-	for n := range p.numbers {
-		larger.put(t.hash(n), n)
-	}
+	t.hashes(p, larger.put)
 	*p = *larger
 }
 
@@ -212,10 +232,7 @@ func (t *strtab) split(p *part) {
 	depth := p.depth + 1
 	const room = maxSlots / 4 * 3 // for half as many, and half more of them
 	halves := [2]*part{newPart(room, depth), newPart(room, depth)}
-	for n := range p.numbers {
-		h := t.hash(n)
-		halves[h>>(64-depth)&1].put(h, n)
-	}
+	t.hashes(p, func(h uint64, n uint32) { halves[h>>(64-depth)&1].put(h, n) })
 	for i, q := range t.dir {
 		if q == p {
 			t.dir[i] = halves[i>>(t.depth-depth)&1]

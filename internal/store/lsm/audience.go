@@ -64,19 +64,15 @@ func (s *Store) Estimate(ctx context.Context, app uint32, q audience.Query, samp
 // estimate counts an audience and each of its clauses.
 func (u *users) estimate(expr audience.Expr, kind audience.Kind) (e audience.Estimate, err error) {
 	clauses := audience.Clauses(expr)
-	e.Clauses = make([]audience.ClauseCount, len(clauses))
+	all, each, err := u.index.Estimate(clauses, kind)
+	if err != nil {
+		return e, err
+	}
+	e.Count, e.Clauses = all, make([]audience.ClauseCount, len(clauses))
 	for i, c := range clauses {
-		e.Clauses[i].Clause = c
-		if e.Clauses[i].Count, err = u.index.Count(c, kind); err != nil {
-			return e, err
-		}
+		e.Clauses[i] = audience.ClauseCount{Clause: c, Count: each[i]}
 	}
-	if len(clauses) == 1 {
-		e.Count = e.Clauses[0].Count
-		return e, nil
-	}
-	e.Count, err = u.index.Count(expr, kind)
-	return e, err
+	return e, nil
 }
 
 // sample picks accounts evenly spread over an audience.
@@ -250,15 +246,4 @@ func (s *Store) Tags(ctx context.Context, app uint32, prefix string, limit int) 
 		return nil
 	})
 	return top, total, err
-}
-
-// loadTags gives a user that was read its tags.
-func (u *users) loadTags(r *userRecord) {
-	var buf [audience.MaxTags]uint16
-	list := buf[:0]
-	for _, tag := range r.tags {
-		list = append(list, uint16(u.index.AddTag(tag, r.kind)))
-	}
-	slices.Sort(list)
-	u.index.SetTags(r.number, slices.Compact(list))
 }

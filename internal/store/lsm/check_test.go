@@ -119,7 +119,7 @@ func TestCheckFinds(t *testing.T) {
 			`user "a" of app ` + app + `: record version 9 is not known, this program reads up to 2`,
 		}},
 		{"cut user record", map[string]any{string(key(2, id, "a")): []byte("\x01\x00\x01\x01\x01\x03ab")}, []string{
-			`user "a" of app ` + app + `: value of slot 0 is cut off`,
+			`user "a" of app ` + app + `: slot 0: value is cut off`,
 		}},
 		{"duplicate number", map[string]any{string(key(2, id, "x")): []byte{1, 0, 1, 1, 0}}, []string{
 			`user "a" of app ` + app + `: has number 1, which another user of the app has too`,

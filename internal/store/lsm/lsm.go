@@ -72,6 +72,9 @@ type Store struct {
 	dir      string
 	identity uint64 // of the directory, so that no other's snapshot is taken for its own
 	epoch    uint64 // counts the openings of the directory; written into each record
+	marks    *marks
+
+	compactions *scheduler
 	scratch  []byte // guarded by the committer's lock
 	pages    pages
 
@@ -94,6 +97,8 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := s.load(opts.ReadOnly); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the database in %s: %w", dir, err), s.Close())
 	}
+	s.marks.epoch.Store(s.epoch)
+	s.compactions.begin()
 	s.loaded = true
 	return s, nil
 }
@@ -128,9 +133,9 @@ func openDatabase(dir string, opts Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	s := &Store{fs: opts.FS, dir: dir, lock: lock, log: opts.Logger, readOnly: opts.ReadOnly, seed: maphash.MakeSeed(), apps: map[uint32]*users{}}
+	s := &Store{fs: opts.FS, dir: dir, lock: lock, log: opts.Logger, readOnly: opts.ReadOnly, seed: maphash.MakeSeed(), marks: newMarks(), compactions: newScheduler(), apps: map[uint32]*users{}}
 	f := &fault{}
-	if s.db, err = pebble.Open(path, pebbleOptions(opts, lock, f)); err != nil {
+	if s.db, err = pebble.Open(path, s.pebbleOptions(opts, f)); err != nil {
 		return nil, errors.Join(&unreadable{path, err}, lock.Close())
 	}
 	s.commit = newCommitter(s.db, f)
@@ -189,13 +194,13 @@ func syncAncestors(fs vfs.FS, path string) {
 	}
 }
 
-func pebbleOptions(opts Options, lock *pebble.Lock, f *fault) *pebble.Options {
+func (s *Store) pebbleOptions(opts Options, f *fault) *pebble.Options {
 	memtable := cmp.Or(opts.MemtableSize, 16<<20)
 	cache := cmp.Or(opts.CacheSize, 8<<20)
 	log := pebbleLogger{opts.Logger, f, opts.Fatal}
 	o := &pebble.Options{
 		FS:       opts.FS,
-		Lock:     lock,
+		Lock:     s.lock,
 		ReadOnly: opts.ReadOnly,
 		Logger:   log,
 		// Pebble takes memtables out of the cache.
@@ -220,8 +225,9 @@ func pebbleOptions(opts Options, lock *pebble.Lock, f *fault) *pebble.Options {
 		},
 	}
 	o.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{func() pebble.BlockPropertyCollector {
-		return sstable.NewBlockIntervalCollector(epochs, epochMapper{}, nil)
+		return sstable.NewBlockIntervalCollector(epochs, s.marks, nil)
 	}}
+	o.Experimental.CompactionScheduler = s.compactions
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
+
+	"tidings/internal/index"
 )
 
 // Register adds the store's figures to a registry.
@@ -37,7 +39,7 @@ type collector struct{ s *Store }
 
 var (
 	usersDesc    = prometheus.NewDesc("tidings_users", "Accounts of all apps.", nil, nil)
-	indexDesc    = prometheus.NewDesc("tidings_index_bytes", "Memory that holds accounts and attributes.", nil, nil)
+	indexDesc    = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them.", []string{"part"}, nil)
 	diskDesc     = prometheus.NewDesc("tidings_store_disk_bytes", "Disk space of the database.", nil, nil)
 	memtableDesc = prometheus.NewDesc("tidings_store_memtable_bytes", "Memory of changes not yet in tables.", nil, nil)
 	cacheDesc    = prometheus.NewDesc("tidings_store_cache_bytes", "Memory of table blocks.", nil, nil)
@@ -65,7 +67,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v)
 	}
 	gauge(usersDesc, float64(users))
-	gauge(indexDesc, float64(index))
+	for part, bytes := range map[string]int64{"accounts": index.Accounts, "values": index.Values, "tags": index.Tags} {
+		ch <- prometheus.MustNewConstMetric(indexDesc, prometheus.GaugeValue, float64(bytes), part)
+	}
 	gauge(diskDesc, float64(m.DiskSpaceUsage()))
 	gauge(memtableDesc, float64(m.MemTable.Size))
 	gauge(cacheDesc, float64(m.BlockCache.Size))
@@ -75,8 +79,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(readAmpDesc, float64(m.ReadAmp()))
 }
 
-// size counts the accounts of all apps and the memory that holds them.
-func (s *Store) size() (users int, bytes int64) {
+// size counts the accounts of all apps and the memory of their index.
+func (s *Store) size() (users int, memory index.Memory) {
 	for _, id := range s.AppIDs() {
 		u := s.find(id)
 		if u == nil {
@@ -84,10 +88,13 @@ func (s *Store) size() (users int, bytes int64) {
 		}
 		u.mu.RLock()
 		users += u.index.Len()
-		bytes += u.index.BytesHeld()
+		m := u.index.Memory()
 		u.mu.RUnlock()
+		memory.Accounts += m.Accounts
+		memory.Values += m.Values
+		memory.Tags += m.Tags
 	}
-	return users, bytes
+	return users, memory
 }
 
 // fsyncHistogram is Pebble's histogram of WAL fsyncs, which is in nanoseconds,

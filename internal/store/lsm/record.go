@@ -87,14 +87,6 @@ func appendRecord(b []byte, u *index.Users, n, number uint32, epoch uint64) []by
 	return b
 }
 
-// slotTexts name the slots in errors.
-var slotTexts = func() (texts [audience.Slots]string) {
-	for i := range texts {
-		texts[i] = fmt.Sprintf("value of slot %d", i)
-	}
-	return texts
-}()
-
 // maxEpoch is more than any directory is opened.
 const maxEpoch = 1 << 60
 
@@ -111,90 +103,102 @@ type userRecord struct {
 // parseUser reads a user record. The texts share the memory of one string.
 func parseUser(b []byte) (userRecord, error) {
 	var r userRecord
+	err := r.parse(b)
+	return r, err
+}
+
+// parse is parseUser into r, whose memory it uses again.
+func (r *userRecord) parse(b []byte) error {
+	*r = userRecord{tags: r.tags[:0]}
 	if len(b) < 2 {
-		return r, fmt.Errorf("record of %d bytes is too short", len(b))
+		return fmt.Errorf("record of %d bytes is too short", len(b))
 	}
 	version := b[0]
 	if version != 1 && version != userVersion {
-		return r, fmt.Errorf("record version %d is not known, this program reads up to %d", version, userVersion)
+		return fmt.Errorf("record version %d is not known, this program reads up to %d", version, userVersion)
 	}
 	if b[1] > byte(audience.RegistrationID) {
-		return r, fmt.Errorf("account type %d is not known", b[1])
+		return fmt.Errorf("account type %d is not known", b[1])
 	}
 	r.kind = audience.Kind(b[1])
-	rest := b[2:]
-	next := func(what string, most uint64) (uint64, error) {
-		v, n := binary.Uvarint(rest)
-		if n <= 0 || v > most {
-			return 0, fmt.Errorf("%s is not a number up to %d", what, most)
-		}
-		rest = rest[n:]
-		return v, nil
-	}
-	number, err := next("number", 1<<32-2)
-	if err != nil {
-		return r, err
-	}
-	created, err := next("creation", 1<<32-1)
-	if err != nil {
-		return r, err
-	}
+	p := fields{rest: string(b[2:])}
+	r.number = uint32(p.number("number", 1<<32-2))
+	r.created = uint32(p.number("creation", 1<<32-1))
 	if version > 1 {
-		if r.epoch, err = next("epoch", maxEpoch); err != nil {
-			return r, err
-		}
+		r.epoch = p.number("epoch", maxEpoch)
 	}
-	set, err := next("set of slots", 1<<audience.Slots-1)
-	if err != nil {
-		return r, err
-	}
-	r.number, r.created = uint32(number), uint32(created)
-	text := string(rest)
-	nextText := func(what string, most int) (string, error) {
-		if text == "" || len(text) < 1+int(text[0]) {
-			return "", fmt.Errorf("%s is cut off", what)
-		}
-		n := int(text[0])
-		v := text[1 : 1+n]
-		if n == 0 || n > most {
-			return "", fmt.Errorf("%s has %d bytes", what, n)
-		}
-		if !utf8.ValidString(v) {
-			return "", fmt.Errorf("%s is not UTF-8", what)
-		}
-		text = text[1+n:]
-		return v, nil
-	}
+	set := audience.SlotSet(p.number("set of slots", 1<<audience.Slots-1))
 	for i := range audience.Slots {
-		if !audience.SlotSet(set).Has(i) {
+		if !set.Has(i) {
 			continue
 		}
-		if r.values[i], err = nextText(slotTexts[i], audience.MaxValueBytes); err != nil {
-			return r, err
+		if r.values[i] = p.text("value", audience.MaxValueBytes); p.err != nil {
+			return fmt.Errorf("slot %d: %w", i, p.err)
 		}
 	}
 	if version > 1 {
-		rest = rest[len(rest)-len(text):]
-		count, err := next("number of tags", audience.MaxTags)
-		if err != nil {
-			return r, err
-		}
-		text = text[len(text)-len(rest):]
-		for range count {
-			tag, err := nextText("a tag", audience.MaxTagBytes)
-			if err != nil {
-				return r, err
-			}
-			if slices.Contains(r.tags, tag) {
-				return r, fmt.Errorf("tag %q stands twice", tag)
+		for range p.number("number of tags", audience.MaxTags) {
+			tag := p.text("a tag", audience.MaxTagBytes)
+			if p.err == nil && slices.Contains(r.tags, tag) {
+				return fmt.Errorf("tag %q stands twice", tag)
 			}
 			r.tags = append(r.tags, tag)
 		}
 	}
-	if text != "" {
-		return r, fmt.Errorf("%d bytes too many", len(text))
+	if p.err == nil && p.rest != "" {
+		return fmt.Errorf("%d bytes too many", len(p.rest))
 	}
-	return r, nil
+	return p.err
+}
+
+// fields takes a record apart. After its first error it gives nothing.
+type fields struct {
+	rest string
+	err  error
+}
+
+func (p *fields) fail(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf(format, args...)
+	}
+	p.rest = ""
+}
+
+// number reads a uvarint.
+func (p *fields) number(what string, most uint64) (v uint64) {
+	for i := 0; i < len(p.rest) && i < binary.MaxVarintLen64; i++ {
+		c := p.rest[i]
+		v |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			if v > most || i == binary.MaxVarintLen64-1 && c > 1 {
+				break
+			}
+			p.rest = p.rest[i+1:]
+			return v
+		}
+	}
+	p.fail("%s is not a number up to %d", what, most)
+	return 0
+}
+
+// text reads a byte length and so many bytes.
+func (p *fields) text(what string, most int) string {
+	if p.rest == "" || len(p.rest) < 1+int(p.rest[0]) {
+		p.fail("%s is cut off", what)
+		return ""
+	}
+	n := int(p.rest[0])
+	v := p.rest[1 : 1+n]
+	switch {
+	case n == 0 || n > most:
+		p.fail("%s has %d bytes", what, n)
+		return ""
+	case !utf8.ValidString(v):
+		p.fail("%s is not UTF-8", what)
+		return ""
+	}
+	p.rest = p.rest[1+n:]
+	return v
 }
 
 // parseAppKey takes the key of an app apart.

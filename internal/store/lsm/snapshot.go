@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -22,9 +24,9 @@ import (
 // all.
 //
 // Each opening of the directory is an epoch. A record says in which epoch it was
-// written, tables know which epochs their blocks hold, and deletions are logged
-// by epoch, so what came after the snapshot's epoch is found without reading the
-// rest. The file is a cache: without it, or if it does not verify, the index is
+// written, tables know which blocks may hold records written since the snapshot
+// (see marks), and deletions are logged by epoch, so what came after the
+// snapshot's epoch is found without reading the rest. The file is a cache: without it, or if it does not verify, the index is
 // made from the records.
 //
 //	8 bytes  magic
@@ -56,22 +58,49 @@ var (
 // records.
 const epochs = "tidings.epochs"
 
-// epochMapper tells the epoch of a key for the block property.
-type epochMapper struct{}
+// marks tell which user records may have been written since the snapshot. Pebble
+// shows the collectors of block properties keys and not values, so the epoch in
+// a record is no help when a table is written.
+type marks struct {
+	epoch atomic.Uint64 // of this opening, once all records since the snapshot are marked; 0 before
+	seed  maphash.Seed
+	bits  []atomic.Uint64 // by the hash of the key: some others are marked too
+}
 
-// MapPointKey is the epoch of a user record; everything else, deletions among
-// them, counts as of all epochs, so that no reader misses it.
-func (epochMapper) MapPointKey(key sstable.InternalKey, value []byte) (sstable.BlockInterval, error) {
-	if key.Kind() == pebble.InternalKeyKindSet && len(key.UserKey) > 0 && key.UserKey[0] == tableUser {
-		if epoch, ok := epochOf(value); ok {
-			return sstable.BlockInterval{Lower: epoch, Upper: epoch + 1}, nil
-		}
+const markBits = 1 << 24 // 2 MiB, of which only what is written to takes memory
+
+func newMarks() *marks {
+	return &marks{seed: maphash.MakeSeed(), bits: make([]atomic.Uint64, markBits/64)}
+}
+
+func (m *marks) of(key []byte) (word *atomic.Uint64, bit uint64) {
+	h := maphash.Bytes(m.seed, key) % markBits
+	return &m.bits[h/64], 1 << (h % 64)
+}
+
+// add marks the key of a record before it is written.
+func (m *marks) add(key []byte) {
+	if word, bit := m.of(key); word.Load()&bit == 0 {
+		word.Or(bit)
 	}
-	return sstable.BlockInterval{Lower: 0, Upper: 1 << 62}, nil
+}
+
+// MapPointKey is this epoch for a user record that may have been written since
+// the snapshot, and epoch 0 for others. Everything else, deletions among it,
+// counts as of all epochs, so that no reader misses it.
+func (m *marks) MapPointKey(key sstable.InternalKey, _ []byte) (sstable.BlockInterval, error) {
+	epoch := m.epoch.Load()
+	if epoch == 0 || key.Kind() != pebble.InternalKeyKindSet || len(key.UserKey) == 0 || key.UserKey[0] != tableUser {
+		return sstable.BlockInterval{Lower: 0, Upper: 1 << 62}, nil
+	}
+	if word, bit := m.of(key.UserKey); word.Load()&bit == 0 {
+		epoch = 0
+	}
+	return sstable.BlockInterval{Lower: epoch, Upper: epoch + 1}, nil
 }
 
 // MapRangeKeys is for keys that the store does not use.
-func (epochMapper) MapRangeKeys(sstable.Span) (sstable.BlockInterval, error) {
+func (*marks) MapRangeKeys(sstable.Span) (sstable.BlockInterval, error) {
 	return sstable.BlockInterval{Lower: 0, Upper: 1 << 62}, nil
 }
 
@@ -249,118 +278,6 @@ func (s *Store) writeSnapshot() (err error) {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// loadIndex makes the index: from the snapshot and what came after it, or, with
-// none that is good, from all records.
-func (s *Store) loadIndex(readOnly bool) error {
-	from, epoch, err := s.readSnapshot(s.fs, s.dir)
-	switch {
-	case err == nil:
-	case isNotExist(err):
-	case errors.Is(err, errOtherVersion):
-		s.log.Info("the snapshot of the index is of another version of the program, reading all records")
-	default:
-		s.log.Warn("the snapshot of the index is not good, reading all records", "file", s.fs.PathJoin(s.dir, snapshotName), "error", err)
-	}
-	for id, u := range s.apps {
-		if known := from[id]; known != nil {
-			u.index = known
-		}
-	}
-	if err == nil {
-		if err := s.forgetGone(epoch); err != nil {
-			return err
-		}
-		if err := s.readUsers(epoch + 1); err != nil {
-			return err
-		}
-	} else if err := s.readUsers(0); err != nil {
-		return err
-	}
-	for _, u := range s.apps {
-		u.index.FindHoles()
-	}
-	if err == nil && !readOnly { // deletions that the snapshot knows
-		return s.db.DeleteRange([]byte{tableGone}, binary.BigEndian.AppendUint64([]byte{tableGone}, epoch+1), pebble.NoSync)
-	}
-	return nil
-}
-
-// forgetGone takes out of the index what was deleted after an epoch.
-func (s *Store) forgetGone(after uint64) error {
-	return s.scan(tableGone, nil, func(key, _ []byte) error {
-		if len(key) < goneHeader {
-			return fmt.Errorf("deletion %q is too short", key)
-		}
-		if binary.BigEndian.Uint64(key[1:]) <= after {
-			return nil
-		}
-		u := s.apps[binary.BigEndian.Uint32(key[9:])]
-		if u == nil {
-			return nil
-		}
-		account := string(key[goneHeader:])
-		if account == "" {
-			u.index = index.NewUsers()
-		} else if n, exists := u.index.Find(account); exists {
-			u.index.Remove(n)
-		}
-		return nil
-	})
-}
-
-// readUsers puts the records written in an epoch or later into the index.
-func (s *Store) readUsers(from uint64) error {
-	var filters []pebble.BlockPropertyFilter
-	if from > 0 {
-		filters = append(filters, sstable.NewBlockIntervalFilter(epochs, from, 1<<62, nil))
-	}
-	var id uint32
-	var u *users
-	err := s.scan(tableUser, filters, func(key, value []byte) error {
-		in, account, err := parseAccountKey(key)
-		if err != nil {
-			return err
-		}
-		if epoch, ok := epochOf(value); ok && epoch < from {
-			return nil
-		}
-		r, err := parseUser(value)
-		if err != nil {
-			return fmt.Errorf("user %q of app %d: %w", account, in, err)
-		}
-		if u == nil || in != id {
-			if id, u = in, s.apps[in]; u == nil {
-				return fmt.Errorf("user %q belongs to app %d, which does not exist", account, in)
-			}
-		}
-		return u.load(in, account, &r)
-	})
-	if err != nil {
-		return fmt.Errorf("%w (tidings check lists everything that is wrong)", err)
-	}
-	return nil
-}
-
-// load puts a record into the index, in the place of an older one.
-func (u *users) load(app uint32, account string, r *userRecord) error {
-	n, exists := u.index.Find(account)
-	if exists && (n != r.number || u.index.Kind(n) != r.kind || u.index.Created(n) != r.created) {
-		u.index.Remove(n)
-		exists = false
-	}
-	if !exists {
-		if u.index.Has(r.number) {
-			return fmt.Errorf("users %q and %q of app %d have the same number %d", u.index.Account(r.number), account, app, r.number)
-		}
-		u.index.AddAt(r.number, account, r.kind, r.created)
-	}
-	for i, v := range r.values {
-		u.index.Set(r.number, i, v)
-	}
-	u.loadTags(r)
-	return nil
-}
-
 // checkIndex compares the index that a start would make from the snapshot with
 // one made from all records, which were found good.
 func (s *Store) checkIndex(wrong func(where, format string, args ...any)) error {
@@ -375,7 +292,7 @@ func (s *Store) checkIndex(wrong func(where, format string, args ...any)) error 
 		wrong("index snapshot", "%v (the next start reads all records instead)", err)
 		return nil
 	}
-	other := &Store{db: s.db, log: s.log, apps: map[uint32]*users{}}
+	other := &Store{db: s.db, log: s.log, marks: newMarks(), apps: map[uint32]*users{}}
 	if err := errors.Join(s.readApps(), other.readApps(), other.readUsers(0)); err != nil {
 		return err
 	}

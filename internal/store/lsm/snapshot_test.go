@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/app"
@@ -39,7 +41,7 @@ func TestSnapshotAndWhatCameAfter(t *testing.T) {
 		if _, _, err := s.readSnapshot(fs, "data"); err == nil {
 			quick++
 		}
-		all := &Store{db: s.db, log: quiet, apps: map[uint32]*users{}}
+		all := &Store{db: s.db, log: quiet, marks: newMarks(), apps: map[uint32]*users{}}
 		if err := all.readApps(); err != nil {
 			t.Fatal(err)
 		}
@@ -134,4 +136,89 @@ func spoil(t *testing.T, r *rand.Rand, fs *vfs.MemFS) {
 		t.Fatal(err)
 	}
 	_ = w.Close()
+}
+
+// TestStartReadsWhatIsNew has many users in tables and changes a few: a start
+// after a crash must find those and read little else.
+func TestStartReadsWhatIsNew(t *testing.T) {
+	const users, changed = 30_000, 20
+	ctx := context.Background()
+	fs := vfs.NewCrashableMem()
+	if err := fs.MkdirAll("data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	open := func(fs vfs.FS) *Store {
+		s, err := Open("data", Options{FS: fs, Logger: slog.New(slog.DiscardHandler), MemtableSize: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	attrs := &audience.Attributes{{Name: "a"}}
+	set := func(s *Store, from, n int, value string) {
+		var changes []audience.Change
+		for i := range n {
+			changes = append(changes, audience.Change{Account: fmt.Sprintf("user%06d", from+i), Create: true, Attributes: attrs, Set: audience.Values{value}})
+		}
+		if _, err := s.Change(ctx, 1, changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(fs)
+	if err := s.SaveApp(ctx, &app.App{ID: 1, Admins: []string{app.BuiltInAdmin}, Attributes: *attrs}); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < users; i += 1000 {
+		set(s, i, 1000, "old")
+	}
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// The second opening changes a few; its tables hold those. The third begins
+	// with what the second left behind in a crash, and compacts everything.
+	for round, compact := range []bool{false, true} {
+		s = open(fs)
+		set(s, 1000+round*changed, changed, "new")
+		err := s.db.Flush()
+		if compact {
+			err = s.db.Compact(ctx, []byte{0}, []byte{0xff}, false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		crashed := fs.CrashClone(vfs.CrashCloneCfg{})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		fs = crashed
+		s = open(fs)
+		_, epoch, err := s.readSnapshot(fs, "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, fresh := 0, 0
+		filter := sstable.NewBlockIntervalFilter(epochs, epoch+1, 1<<62, nil)
+		err = s.scan(tableUser, []pebble.BlockPropertyFilter{filter}, func(_, value []byte) error {
+			seen++
+			if written, _ := epochOf(value); written > epoch {
+				fresh++
+			}
+			return nil
+		})
+		if want := (round + 1) * changed; err != nil || fresh != want || seen > users/10 {
+			t.Errorf("round %d: %d records read, %d of them new, want %d (%v)", round, seen, fresh, want, err)
+		}
+		if n, err := s.apps[1].index.Count(audience.Equals{Attr: audience.Ref{Name: "a"}, Values: []string{"new"}}, audience.UserID); err != nil || n != uint64((round+1)*changed) {
+			t.Errorf("round %d: %d users have the new value, want %d (%v)", round, n, (round+1)*changed, err)
+		}
+		crashed = fs.CrashClone(vfs.CrashCloneCfg{}) // before Close writes a snapshot
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		fs = crashed
+	}
 }

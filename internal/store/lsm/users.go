@@ -69,6 +69,7 @@ func (s *Store) putUser(b *pebble.Batch, app uint32, u *index.Users, n uint32) {
 	var key [keyHeader + audience.MaxAccountBytes]byte
 	k := append(appendKey(key[:0], tableUser, app, ""), u.Account(n)...)
 	s.scratch = appendUser(s.scratch[:0], u, n, s.epoch)
+	s.marks.add(k)
 	must(b.Set(k, s.scratch, nil))
 }
 
@@ -173,6 +174,9 @@ func (s *Store) change(b *pebble.Batch, app uint32, u *users, c *audience.Change
 	n, exists, kind, err := u.subject(c)
 	if err != nil {
 		return err
+	}
+	if u.index.Full() && c.Grows(exists) {
+		return apierr.Internal.Errorf("the index of the app is full")
 	}
 	changed := !exists
 	if !exists {

@@ -31,8 +31,8 @@ const (
 // Limits of one chunk of an import. They bound the memory of a request and the
 // work that an interruption repeats.
 const (
-	MaxChunkBytes = 4 << 20
-	MaxChunkLines = 50_000
+	MaxChunkBytes = 16 << 20
+	MaxChunkLines = 100_000
 )
 
 // importBatch is how many users are changed under the lock of their app at a
@@ -139,7 +139,8 @@ type piece struct {
 	ready    chan struct{}
 }
 
-// run parses pieces on all processors while those before are applied.
+// run parses pieces while those before are applied, which takes longer and one
+// processor.
 func (im *importer) run(ctx context.Context, users Users, dryRun bool) error {
 	pieces := make([]piece, (len(im.lines)+importBatch-1)/importBatch)
 	for i := range pieces {
@@ -147,7 +148,7 @@ func (im *importer) run(ctx context.Context, users Users, dryRun bool) error {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(pieces)) {
+	for range min(max(1, runtime.GOMAXPROCS(0)-1), len(pieces)) {
 		wg.Go(func() {
 			var parser userfile.Parser
 			var line userfile.Line
@@ -205,19 +206,24 @@ func (im *importer) parse(p *piece, first int, parser *userfile.Parser, line *us
 		if len(text) == 0 {
 			continue
 		}
-		err := fmt.Errorf("it has %d bytes, a line may have %d", len(text), userfile.MaxLineBytes)
-		if len(text) <= userfile.MaxLineBytes {
-			err = parser.Line(text, line)
-		}
+		c, err := im.read(text, parser, line)
 		if err == nil {
-			var c audience.Change
-			if c, err = im.change(line); err == nil {
-				p.changes, p.lines = append(p.changes, c), append(p.lines, first+i)
-				continue
-			}
+			p.changes, p.lines = append(p.changes, c), append(p.lines, first+i)
+			continue
 		}
 		p.failures = append(p.failures, LineFailure{Line: first + i, Reason: err.Error()})
 	}
+}
+
+// read is what a line asks for.
+func (im *importer) read(text []byte, parser *userfile.Parser, line *userfile.Line) (audience.Change, error) {
+	if len(text) > userfile.MaxLineBytes {
+		return audience.Change{}, fmt.Errorf("it has %d bytes, a line may have %d", len(text), userfile.MaxLineBytes)
+	}
+	if err := parser.Line(text, line); err != nil {
+		return audience.Change{}, err
+	}
+	return im.change(line)
 }
 
 // change is what a line does to its account, if the app allows it. What depends

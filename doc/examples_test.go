@@ -23,10 +23,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the answers in doc/api.md")
 
-// demoID and demoAttributes are the app of tidings serve --demo.
+// demoID is the app of tidings serve --demo.
 const demoID = 1400000001
-
-var demoAttributes = map[string]string{"0": "sex", "1": "city", "2": "country"}
 
 // example is a request of a document and, right after it, its answer:
 //
@@ -80,7 +78,7 @@ func serveDemo(t *testing.T) (url, ticket string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Apps = []app.Declaration{{ID: demoID, AttrNames: demoAttributes}}
+	cfg.Apps = []app.Declaration{server.Demo(demoID)}
 	s, err := server.Start(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -36,11 +36,7 @@ func prepareDemo(cfg *config.Config) error {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	name := "demo"
-	cfg.Apps = []app.Declaration{{
-		ID: demoID, Name: &name,
-		AttrNames: map[string]string{"0": "sex", "1": "city", "2": "country"},
-	}}
+	cfg.Apps = []app.Declaration{server.Demo(demoID)}
 	return nil
 }
 
@@ -58,10 +54,15 @@ func fillDemo(ctx context.Context, s *server.Server) (string, error) {
 		flags = " -k"
 	}
 	return fmt.Sprintf(`
-Demo app: SDKAppID %d, admin %s, users Mary and xiaoming with the attributes sex, city and country.
-Take attributes away from them:
+Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with attributes and tags.
 
-curl -s%s '%s/v4/timpush/remove_attr?usersig=%s&identifier=%s&sdkappid=%d&random=99999999&contenttype=json' -d '{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}'
+Take attributes away from two of them:
 
-`, demoID, sig.Identifier, flags, url, sig.Ticket, sig.Identifier, demoID), nil
+curl -s%[3]s '%[4]s/v4/timpush/remove_attr?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}'
+
+Ask who pays for gold and does not use the newest build, and how many by each of that:
+
+curl -s%[3]s '%[4]s/v4/tidings/estimate_audience?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"Where":"plan == \"gold\" && attr(\"app build\") < 42","Sample":10}'
+
+`, demoID, sig.Identifier, flags, url, sig.Ticket), nil
 }

@@ -56,12 +56,15 @@ func TestDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 2 {
 		s := serve(t, dir, "--demo")
-		line := curlLine(t, s)
-		if got := sh(t, line); got != plainOK {
-			t.Errorf("%s\nanswers %s", line, got)
+		lines := curlLines(t, s)
+		if got := sh(t, lines[0]); got != plainOK {
+			t.Errorf("%s\nanswers %s", lines[0], got)
+		}
+		if got := sh(t, lines[1]); !strings.Contains(got, `"Count":2,`) || !strings.Contains(got, `"Sample":["kenji","omar"]`) {
+			t.Errorf("%s\nanswers %s", lines[1], got)
 		}
 		got := must(t, "call", "--data", dir, "--app", "1400000001", "timpush/get_attr", `{"To_Account":["Mary"]}`, "--raw")
-		if want := `"Attrs":{"country":"France"}`; !strings.Contains(got, want) {
+		if want := `"Attrs":{"country":"France","plan":"gold","region":"EU","app build":"42","since":"2025-03-14"}`; !strings.Contains(got, want) {
 			t.Errorf("after it, Mary is %s", got)
 		}
 		if ready := readyLine.FindStringIndex(s.stdout.String()); ready[0] != 0 {
@@ -71,16 +74,17 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func curlLine(t *testing.T, s *served) string {
+// curlLines waits for the two lines that a demo prints.
+func curlLines(t *testing.T, s *served) []string {
 	t.Helper()
-	line := regexp.MustCompile(`(?m)^curl .*$`)
+	line := regexp.MustCompile(`(?m)^curl .*'$`)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if m := line.FindString(s.stdout.String()); strings.HasSuffix(m, "'") {
+		if m := line.FindAllString(s.stdout.String(), -1); len(m) == 2 {
 			return m
 		}
 	}
-	t.Fatalf("no curl line:\n%s", s.stdout)
-	return ""
+	t.Fatalf("no two curl lines:\n%s", s.stdout)
+	return nil
 }
 
 func sh(t *testing.T, line string) string {
@@ -173,7 +177,7 @@ func TestTLS(t *testing.T) {
 
 	_, err := exec.LookPath("curl")
 	require(t, "curl", err)
-	if got := sh(t, curlLine(t, s)); got != plainOK {
+	if got := sh(t, curlLines(t, s)[0]); got != plainOK {
 		t.Errorf("curl answers %s", got)
 	}
 	if got := sh(t, strings.TrimSpace(must(t, append(call, "--curl", "--ca", cert)...))); !strings.Contains(got, `"ErrorCode":0`) {

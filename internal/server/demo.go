@@ -3,34 +3,64 @@ package server
 import (
 	"context"
 
+	"tidings/internal/app"
 	"tidings/internal/audience"
 )
 
-// FillDemo gives an app the users of the contract's examples, where they are
-// not there yet.
-func (s *Server) FillDemo(ctx context.Context, app uint32) error {
-	users := []struct{ account, sex, city, country string }{
-		{"Mary", "female", "Paris", "France"},
-		{"xiaoming", "male", "Shenzhen", "China"},
+// demoAttributes are the attributes of the demo app, by slot.
+var demoAttributes = []string{"sex", "city", "country", "plan", "region", "app build", "since"}
+
+// demoUsers are its users: those of the contract's examples, and enough others
+// that an audience is some of them.
+var demoUsers = []struct {
+	account string
+	values  audience.Values
+	tags    []string
+}{
+	{"Mary", audience.Values{"female", "Paris", "France", "gold", "EU", "42", "2025-03-14"}, []string{"beta", "wk-digest"}},
+	{"xiaoming", audience.Values{"male", "Shenzhen", "China", "silver", "APAC", "38", "2026-02-01"}, []string{"wk-digest"}},
+	{"ada-lov", audience.Values{"female", "London", "UK", "gold", "UK", "42", "2024-12-10"}, []string{"beta"}},
+	{"noor_77", audience.Values{"female", "Amman", "Jordan", "free", "MEA", "41", "2026-01-05"}, nil},
+	{"kenji", audience.Values{"male", "Osaka", "Japan", "gold", "APAC", "40", "2025-07-30"}, []string{"muted"}},
+	{"priya", audience.Values{"female", "Pune", "India", "gold", "APAC", "42", "2025-11-02"}, []string{"beta", "cricket"}},
+	{"lucas", audience.Values{"male", "Lyon", "France", "free", "EU", "39", "2025-01-20"}, []string{"cycling"}},
+	{"sofia", audience.Values{"female", "Turin", "Italy", "silver", "EU", "42", "2026-03-08"}, []string{"beta", "cycling"}},
+	{"omar", audience.Values{"male", "Cairo", "Egypt", "gold", "MEA", "37", "2024-05-17"}, []string{"muted", "wk-digest"}},
+	{"inga", audience.Values{"female", "", "Latvia", "gold", "EU", "42", "2026-06-21"}, []string{"cycling"}},
+	{"tom", audience.Values{}, nil},
+}
+
+// Demo declares the demo app.
+func Demo(id uint32) app.Declaration {
+	name := "demo"
+	d := app.Declaration{ID: id, Name: &name, AttrNames: map[string]string{}}
+	for slot, attr := range demoAttributes {
+		d.AttrNames[string(rune('0'+slot))] = attr
 	}
-	attrs := &s.apps.App(app).Attributes
-	there, err := s.store.Users(ctx, app, []string{users[0].account, users[1].account})
+	return d
+}
+
+// FillDemo gives an app that Demo declares its users, where they are not there
+// yet.
+func (s *Server) FillDemo(ctx context.Context, id uint32) error {
+	attrs := &s.apps.App(id).Attributes
+	var accounts []string
+	for _, u := range demoUsers {
+		accounts = append(accounts, u.account)
+	}
+	there, err := s.store.Users(ctx, id, accounts)
 	if err != nil {
 		return err
 	}
 	var changes []audience.Change
-	for i, u := range users {
-		if there[i].Exists {
-			continue
+	for i, u := range demoUsers {
+		if !there[i].Exists {
+			changes = append(changes, audience.Change{
+				Account: u.account, Create: true, Attributes: attrs, Set: u.values,
+				Tags: audience.TagEdit{Op: audience.AddTags, Tags: u.tags},
+			})
 		}
-		c := audience.Change{Account: u.account, Create: true, Attributes: attrs}
-		for name, value := range map[string]string{"sex": u.sex, "city": u.city, "country": u.country} {
-			if i := attrs.Index(name); i >= 0 {
-				c.Set[i] = value
-			}
-		}
-		changes = append(changes, c)
 	}
-	_, err = s.store.Change(ctx, app, changes)
+	_, err = s.store.Change(ctx, id, changes)
 	return err
 }

@@ -199,7 +199,7 @@ func queriesAgree(t *testing.T, others, rounds int) {
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	rd := NewReader(buf.Bytes())
+	rd := NewReader(&buf, int64(buf.Len()))
 	again := ReadUsers(rd)
 	again.FindHoles()
 	if err := rd.Err(); err != nil {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -53,49 +54,65 @@ func (w *Writer) Bytes(b []byte) {
 	}
 }
 
-// A Reader reads what a Writer wrote, from memory that the users then own.
+// A Reader reads what a Writer wrote.
 type Reader struct {
-	b   []byte
-	err error
+	r    io.Reader
+	left uint64
+	err  error
+	word [8]byte
 }
 
-// NewReader reads b, of which a checksum was verified: it need not be asked
-// again whether it makes sense, only whether it ends too early.
-func NewReader(b []byte) *Reader { return &Reader{b: b} }
+// NewReader reads size bytes, of which a checksum was verified: it need not be
+// asked again whether they make sense, only whether they end too early. It reads
+// in small pieces.
+func NewReader(r io.Reader, size int64) *Reader { return &Reader{r: r, left: uint64(size)} }
 
 // Err is what was wrong.
 func (r *Reader) Err() error { return r.err }
 
-// Uint reads a number.
-func (r *Reader) Uint() uint64 {
-	if len(r.b) < 8 {
-		r.err = fmt.Errorf("index: snapshot ends too early")
-		r.b = nil
-		return 0
+func (r *Reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
 	}
-	n := binary.LittleEndian.Uint64(r.b)
-	r.b = r.b[8:]
-	return n
+	r.left = 0
 }
 
-// Bytes reads a length and bytes, which stay part of the Reader's memory.
+// read fills b.
+func (r *Reader) read(b []byte) bool {
+	if uint64(len(b)) > r.left {
+		r.fail(errors.New("index: snapshot ends too early"))
+		return false
+	}
+	r.left -= uint64(len(b))
+	if _, err := io.ReadFull(r.r, b); err != nil {
+		r.fail(err)
+		return false
+	}
+	return true
+}
+
+// Uint reads a number.
+func (r *Reader) Uint() uint64 {
+	if !r.read(r.word[:]) {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(r.word[:])
+}
+
+// Bytes reads a length and bytes.
 func (r *Reader) Bytes() []byte {
-	n := r.Uint()
-	if n > uint64(len(r.b)) {
-		r.err = fmt.Errorf("index: snapshot ends too early")
-		r.b = nil
+	b := make([]byte, r.length(1))
+	if !r.read(b) {
 		return nil
 	}
-	b := r.b[:n:n]
-	r.b = r.b[n:]
 	return b
 }
 
 // length reads how many elements of at least size bytes follow.
 func (r *Reader) length(size uint64) int {
 	n := r.Uint()
-	if n > uint64(len(r.b))/size {
-		r.err = fmt.Errorf("index: snapshot ends too early")
+	if n > r.left/size {
+		r.fail(errors.New("index: snapshot ends too early"))
 		return 0
 	}
 	return int(n)
@@ -170,7 +187,7 @@ func (t *strtab) write(w *Writer) {
 func readStrtab(r *Reader) *strtab {
 	t := &strtab{seed: r.Uint(), depth: uint8(r.Uint())}
 	if t.depth > 31 {
-		r.err = fmt.Errorf("index: snapshot has a hash table of depth %d", t.depth)
+		r.fail(fmt.Errorf("index: snapshot has a hash table of depth %d", t.depth))
 		return newStrtab()
 	}
 	t.dir = make([]*part, 0, 1<<t.depth)
@@ -179,7 +196,7 @@ func readStrtab(r *Reader) *strtab {
 		p.slots = r.Bytes()
 		size := (len(p.slots) - slotPad) / slotBytes
 		if r.err != nil || p.depth > t.depth || size <= p.n || len(p.slots) != slotBytes*size+slotPad {
-			r.err = fmt.Errorf("index: snapshot has a broken hash table")
+			r.fail(errors.New("index: snapshot has a broken hash table"))
 			return newStrtab()
 		}
 		p.size = uint32(size)
@@ -204,8 +221,8 @@ func writeBitmap(w *Writer, set *roaring.Bitmap) {
 
 func readBitmap(r *Reader) *roaring.Bitmap {
 	set := roaring.New()
-	if err := set.UnmarshalBinary(r.Bytes()); err != nil && r.err == nil {
-		r.err = fmt.Errorf("index: snapshot has a broken bitmap: %w", err)
+	if err := set.UnmarshalBinary(r.Bytes()); err != nil {
+		r.fail(fmt.Errorf("index: snapshot has a broken bitmap: %w", err))
 	}
 	return set
 }

@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -40,6 +41,7 @@ const (
 	snapshotFile   = "TIDNGIX"          // with the version in the next byte
 	snapshotMagic  = snapshotFile + "2" // the version that this program writes and reads
 	snapshotHeader = 24
+	snapshotBuffer = 1 << 20 // bytes read at once
 )
 
 // errOtherVersion is the error of a snapshot that another program wrote.
@@ -191,24 +193,14 @@ func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.User
 	if info.Size() < snapshotHeader+16 {
 		return nil, 0, fmt.Errorf("%d bytes are too few", info.Size())
 	}
-	b := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, b); err != nil {
+	header, err := checkSnapshot(f, info.Size())
+	if err != nil {
 		return nil, 0, err
 	}
-	if magic := string(b[:8]); magic != snapshotMagic {
-		if strings.HasPrefix(magic, snapshotFile) {
-			return nil, 0, errOtherVersion
-		}
-		return nil, 0, fmt.Errorf("it begins with %q", magic)
-	}
-	body, sum := b[:len(b)-8], binary.LittleEndian.Uint64(b[len(b)-8:])
-	if xxh3.Hash(body) != sum {
-		return nil, 0, errors.New("its checksum is wrong")
-	}
-	if binary.LittleEndian.Uint64(b[8:]) != s.identity {
+	if binary.LittleEndian.Uint64(header[8:]) != s.identity {
 		return nil, 0, errors.New("it is of another data directory")
 	}
-	epoch = binary.LittleEndian.Uint64(b[16:])
+	epoch = binary.LittleEndian.Uint64(header[16:])
 	if epoch > s.epoch {
 		return nil, 0, fmt.Errorf("it is of epoch %d, the database of %d", epoch, s.epoch)
 	}
@@ -219,7 +211,8 @@ func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.User
 	if closed < epoch {
 		return nil, 0, errors.New("the database has lost something that it has")
 	}
-	r := index.NewReader(body[snapshotHeader:])
+	size := info.Size() - snapshotHeader - 8
+	r := index.NewReader(bufio.NewReaderSize(io.NewSectionReader(f, snapshotHeader, size), snapshotBuffer), size)
 	apps = map[uint32]*index.Users{}
 	for range r.Uint() {
 		id := uint32(r.Uint())
@@ -229,6 +222,35 @@ func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.User
 		}
 	}
 	return apps, epoch, r.Err()
+}
+
+// checkSnapshot reads a whole file and gives its header if its checksum is right.
+// It is read a second time to be used: the users of an app are many pieces that
+// live and change on their own, and one buffer for all would outlive most.
+func checkSnapshot(f io.ReaderAt, size int64) (header []byte, err error) {
+	header = make([]byte, snapshotHeader)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return nil, err
+	}
+	if magic := string(header[:8]); magic != snapshotMagic {
+		if strings.HasPrefix(magic, snapshotFile) {
+			return nil, errOtherVersion
+		}
+		return nil, fmt.Errorf("it begins with %q", magic)
+	}
+	sum := xxh3.New()
+	body := io.NewSectionReader(f, 0, size-8)
+	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{body}, make([]byte, snapshotBuffer)); err != nil {
+		return nil, err
+	}
+	var want [8]byte
+	if _, err := f.ReadAt(want[:], size-8); err != nil {
+		return nil, err
+	}
+	if sum.Sum64() != binary.LittleEndian.Uint64(want[:]) {
+		return nil, errors.New("its checksum is wrong")
+	}
+	return header, nil
 }
 
 // writeSnapshot writes the index of all apps. Nothing may change meanwhile.

@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -72,16 +73,13 @@ func (u *Users) Count(e audience.Expr, kind audience.Kind) (uint64, error) {
 // each clause on its own.
 func (u *Users) Estimate(clauses []audience.Expr, kind audience.Kind) (all uint64, each []uint64, err error) {
 	q := u.query(kind)
-	in, except := []set(nil), []set(nil)
-	for _, c := range clauses {
-		s, err := q.eval(c)
-		if err != nil {
-			return 0, nil, err
-		}
-		each = append(each, q.count(s))
-		in, except = sorting(in, except, s)
+	sets, err := q.evalAll(clauses)
+	if err != nil {
+		return 0, nil, err
 	}
-	s := q.conjunction(in, except)
+	each = make([]uint64, len(sets))
+	q.each(len(sets), func(i int) { each[i] = q.count(sets[i]) })
+	s := q.conjunction(split(sets))
 	defer q.drop(s)
 	return q.count(s), each, nil
 }
@@ -135,34 +133,59 @@ func (q *query) eval(e audience.Expr) (set, error) {
 	return set{bits: roaring.New()}, nil
 }
 
-// evalAll evaluates the members of a list: those that are sets, and those that
-// are exceptions as the sets excepted.
-func (q *query) evalAll(list []audience.Expr) (plain, except []set, err error) {
-	for _, e := range list {
-		s, err := q.eval(e)
+// evalAll evaluates the members of a list.
+func (q *query) evalAll(list []audience.Expr) ([]set, error) {
+	sets := make([]set, len(list))
+	errs := make([]error, len(list))
+	q.each(len(list), func(i int) { sets[i], errs[i] = q.eval(list[i]) })
+	for _, err := range errs {
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		plain, except = sorting(plain, except, s)
 	}
-	return plain, except, nil
+	return sets, nil
 }
 
-// sorting adds a set to those that are, or to those that are excepted.
-func sorting(plain, except []set, s set) (_, _ []set) {
-	if s.except {
-		s.except = false
-		return plain, append(except, s)
+// manyUsers are so many that what is done for several sets of them is worth
+// goroutines.
+const manyUsers = 1 << 20
+
+// each calls f for the numbers below n, on all processors if there are many
+// users.
+func (q *query) each(n int, f func(i int)) {
+	if n < 2 || q.u.Limit() < manyUsers {
+		for i := range n {
+			f(i)
+		}
+		return
 	}
-	return append(plain, s), except
+	var wg sync.WaitGroup
+	for i := range n - 1 {
+		wg.Go(func() { f(i) })
+	}
+	f(n - 1)
+	wg.Wait()
+}
+
+// split divides sets into those that are, and those that are excepted.
+func split(sets []set) (in, except []set) {
+	for _, s := range sets {
+		if s.except {
+			s.except = false
+			except = append(except, s)
+		} else {
+			in = append(in, s)
+		}
+	}
+	return in, except
 }
 
 func (q *query) and(list []audience.Expr) (set, error) {
-	in, except, err := q.evalAll(list)
+	sets, err := q.evalAll(list)
 	if err != nil {
 		return set{}, err
 	}
-	return q.conjunction(in, except), nil
+	return q.conjunction(split(sets)), nil
 }
 
 // conjunction intersects, and then takes the exceptions away: a and not b is a
@@ -182,10 +205,11 @@ func (q *query) conjunction(in, except []set) set {
 // or unites. With exceptions among the members, by De Morgan, it is all but
 // what every exception excludes and no plain member holds.
 func (q *query) or(list []audience.Expr) (set, error) {
-	in, except, err := q.evalAll(list)
+	sets, err := q.evalAll(list)
 	if err != nil {
 		return set{}, err
 	}
+	in, except := split(sets)
 	if len(except) == 0 {
 		return q.unite(in), nil
 	}
@@ -205,11 +229,12 @@ func (q *query) intersect(sets []set) set {
 	}
 	least := slices.IndexFunc(sets, q.isFew)
 	if least < 0 {
-		s := q.own(sets[0])
-		for _, x := range sets[1:] {
-			q.with(x, s.and)
+		plains := q.plains(sets)
+		for _, x := range plains[1:] {
+			plains[0].and(x.words)
+			x.drop()
 		}
-		return set{plain: s}
+		return set{plain: plains[0]}
 	}
 	for i, s := range sets {
 		if q.isFew(s) && s.bits.GetCardinality() < sets[least].bits.GetCardinality() {
@@ -251,11 +276,19 @@ func (q *query) without(s set, sets []set) set {
 		}
 		return s
 	}
-	p := q.own(s)
-	for _, x := range sets {
-		q.with(x, p.andNot)
+	plains := q.plains(append([]set{s}, sets...))
+	for _, x := range plains[1:] {
+		plains[0].andNot(x.words)
+		x.drop()
 	}
-	return set{plain: p}
+	return set{plain: plains[0]}
+}
+
+// plains are sets as plain ones that may be changed.
+func (q *query) plains(sets []set) []*plain {
+	plains := make([]*plain, len(sets))
+	q.each(len(sets), func(i int) { plains[i] = q.own(sets[i]) })
+	return plains
 }
 
 // unite unites sets, none of them too.

@@ -1,9 +1,7 @@
 package api_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -11,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,11 +24,13 @@ type model struct {
 	users  map[string]*modelUser
 	admins []string
 	create bool // create accounts on first use
+	most   int  // different tags that there may be
 }
 
 type modelUser struct {
 	device bool
 	values [10]string
+	tags   []string // sorted
 }
 
 // A refusal is a whole request that fails with a code.
@@ -67,6 +66,12 @@ func (m *model) do(command string, body map[string]any) (code int, members map[s
 		members = m.change(body, strings.HasSuffix(name, "set_attr"), legacy)
 	case "get_attr":
 		members = m.getAttr(body, legacy)
+	case "add_tag", "remove_tag":
+		members = m.changeTags(body, strings.HasSuffix(name, "add_tag"), legacy)
+	case "clear_all_tags", "remove_all_tags":
+		members = m.clearTags(body, legacy)
+	case "get_tag":
+		members = m.getTags(body, legacy)
 	case "account_import":
 		id := m.oneID(body)
 		check(checkText(body, "Nick") && checkText(body, "FaceUrl"), 70402)
@@ -381,156 +386,6 @@ func (m *model) multiImport(body map[string]any) []any {
 	return failed
 }
 
-// A generator makes random requests: mostly good, some with one thing wrong.
-type generator struct{ *rand.Rand }
-
-func (g generator) pick(of ...string) string { return of[g.IntN(len(of))] }
-
-func (g generator) account() string {
-	if g.IntN(20) == 0 {
-		return g.pick("", " x", "用户", strings.Repeat("u", 33), strings.Repeat("u", 32), "a\u0000b", strings.Repeat("u", 70))
-	}
-	if g.IntN(8) == 0 {
-		return g.pick(device, strings.ToLower(device), "administrator", "ops")
-	}
-	return "u" + strconv.Itoa(g.IntN(12))
-}
-
-func (g generator) attr() string {
-	if g.IntN(60) == 0 {
-		return g.pick("", "Sex", "shoe_size", strings.Repeat("x", 51), "build2")
-	}
-	return g.pick("sex", "city", "country", "build", "plan", "sex", "city")
-}
-
-func (g generator) value() any {
-	if g.IntN(80) == 0 {
-		return []any{"", strings.Repeat("é", 26), 5.0, nil, true}[g.IntN(5)]
-	}
-	return g.pick("a", "b", "日本", strings.Repeat("v", 50), `"\`, "\u2028")
-}
-
-func (g generator) list(f func() any) []any {
-	n := 1 + g.IntN(6)
-	switch g.IntN(40) {
-	case 0:
-		n = 0
-	case 1:
-		n = 100 + g.IntN(2)
-	}
-	list := make([]any, n)
-	for i := range list {
-		list[i] = f()
-	}
-	return list
-}
-
-func (g generator) attrs() any {
-	if g.IntN(12) == 0 {
-		return map[string]any{}
-	}
-	attrs := map[string]any{}
-	for range 1 + g.IntN(3) {
-		attrs[g.attr()] = g.value()
-	}
-	return attrs
-}
-
-// modelled are the commands that the model knows: tags and audiences have a
-// model of their own, in package index.
-func modelled() []string {
-	return slices.DeleteFunc(api.Commands(), func(name string) bool {
-		return strings.Contains(name, "_tag") || strings.HasSuffix(name, "_tags") || strings.HasPrefix(name, "tidings/")
-	})
-}
-
-func (g generator) request() (command string, body map[string]any) {
-	commands := modelled()
-	command = commands[g.IntN(len(commands))]
-	switch strings.TrimPrefix(command[strings.Index(command, "/")+1:], "im_") {
-	case "set_attr_name":
-		names, kinds := map[string]any{}, map[string]any{}
-		for range 1 + g.IntN(3) {
-			slot := strconv.Itoa(g.IntN(6))
-			if g.IntN(30) == 0 {
-				slot = g.pick("10", "-1", "01", "", "x")
-			}
-			if names[slot] = g.attr(); g.IntN(4) == 0 {
-				kinds[slot] = float64(g.IntN(2))
-			}
-		}
-		if body = map[string]any{"AttrNames": names}; g.IntN(2) == 0 {
-			body["AttrTypes"] = kinds
-		}
-	case "get_attr_name":
-		body = map[string]any{}
-	case "set_attr":
-		body = map[string]any{"UserAttrs": g.list(func() any { return map[string]any{"To_Account": g.account(), "Attrs": g.attrs()} })}
-	case "remove_attr":
-		body = map[string]any{"UserAttrs": g.list(func() any {
-			names := []any{}
-			for range g.IntN(4) {
-				names = append(names, g.attr())
-			}
-			return map[string]any{"To_Account": g.account(), "Attrs": names}
-		})}
-	case "get_attr":
-		body = map[string]any{"To_Account": g.list(func() any { return g.account() })}
-	case "account_import":
-		body = map[string]any{g.pick("UserID", "UserID", "Identifier"): g.account(), "Nick": strings.Repeat("n", 499+g.IntN(3))}
-	case "kick":
-		body = map[string]any{"UserID": g.account()}
-		if body["UserID"] == admin { // it would end the test's own ticket
-			body["UserID"] = "ops"
-		}
-	case "multiaccount_import":
-		if body = map[string]any{"Accounts": g.list(func() any { return g.account() })}; g.IntN(2) == 0 {
-			body["AccountList"] = g.list(func() any { return map[string]any{"UserID": g.account(), "Nick": g.pick("", strings.Repeat("n", 501))} })
-		}
-	case "account_check":
-		body = map[string]any{"CheckItem": g.list(func() any { return map[string]any{"UserID": g.account()} })}
-	case "account_delete":
-		body = map[string]any{"DeleteItem": g.list(func() any { return map[string]any{"UserID": g.account()} })}
-	}
-	if g.IntN(10) == 0 {
-		g.spoil(body)
-	}
-	return command, body
-}
-
-// spoil changes one thing in a body to another kind of thing, or takes it away.
-func (g generator) spoil(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		names := slices.Sorted(maps.Keys(v))
-		if len(names) == 0 {
-			return
-		}
-		name := names[g.IntN(len(names))]
-		switch g.IntN(4) {
-		case 0:
-			delete(v, name)
-		case 1:
-			v[name] = g.thing()
-		default:
-			g.spoil(v[name])
-		}
-	case []any:
-		if len(v) == 0 {
-			return
-		}
-		if i := g.IntN(len(v)); g.IntN(3) == 0 {
-			v[i] = g.thing()
-		} else {
-			g.spoil(v[i])
-		}
-	}
-}
-
-func (g generator) thing() any {
-	return []any{nil, 5.0, 1.5, "x", true, []any{}, map[string]any{}}[g.IntN(7)]
-}
-
 // without leaves the texts out, which are no part of the contract.
 func without(v any) any {
 	switch v := v.(type) {
@@ -561,13 +416,16 @@ func TestModel(t *testing.T) {
 	t.Logf("SEED=%d", seed)
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
 	n := open(t, api.Options{}, withDevices(t, device))
-	n.declare(app.Declaration{ID: appID, Admins: []string{"ops"}})
+	n.declare(app.Declaration{ID: appID, Admins: []string{"ops"}, MaxTags: new(120)})
 	n.serve()
-	m := &model{users: map[string]*modelUser{admin: {}, "ops": {}, device: {device: true}}, admins: []string{admin, "ops"}}
+	m := &model{most: 120, users: map[string]*modelUser{admin: {}, "ops": {}, device: {device: true}}, admins: []string{admin, "ops"}}
 	m.names = [10]string{"sex", "city", "country", 9: "build"}
 	m.kinds[9] = 1
 	codes := map[int]int{}
-	for i := range 1500 {
+	for i := range 2000 {
+		if i%10 == 0 {
+			m.audit(t, n, g)
+		}
 		if g.IntN(200) == 0 {
 			m.create = !m.create
 			n.declare(app.Declaration{ID: appID, CreateAccounts: new(m.create)})
@@ -599,116 +457,14 @@ func TestModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !users[0].Exists || users[0].Values != u.values || (users[0].Kind == 1) != u.device {
+		if !users[0].Exists || users[0].Values != u.values || (users[0].Kind == 1) != u.device || !slices.Equal(users[0].Tags, u.tags) {
 			t.Errorf("user %q is %+v, want %+v", id, users[0], u)
 		}
 	}
 	t.Logf("codes: %v", codes)
-	for _, code := range []int{0, 90001, 90018, 90033, 70402, 60015, 70107, 40601} {
+	for _, code := range []int{0, 90001, 90018, 90020, 90032, 90033, 90040, 70402, 60015, 70107, 40601} {
 		if codes[code] == 0 {
 			t.Errorf("no request was answered %d", code)
-		}
-	}
-}
-
-// TestConcurrentChanges lets clients change the same users and their own at the
-// same time. Every request sets all attributes of a user to one stamp, or takes
-// all away: nobody ever sees a mix, and the last word on an own user stays.
-func TestConcurrentChanges(t *testing.T) {
-	n := start(t, api.Options{}, func(d *app.Declaration) {
-		d.AttrNames, d.AttrTypes = map[string]string{}, nil
-		for i := range 10 {
-			d.AttrNames[strconv.Itoa(i)] = "a" + strconv.Itoa(i)
-		}
-	})
-	const clients, rounds, shared = 6, 60, 4
-	var accounts []string
-	for i := range shared {
-		accounts = append(accounts, "s"+strconv.Itoa(i))
-	}
-	for c := range clients {
-		accounts = append(accounts, "own"+strconv.Itoa(c))
-	}
-	list, err := json.Marshal(map[string]any{"Accounts": accounts})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.post("im_open_login_svc/multiaccount_import", string(list)).ok(t)
-
-	read := func(accounts []string) map[string]map[string]string {
-		text, err := json.Marshal(map[string]any{"To_Account": accounts})
-		if err != nil {
-			t.Error(err)
-			return nil
-		}
-		var out struct {
-			UserAttrs []struct {
-				Account string `json:"To_Account"`
-				Attrs   map[string]string
-			}
-		}
-		a := n.post("timpush/get_attr", string(text))
-		if err := json.Unmarshal([]byte(a.raw), &out); err != nil || a.ErrorCode != 0 || len(out.UserAttrs) != len(accounts) {
-			t.Errorf("get_attr: %s, %v", a.raw, err)
-		}
-		users := map[string]map[string]string{}
-		for _, u := range out.UserAttrs {
-			users[u.Account] = u.Attrs
-			for name, v := range u.Attrs {
-				if v != u.Attrs["a0"] || len(u.Attrs) != 10 {
-					t.Errorf("%s: %s is %s beside %v", u.Account, name, v, u.Attrs)
-				}
-			}
-		}
-		return users
-	}
-	var wg sync.WaitGroup
-	last := make([]string, clients)
-	for c := range clients {
-		wg.Go(func() {
-			g := generator{rand.New(rand.NewPCG(uint64(c), 1))}
-			own := "own" + strconv.Itoa(c)
-			for r := range rounds {
-				stamp := fmt.Sprintf("%d-%d", c, r)
-				if g.IntN(3) == 0 {
-					stamp = ""
-				}
-				var entries []string
-				for _, account := range []string{own, "s" + strconv.Itoa(g.IntN(shared)), "s" + strconv.Itoa(g.IntN(shared))} {
-					var attrs bytes.Buffer
-					for i := range 10 {
-						if stamp != "" {
-							fmt.Fprintf(&attrs, `,"a%d":%q`, i, stamp)
-						} else {
-							fmt.Fprintf(&attrs, `,"a%d"`, i)
-						}
-					}
-					brackets := "{}"
-					if stamp == "" {
-						brackets = "[]"
-					}
-					entries = append(entries, fmt.Sprintf(`{"To_Account":%q,"Attrs":%c%s%c}`, account, brackets[0], attrs.String()[1:], brackets[1]))
-				}
-				command := "timpush/set_attr"
-				if stamp == "" {
-					command = "timpush/remove_attr"
-				}
-				if a := n.post(command, `{"UserAttrs":[`+strings.Join(entries, ",")+`]}`); a.ErrorCode != 0 {
-					t.Errorf("%s: %s", command, a.raw)
-				}
-				last[c] = stamp
-				// What was answered OK, every later request sees.
-				if got := read(append([]string{own}, accounts[:shared]...))[own]["a0"]; got != stamp {
-					t.Errorf("%s has %q, want %q", own, got, stamp)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	users := read(accounts)
-	for c := range clients {
-		if got := users["own"+strconv.Itoa(c)]["a0"]; got != last[c] {
-			t.Errorf("own%d has %q, want %q", c, got, last[c])
 		}
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,13 +29,16 @@ const quickScale = 0.05
 // names of the flags.
 func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool) error, names []string) {
 	var quick bool
+	var before string
 	var o suite.Options
 	f := cmd.Flags()
 	f.BoolVar(&quick, "quick", false, fmt.Sprintf("with --suite: a twentieth of the users and the time (--scale %g)", quickScale))
 	f.Float64Var(&o.Scale, "scale", 1, "with --suite: scale of users and time")
 	f.IntVar(&o.Rounds, "rounds", 3, "with --suite: turns of each comparison")
+	f.StringVar(&o.Only, "only", "", fmt.Sprintf("with --suite: one `GROUP` of cases, %s", strings.Join(suite.Groups(), ", ")))
+	f.StringVar(&before, "before", "", "with --suite: an older `PROGRAM` whose changes are compared with")
 	f.StringVar(&o.Dir, "dir", "", "with --suite: `DIRECTORY` for its temporary one: the disk that is measured")
-	names = []string{"quick", "scale", "rounds", "dir"}
+	names = []string{"quick", "scale", "rounds", "only", "before", "dir"}
 	return func(cmd *cobra.Command, connections int, asJSON bool) error {
 		if o.Scale <= 0 || o.Scale > 100 || o.Rounds < 1 {
 			return usagef("--scale must be above 0 and at most 100, and --rounds at least 1")
@@ -48,10 +53,12 @@ func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool
 		if err != nil {
 			return err
 		}
-		o.Serve = func(file string) []string { return []string{program, benchServer, file} }
-		o.Baseline = []string{program, benchBaseline}
-		o.Sign = func(secret string, id uint32, identifier string) string {
-			return usersig.Make(secret, id, identifier, time.Now(), usersig.DefaultLife, nil)
+		if o.Only != "" && !slices.Contains(suite.Groups(), o.Only) {
+			return usagef("--only %q is none of %s", o.Only, strings.Join(suite.Groups(), ", "))
+		}
+		suiteCommands(&o, program)
+		if before != "" {
+			o.Before = func(file string) []string { return []string{before, benchServer, file} }
 		}
 		o.Connections, o.Log = connections, e.stderr
 		report, err := suite.Run(cmd.Context(), o)
@@ -68,6 +75,21 @@ func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool
 		}
 		return err
 	}, names
+}
+
+// suiteCommands says how a program does what the suite measures.
+func suiteCommands(o *suite.Options, program string) {
+	o.Serve = func(file string) []string { return []string{program, benchServer, file} }
+	o.Baseline = []string{program, benchBaseline}
+	o.Import = func(data string, app uint32, file string) []string {
+		return []string{program, "import", "--data", data, "--app", fmt.Sprint(app), "--no-resume", file}
+	}
+	o.Export = func(data string, app uint32, file string) []string {
+		return []string{program, "export", "--data", data, "--app", fmt.Sprint(app), "--output", file}
+	}
+	o.Sign = func(secret string, id uint32, identifier string) string {
+		return usersig.Make(secret, id, identifier, time.Now(), usersig.DefaultLife, nil)
+	}
 }
 
 // suiteReport is a suite.Report for programs.

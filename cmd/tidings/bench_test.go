@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,46 @@ func TestBenchSuite(t *testing.T) {
 				cancel()
 			}
 		}
+	}
+}
+
+// TestBenchAudiences runs that part of the suite, small, with PostgreSQL, whose
+// counts must be those of the server.
+func TestBenchAudiences(t *testing.T) {
+	_, err := os.Stat("/proc/self/stat")
+	require(t, "the suite", err)
+	_, err = exec.LookPath("psql")
+	require(t, "PostgreSQL", err)
+	dir, err := os.MkdirTemp("", "tidings-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil { // for PostgreSQL, which is not root
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := suite.Options{Only: suite.Audiences, Scale: 0.0003, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: dir, Log: t.Output()}
+	suiteCommands(&o, program)
+	report, err := suite.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Rows {
+		t.Logf("%+v", r)
+	}
+	if len(report.Rows) != 10 || len(report.Notes) != 1 {
+		t.Errorf("%d rows and %d notes, want 10 and 1: %q", len(report.Rows), len(report.Notes), report.Notes)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

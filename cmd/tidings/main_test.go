@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +17,7 @@ import (
 
 // TestMain lets the test binary be the processes that bench --suite starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == benchServer || os.Args[1] == benchBaseline) {
+	if len(os.Args) > 1 && slices.Contains([]string{benchServer, benchBaseline, "import", "export"}, os.Args[1]) {
 		main()
 		os.Exit(0)
 	}

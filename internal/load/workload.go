@@ -59,6 +59,58 @@ func SetAttr(u Users, n int) Workload {
 	}}
 }
 
+// GiveAttr gives n users a request another value of sex and city: whose it is
+// depends on the turn, too, so each request of a turn changes something.
+func GiveAttr(u Users, n, turn int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		dst = append(dst, `{"UserAttrs":[`...)
+		for i := range uint64(n) {
+			user := u.at(seq*uint64(n) + i)
+			dst = append(dst, `{"To_Account":"`...)
+			dst = appendUser(dst, user)
+			dst = append(dst, `","Attrs":{"sex":"`...)
+			dst = append(dst, "fm"[(user+uint64(turn))%2])
+			dst = append(dst, `","city":"`...)
+			dst = append(dst, attrValues[1][(user+uint64(turn))%uint64(len(attrValues[1]))]...)
+			dst = append(dst, `"}},`...)
+		}
+		return "timpush/set_attr", append(dst[:len(dst)-1], `]}`...)
+	}}
+}
+
+// AddTag gives n users a request a tag that they do not have if no other turn,
+// of up to 100, has begun since ClearTags.
+func AddTag(u Users, n, turn int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		dst = append(dst, `{"UserTags":[`...)
+		for i := range uint64(n) {
+			user := u.at(seq*uint64(n) + i)
+			dst = append(dst, `{"To_Account":"`...)
+			dst = appendUser(dst, user)
+			dst = append(dst, `","Tags":["`...)
+			dst = append(dst, moreTags[(user+uint64(turn))%uint64(len(moreTags))]...)
+			dst = append(dst, `"]},`...)
+		}
+		return "timpush/add_tag", append(dst[:len(dst)-1], `]}`...)
+	}}
+}
+
+// moreTags are tags that no population has.
+var moreTags = numberedTo("more%03d", 100)
+
+// ClearTags takes all tags from n users a request.
+func ClearTags(u Users, n int) Workload {
+	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+		dst = append(dst, `{"To_Account":[`...)
+		for i := range uint64(n) {
+			dst = append(dst, '"')
+			dst = appendUser(dst, u.at(seq*uint64(n)+i))
+			dst = append(dst, `",`...)
+		}
+		return "timpush/clear_all_tags", append(dst[:len(dst)-1], `]}`...)
+	}}
+}
+
 // Change removes attributes from n users with every other request and gives
 // them back to others with the rest, so that it never runs out of users who
 // have something to remove.

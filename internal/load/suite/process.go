@@ -60,6 +60,13 @@ func start(ctx context.Context, args []string, stdin io.Reader, log string) (*pr
 
 // spawn starts a process whose first URL on stdout is announced.
 func spawn(ctx context.Context, args []string, stdin io.Reader, log string) (*process, <-chan announcement, error) {
+	return spawnAs(ctx, args, nil, stdin, log)
+}
+
+// spawnAs is spawn as another user.
+func spawnAs(
+	ctx context.Context, args []string, as *syscall.SysProcAttr, stdin io.Reader, log string,
+) (*process, <-chan announcement, error) {
 	logFile, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +74,7 @@ func spawn(ctx context.Context, args []string, stdin io.Reader, log string) (*pr
 	defer func() { _ = logFile.Close() }() // the process has its own handle
 	out := &announcer{found: make(chan announcement, 1)}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, out, logFile
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdin, out, logFile, as
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTime
 	p := &process{cmd: cmd, done: make(chan struct{}), log: log}

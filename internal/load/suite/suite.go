@@ -26,20 +26,24 @@ import (
 	"tidings/internal/load"
 )
 
-// Options says what to measure and how long. Serve, Baseline and Sign are
+// Options says what to measure and how long. The functions and Baseline are
 // required.
 type Options struct {
-	Serve    func(config string) []string // command line that serves with a configuration file
-	Baseline []string                     // command line that calls load.BaselineProcess
+	Serve    func(config string) []string                             // command line that serves with a configuration file
+	Baseline []string                                                 // command line that calls load.BaselineProcess
+	Import   func(data string, sdkappid uint32, file string) []string // command lines of a server's
+	Export   func(data string, sdkappid uint32, file string) []string // import and export
 	Sign     func(secret string, sdkappid uint32, identifier string) string
 
-	Scale       float64       // of the populations and of Round; default 1, quick 0.05
-	Rounds      int           // turns of each comparison; default 3
-	Round       time.Duration // measured time of one turn; default 5s scaled, at least 1s
-	Connections int           // default load.DefaultConnections
-	Dir         string        // where the temporary directory goes: the disk that is measured; default os.TempDir()
-	Config      string        // YAML lines appended to the server's configuration
-	Log         io.Writer     // progress; default none
+	Only        string                       // a Group; default all
+	Before      func(config string) []string // serves as an older program did, to compare changes with; default none
+	Scale       float64                      // of the populations and of Round; default 1, quick 0.05
+	Rounds      int                          // turns of each comparison; default 3
+	Round       time.Duration                // measured time of one turn; default 5s scaled, at least 1s
+	Connections int                          // default load.DefaultConnections
+	Dir         string                       // where the temporary directory goes: the disk that is measured; default os.TempDir()
+	Config      string                       // YAML lines appended to the server's configuration
+	Log         io.Writer                    // progress; default none
 }
 
 // Sizes of the populations at Scale 1.
@@ -81,13 +85,27 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return s.report, errors.Join(err, os.RemoveAll(dir))
 }
 
-// all runs the cases on one large server, then memory and start on that and an
-// empty one, then the comparison of sizes.
+// Groups of cases, by what they need.
+const (
+	Requests  = "requests"  // one large server, memory and start of that and an empty one
+	Sizes     = "sizes"     // a very large server and a small one
+	Audiences = "audiences" // ten million users with attributes and tags
+)
+
+// Groups are the groups in the order in which they run.
+func Groups() []string { return []string{Requests, Sizes, Audiences} }
+
 func (s *suite) all(ctx context.Context) error {
-	if err := s.mainStore(ctx); err != nil {
-		return err
+	run := map[string]func(context.Context) error{Requests: s.mainStore, Sizes: s.sizes, Audiences: s.audiences}
+	for _, group := range Groups() {
+		if s.opts.Only != "" && s.opts.Only != group {
+			continue
+		}
+		if err := run[group](ctx); err != nil {
+			return err
+		}
 	}
-	return s.sizes(ctx)
+	return nil
 }
 
 func (s *suite) mainStore(ctx context.Context) (err error) {
@@ -96,7 +114,7 @@ func (s *suite) mainStore(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	for _, c := range []func(context.Context, *store) error{s.removeOne, s.removeBatch, s.get, s.footprint} {
+	for _, c := range []func(context.Context, *store) error{s.removeOne, s.removeBatch, s.get, s.indexed, s.footprint} {
 		if err := c(ctx, st); err != nil {
 			return err
 		}
@@ -116,6 +134,7 @@ type store struct {
 	*process
 	name   string
 	config string
+	serve  func(config string) []string
 	target load.Target
 	client *load.Client
 	users  uint64
@@ -124,6 +143,10 @@ type store struct {
 
 // open starts a server on a fresh directory and stores users.
 func (s *suite) open(ctx context.Context, users uint64) (*store, error) {
+	return s.openAs(ctx, users, s.opts.Serve)
+}
+
+func (s *suite) openAs(ctx context.Context, users uint64, serve func(config string) []string) (*store, error) {
 	s.stores++
 	dir := filepath.Join(s.dir, fmt.Sprint("store", s.stores))
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -131,7 +154,7 @@ func (s *suite) open(ctx context.Context, users uint64) (*store, error) {
 	}
 	var secret [32]byte
 	_, _ = rand.Read(secret[:])
-	st := &store{name: count(users) + " users", config: filepath.Join(dir, "config.yaml"), users: users}
+	st := &store{name: count(users) + " users", config: filepath.Join(dir, "config.yaml"), serve: serve, users: users}
 	key := hex.EncodeToString(secret[:])
 	config := fmt.Sprintf(`listen: 127.0.0.1:0
 metrics_listen: 127.0.0.1:0
@@ -143,7 +166,7 @@ apps:
     admins: [%s]
     limits: {default: 0}
 %s
-`, filepath.Join(dir, "data"), sdkAppID, key, identifier, s.opts.Config)
+`, st.data(), sdkAppID, key, identifier, s.opts.Config)
 	if err := os.WriteFile(st.config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -175,7 +198,7 @@ apps:
 
 // start starts, or after stop starts again, the server of a store.
 func (s *suite) start(ctx context.Context, st *store) error {
-	p, err := start(ctx, s.opts.Serve(st.config), nil, filepath.Join(filepath.Dir(st.config), "log"))
+	p, err := start(ctx, st.serve(st.config), nil, filepath.Join(filepath.Dir(st.config), "log"))
 	if err != nil {
 		return err
 	}
@@ -186,6 +209,9 @@ func (s *suite) start(ctx context.Context, st *store) error {
 	}
 	return nil
 }
+
+// data is the data directory.
+func (st *store) data() string { return filepath.Join(filepath.Dir(st.config), "data") }
 
 // close stops the server and deletes its data.
 func (st *store) close() error {

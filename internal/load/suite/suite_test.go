@@ -71,8 +71,16 @@ func testOptions(t *testing.T) Options {
 	}
 }
 
+// TestSuite runs the groups that a server which only seems to be one can pass.
+// Package main runs the others with the real one.
 func TestSuite(t *testing.T) {
+	t.Run(Requests, func(t *testing.T) { testGroup(t, Requests, 10) })
+	t.Run(Sizes, func(t *testing.T) { testGroup(t, Sizes, 4) })
+}
+
+func testGroup(t *testing.T, group string, want int) {
 	o := testOptions(t)
+	o.Only = group
 	report, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +90,8 @@ func TestSuite(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log("\n" + table.String())
-	if n := len(report.Rows) + len(report.Notes); n != 12 {
-		t.Errorf("%d rows and notes, want 12", n)
+	if n := len(report.Rows) + len(report.Notes); n != want {
+		t.Errorf("%d rows and notes, want %d", n, want)
 	}
 	if bad := regexp.MustCompile(`NaN|Inf|%!`).FindString(table.String()); bad != "" {
 		t.Errorf("the report has a %s", bad)
@@ -105,7 +113,7 @@ func TestServerThatDoesNotStart(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	o := testOptions(t)
-	o.Round = 10 * time.Second
+	o.Only, o.Round = Requests, 10*time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	began := time.Now()

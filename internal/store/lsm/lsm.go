@@ -73,10 +73,10 @@ type Store struct {
 	identity uint64 // of the directory, so that no other's snapshot is taken for its own
 	epoch    uint64 // counts the openings of the directory; written into each record
 	marks    *marks
-
-	compactions *scheduler
 	scratch  []byte // guarded by the committer's lock
 	pages    pages
+
+	compactions *scheduler
 
 	readOnly bool
 	loaded   bool         // the index holds all there is

@@ -1,0 +1,384 @@
+package suite
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"tidings/internal/audience"
+	"tidings/internal/index"
+	"tidings/internal/load"
+)
+
+// audienceUsers is the population that audiences are selected from, at Scale 1.
+const audienceUsers = 10_000_000
+
+const (
+	questions     = 100 // different ones that are asked again and again
+	countRate     = 50  // counts per second beside changes
+	countSessions = 4
+)
+
+// audiences has a population with attributes and tags, in from a file and out to
+// one, counted over HTTP and beside changes, then counted by the index alone.
+func (s *suite) audiences(ctx context.Context) error {
+	file := filepath.Join(s.dir, "users.ndjson")
+	n := s.scaled(audienceUsers)
+	if err := s.writePopulation(file, n); err != nil {
+		return err
+	}
+	if err := s.audienceStore(ctx, file, n); err != nil {
+		return err
+	}
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	return s.indexAlone(ctx, n)
+}
+
+// writePopulation writes an import file.
+func (s *suite) writePopulation(file string, n uint64) error {
+	s.logf("writing %s users to a file", count(n))
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	line := make([]byte, 0, 512)
+	for m := range load.Member(n) {
+		line = m.AppendLine(line[:0])
+		if _, err := w.Write(line); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return errors.Join(w.Flush(), f.Close())
+}
+
+func (s *suite) audienceStore(ctx context.Context, file string, n uint64) (err error) {
+	st, err := s.open(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	st.name, st.users = count(n)+" users", n
+	before, err := s.rssAtRest(ctx, st)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for slot, name := range load.TraitNames {
+		names = append(names, fmt.Sprintf(`"%d":%q`, slot, name))
+	}
+	if _, err := st.client.Call(ctx, "timpush/set_attr_name", `{"AttrNames":{`+strings.Join(names, ",")+`}}`); err != nil {
+		return err
+	}
+	out := filepath.Join(s.dir, "export.ndjson")
+	if err := s.transfer(ctx, st, "import of NDJSON, ", s.opts.Import(st.data(), sdkAppID, file)); err != nil {
+		return err
+	}
+	if err := s.settle(ctx, st.process); err != nil {
+		return err
+	}
+	if err := s.transfer(ctx, st, "export as NDJSON, ", s.opts.Export(st.data(), sdkAppID, out)); err != nil {
+		return err
+	}
+	if err := os.Remove(out); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, *store) error{s.starts, s.estimates, s.postgres, s.countsBesideChanges} {
+		if err := step(ctx, st); err != nil {
+			return err
+		}
+	}
+	after, err := s.rssAtRest(ctx, st)
+	if err != nil {
+		return err
+	}
+	s.report.Notes = append(s.report.Notes, fmt.Sprintf("Resident memory of the server with %s users of 6 attributes and 5 tags, after all this: %.0f MB, empty %.0f MB.", count(n), after, before))
+	return nil
+}
+
+// transfer runs an import or an export to its end.
+func (s *suite) transfer(ctx context.Context, st *store, name string, args []string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s%w\n%s", name, err, said.String())
+	}
+	rate := float64(st.users) / time.Since(began).Seconds()
+	s.add(Row{
+		Case: name + st.name + " of 6 attributes and 5 tags", Ours: count(rate) + " users/s", Baseline: "-", Ratio: "-",
+		Aim: ">= 150 000 users/s", Met: rate >= 150_000,
+	})
+	return nil
+}
+
+// starts measures the start with the snapshot of the index and without.
+func (s *suite) starts(ctx context.Context, st *store) error {
+	for _, c := range []struct {
+		name string
+		aim  float64 // seconds
+	}{{"with", 3}, {"without", 30}} {
+		var took []float64
+		for range s.opts.Rounds {
+			st.client.Close()
+			if err := st.stop(); err != nil {
+				return err
+			}
+			if c.name == "without" {
+				if err := os.Remove(filepath.Join(st.data(), "index.snapshot")); err != nil && !errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+			}
+			if err := s.start(ctx, st); err != nil {
+				return err
+			}
+			took = append(took, st.ready.Seconds())
+		}
+		s.add(Row{
+			Case: fmt.Sprintf("start %s the snapshot of the index, %s", c.name, st.name), Ours: fmt.Sprintf("%.2f s", median(took)),
+			Baseline: "-", Ratio: "-", Aim: fmt.Sprintf("<= %g s", c.aim), Met: median(took) <= c.aim,
+		})
+	}
+	return nil
+}
+
+// estimates measures estimate_audience, whose cost over HTTP must be small
+// beside that of HTTP.
+func (s *suite) estimates(ctx context.Context, st *store) error {
+	again := load.Estimate(func(seq uint64) load.Question { return load.Question3(seq % questions) })
+	other := load.Estimate(func(seq uint64) load.Question { return load.Question3(questions + seq) })
+	for _, c := range []struct {
+		name string
+		w    load.Workload
+		aim  float64
+	}{{fmt.Sprintf("%d conditions again and again", questions), again, 0.3}, {"each condition once", other, 0}} {
+		mine, base, err := s.against(ctx, st, c.w, 0, func(d time.Duration) (load.Result, error) {
+			r, err := st.client.Run(ctx, c.w, load.Options{Duration: d})
+			return r, cmp.Or(err, r.Err())
+		})
+		if err != nil {
+			return err
+		}
+		s.addRates("estimate_audience, 3 clauses, "+c.name+", "+st.name, mine, base, c.aim)
+	}
+	return nil
+}
+
+// changesPeak is how many requests per second of set_attr and add_tag for 100
+// users each the server takes.
+func (s *suite) changesPeak(ctx context.Context, st *store, w load.Workload) (float64, error) {
+	r, err := st.client.Run(ctx, w, load.Options{Duration: s.opts.Round})
+	return r.RequestsPerSecond(), cmp.Or(err, r.Err())
+}
+
+// countsBesideChanges compares the latency of counting with nothing else going
+// on and while changes run at half their peak.
+func (s *suite) countsBesideChanges(ctx context.Context, st *store) error {
+	changes := load.Retag(load.Shuffled(st.users, 1), batch)
+	peak, err := s.changesPeak(ctx, st, changes)
+	if err != nil {
+		return err
+	}
+	if err := s.settle(ctx, st.process); err != nil {
+		return err
+	}
+	counter, err := load.Dial(ctx, st.target, countSessions)
+	if err != nil {
+		return err
+	}
+	defer counter.Close()
+	asked := uint64(0)
+	ask := func(d time.Duration) (load.Result, error) {
+		from := asked
+		asked += 1 << 20
+		w := load.Estimate(func(seq uint64) load.Question { return load.Question5(1<<30 + from + seq) })
+		r, err := counter.Run(ctx, w, load.Options{Duration: d, Rate: countRate})
+		return r, cmp.Or(err, r.Err())
+	}
+	var alone, beside []load.Result
+	for round := range s.opts.Rounds + 1 {
+		a, err := ask(s.opts.Round)
+		if err != nil {
+			return err
+		}
+		var wait sync.WaitGroup
+		var changed load.Result
+		var changeErr error
+		wait.Go(func() {
+			changed, changeErr = st.client.Run(ctx, changes, load.Options{Duration: s.opts.Round, Rate: peak / 2})
+		})
+		b, err := ask(s.opts.Round)
+		wait.Wait()
+		if err := cmp.Or(err, changeErr, changed.Err()); err != nil {
+			return err
+		}
+		if err := s.settle(ctx, st.process); err != nil {
+			return err
+		}
+		if round > 0 {
+			alone, beside = append(alone, a), append(beside, b)
+		}
+	}
+	var r ratios
+	for i := range alone {
+		r = append(r, float64(beside[i].Latency.Quantile(0.99))/float64(alone[i].Latency.Quantile(0.99)))
+	}
+	s.add(Row{
+		Case: fmt.Sprintf("p99 of estimate_audience, 5 clauses, while %s requests/s set and tag 100 users each, %s", count(peak/2), st.name),
+		Ours: p99(beside).String(), Baseline: "nothing else going on " + p99(alone).String(), Ratio: r.String(), Aim: "<= 3", Met: median(r) <= 3,
+	})
+	return nil
+}
+
+// indexAlone measures the index in this process: its memory, and counting,
+// compared with the same operations on bare Roaring bitmaps.
+func (s *suite) indexAlone(ctx context.Context, n uint64) error {
+	s.logf("building the index of %s users", count(n))
+	var attrs audience.Attributes
+	for slot, name := range load.TraitNames {
+		attrs[slot].Name = name
+	}
+	unique := slices.Index(load.TraitNames, load.Serial)
+	empty := heap()
+	users := index.NewUsers()
+	for m := range load.Member(n) {
+		if m%65536 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		k := users.Add(m.Account(), audience.UserID, 1_700_000_000+uint32(m/100_000))
+		for slot, v := range m.Values() {
+			if slot != unique {
+				users.Set(k, slot, v)
+			}
+		}
+		tags := m.Tags()
+		if _, err := users.EditTags(k, &audience.TagEdit{Op: audience.AddTags, Tags: tags[:]}); err != nil {
+			return err
+		}
+	}
+	each := float64(heap()-empty) / float64(n)
+	for m := range load.Member(n) {
+		k, _ := users.Find(m.Account())
+		users.Set(k, unique, m.Values()[unique])
+	}
+	withUnique := float64(heap()-empty) / float64(n)
+	s.add(Row{
+		Case: "memory of the index, names, 5 attributes and 5 tags, " + count(n) + " users", Ours: fmt.Sprintf("%.1f bytes a user", each),
+		Baseline: "-", Ratio: fmt.Sprintf("unique value %+.1f bytes", withUnique-each), Aim: "<= 60 bytes", Met: each <= 60,
+	})
+	bare := map[load.Term]*roaring.Bitmap{}
+	for m := range load.Member(n) {
+		for _, t := range m.Terms() {
+			if bare[t] == nil {
+				bare[t] = roaring.New()
+			}
+			bare[t].Add(uint32(m))
+		}
+	}
+	return s.counts(users, &attrs, bare)
+}
+
+// counts asks the index and bare bitmaps the same questions, in turns of some,
+// so that neither pays for the garbage of the other.
+func (s *suite) counts(users *index.Users, attrs *audience.Attributes, bare map[load.Term]*roaring.Bitmap) error {
+	const turn = 50
+	var ours, theirs load.Histogram
+	var r ratios
+	began := time.Now()
+	for from := uint64(0); from < 6*turn || time.Since(began) < s.opts.Round*time.Duration(s.opts.Rounds); from += turn {
+		var asked [turn]load.Question
+		var parsed [turn]audience.Expr
+		var counts [turn]uint64
+		var took [turn]time.Duration
+		for i := range asked {
+			asked[i] = load.Question5(from + uint64(i))
+			var err error
+			if parsed[i], err = audience.ParseWhere(asked[i].Where(), attrs); err != nil {
+				return err
+			}
+		}
+		runtime.GC()
+		for i, e := range parsed {
+			start := time.Now()
+			var err error
+			if counts[i], err = users.Count(e, audience.UserID); err != nil {
+				return err
+			}
+			took[i] = time.Since(start)
+			ours.Record(took[i])
+		}
+		runtime.GC()
+		for i, q := range asked {
+			start := time.Now()
+			want := countBare(q, bare)
+			base := time.Since(start)
+			if counts[i] != want {
+				return fmt.Errorf("the index counts %d, bitmaps %d: %s", counts[i], want, q.Where())
+			}
+			theirs.Record(base)
+			r = append(r, took[i].Seconds()/base.Seconds())
+		}
+	}
+	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+	p99 := ours.Quantile(0.99)
+	s.add(Row{
+		Case:     fmt.Sprintf("count of a 5-clause condition, %s users, %d conditions", count(uint64(users.Len())), len(r)),
+		Ours:     fmt.Sprintf("p50 %v, p99 %v", round(ours.Quantile(0.5)), round(p99)),
+		Baseline: fmt.Sprintf("bare Roaring p50 %v, p99 %v", round(theirs.Quantile(0.5)), round(theirs.Quantile(0.99))),
+		Ratio:    fmt.Sprintf("%.2f", median(r)), Aim: "p99 <= 5ms, ratio <= 1.5", Met: p99 <= 5*time.Millisecond && median(r) <= 1.5,
+	})
+	return nil
+}
+
+// countBare is what a program would write that had only the bitmaps.
+func countBare(q load.Question, bare map[load.Term]*roaring.Bitmap) uint64 {
+	set := func(t load.Term) *roaring.Bitmap {
+		if b := bare[t]; b != nil {
+			return b
+		}
+		return roaring.New()
+	}
+	var all *roaring.Bitmap
+	for _, any := range q.All {
+		sets := make([]*roaring.Bitmap, len(any))
+		for i, t := range any {
+			sets[i] = set(t)
+		}
+		union := sets[0]
+		if len(sets) > 1 {
+			union = roaring.FastOr(sets...)
+		}
+		if all == nil {
+			all = union.Clone()
+		} else {
+			all.And(union)
+		}
+	}
+	for _, t := range q.None {
+		all.AndNot(set(t))
+	}
+	return all.GetCardinality()
+}
+
+// heap is the memory in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

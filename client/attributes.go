@@ -122,16 +122,13 @@ func (c *Client) SetAttrs(ctx context.Context, users []UserAttrs) error {
 // timpush/get_attr.
 func (c *Client) Attrs(ctx context.Context, accounts []string) ([]UserAttrs, error) {
 	const command = "timpush/get_attr"
-	type request struct {
-		Account []string `json:"To_Account"`
-	}
 	if err := checkText(command, accounts...); err != nil {
 		return nil, err
 	}
 	var users []UserAttrs
 	err := inChunks(accounts, func(chunk []string) error {
 		var out struct{ UserAttrs []UserAttrs }
-		err := c.Call(ctx, command, request{chunk}, &out)
+		err := c.Call(ctx, command, accountsRequest{chunk}, &out)
 		users = append(users, out.UserAttrs...)
 		return err
 	})

@@ -94,6 +94,81 @@ func TestCommands(t *testing.T) {
 			func(c *c) (any, error) { return nil, c.Kick(ctx, "a") }, nil, "",
 		},
 		{
+			"timpush/add_tag", `{"UserTags":[{"To_Account":"ada","Tags":["beta"]},{"To_Account":"b","Tags":[]}]}`, ok,
+			func(c *c) (any, error) {
+				return nil, c.AddTags(ctx, []client.UserTags{{Account: "ada", Tags: []string{"beta"}}, {Account: "b"}})
+			}, nil, "",
+		},
+		{
+			"timpush/add_tag", `{"Replace":1,"UserTags":[{"To_Account":"ada","Tags":[]}]}`, ok,
+			func(c *c) (any, error) { return nil, c.ReplaceTags(ctx, []client.UserTags{{Account: "ada"}}) }, nil, "",
+		},
+		{
+			"timpush/remove_tag", `{"UserTags":[{"To_Account":"ada","Tags":["beta","x"]}]}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"ErrorList":[{"To_Account":"ada","ErrorCode":70107}]}`,
+			func(c *c) (any, error) {
+				return nil, c.RemoveTags(ctx, []client.UserTags{{Account: "ada", Tags: []string{"beta", "x"}}})
+			}, nil, `timpush/remove_tag: 1 accounts failed; "ada": 70107`,
+		},
+		{
+			"timpush/clear_all_tags", `{"To_Account":["a","b"]}`, ok,
+			func(c *c) (any, error) { return nil, c.ClearTags(ctx, []string{"a", "b"}) }, nil, "",
+		},
+		{
+			"timpush/get_tag", `{"To_Account":["ada"]}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"UserTags":[{"To_Account":"ada","Tags":["beta","wk-digest"]}]}`,
+			func(c *c) (any, error) { return c.Tags(ctx, []string{"ada"}) },
+			[]client.UserTags{{Account: "ada", Tags: []string{"beta", "wk-digest"}}},
+			"",
+		},
+		{
+			"tidings/estimate_audience", `{"Where":"plan == \"gold\"","Sample":2}`,
+			`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"Count":3,"Clauses":[{"Clause":"plan == \"gold\"","Count":3}],"Sample":["a","c"]}`,
+			func(c *c) (any, error) { return c.EstimateAudience(ctx, client.Audience{Where: `plan == "gold"`}, 2) },
+			&client.Estimate{Count: 3, Clauses: []client.ClauseCount{{Clause: `plan == "gold"`, Count: 3}}, Sample: []string{"a", "c"}}, "",
+		},
+		{
+			"tidings/estimate_audience", `{"Condition":{"TagsAnd":["a"],"TagsNot":["b"]},"AccountType":1}`,
+			`{"ActionStatus":"FAIL","ErrorInfo":"mixed","ErrorCode":90035}`,
+			func(c *c) (any, error) {
+				_, err := c.EstimateAudience(ctx, client.Audience{Condition: &client.Condition{TagsAnd: []string{"a"}, TagsNot: []string{"b"}}, Kind: client.RegistrationID}, 0)
+				return nil, err
+			}, nil, "tidings/estimate_audience: 90035 mixed (request req-1)",
+		},
+		{
+			"tidings/explain_audience", `{"Where":"has(\"city\")","To_Account":"ada"}`,
+			`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"Match":true,"Clauses":[{"Clause":"has(\"city\")","Match":true}],"Attrs":{"city":"Rome"},"Tags":[]}`,
+			func(c *c) (any, error) { return c.ExplainAudience(ctx, client.Audience{Where: `has("city")`}, "ada") },
+			&client.Explanation{Match: true, Clauses: []client.ClauseMatch{{Clause: `has("city")`, Match: true}}, Attrs: map[string]string{"city": "Rome"}, Tags: []string{}}, "",
+		},
+		{
+			"tidings/list_audience", `{"Limit":1000}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"Accounts":["a","b"]}`,
+			func(c *c) (any, error) {
+				var accounts []string
+				for account, err := range c.ListAudience(ctx, client.Audience{}) {
+					if err != nil {
+						return nil, err
+					}
+					accounts = append(accounts, account)
+				}
+				return accounts, nil
+			},
+			[]string{"a", "b"},
+			"",
+		},
+		{
+			"tidings/list_attr_values", `{"Attr":"city","Prefix":"R","Limit":5}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"Values":[{"Value":"Rome","Count":2}],"Total":1}`,
+			func(c *c) (any, error) {
+				values, total, err := c.AttrValues(ctx, "city", "R", 5)
+				return fmt.Sprint(values, total), err
+			}, "[{Rome 2}] 1", "",
+		},
+		{
+			"tidings/list_tags", `{"Limit":5}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"Tags":[{"Tag":"beta","Count":2,"AccountType":1}],"Total":1}`,
+			func(c *c) (any, error) {
+				tags, total, err := c.AllTags(ctx, "", 5)
+				return fmt.Sprint(tags, total), err
+			}, "[{beta 2 1}] 1", "",
+		},
+		{
 			"timpush/get_tag", `{"To_Account":["a"]}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"UserTags":[]}`,
 			func(c *c) (any, error) {
 				var out map[string]any
@@ -359,5 +434,28 @@ func TestOptions(t *testing.T) {
 	}
 	if hc.CheckRedirect != nil {
 		t.Error("the caller's http.Client was changed")
+	}
+}
+
+// TestListAudiencePages asks for pages until there is no next one, and gives the
+// error that ends them.
+func TestListAudiencePages(t *testing.T) {
+	s := &server{answers: []string{
+		`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"Accounts":["a","b"],"Next":"token"}`,
+		`{"ActionStatus":"FAIL","ErrorInfo":"too late","ErrorCode":95003}`,
+	}}
+	c := newClient(t, s)
+	var accounts []string
+	var err error
+	for account, e := range c.ListAudience(t.Context(), client.Audience{Where: `tag("x")`}) {
+		if err = e; e == nil {
+			accounts = append(accounts, account)
+		}
+	}
+	if fmt.Sprint(accounts) != "[a b]" || !errors.Is(err, client.ErrPageExpired) {
+		t.Errorf("got %v, %v", accounts, err)
+	}
+	if got := s.seen()[1].body; got != `{"Where":"tag(\"x\")","Limit":1000,"Next":"token"}` {
+		t.Errorf("the second page was asked for with %s", got)
 	}
 }

@@ -6,8 +6,8 @@
 //	...
 //	err = c.RemoveAttrs(ctx, []client.AttrRemoval{{Account: "mary", Names: []string{"city"}}})
 //
-// The attribute and account commands have methods; [Client.Call] makes every
-// other command. A Client is safe for concurrent use and is meant to be kept:
+// The attribute, tag, audience and account commands have methods; [Client.Call]
+// makes every other command. A Client is safe for concurrent use and is meant to be kept:
 // it holds a pool of connections and the ticket (UserSig) it signs with, which
 // it renews before the ticket expires.
 //

@@ -32,9 +32,17 @@ const (
 	ErrBadBody           Code = 90001 // the body lacks a field or has one of the wrong type
 	ErrNotAdmin          Code = 90009 // the identifier is no admin: push commands
 	ErrTooManyUsers      Code = 90018 // more than MaxUsers users
+	ErrTagTooLong        Code = 90020 // a tag has more than 50 bytes
+	ErrTagTwice          Code = 90022 // a tag is in TagsAnd and in TagsOr
+	ErrTooManyTags       Code = 90032 // too many tags in a list, of a user or of the app
 	ErrInvalidAttribute  Code = 90033 // an attribute is not defined, or its name or value is empty or too long
-	ErrWrongAccountKind  Code = 90035 // the attribute is for the other kind of account
+	ErrWrongAccountKind  Code = 90035 // an attribute or a tag is for the other kind of account
+	ErrTagsAndAttributes Code = 90039 // a Condition has tags and attributes
+	ErrEmptyTag          Code = 90040 // a tag is empty
 	ErrInternal          Code = 91000 // the server failed
+	ErrBadWhere          Code = 95001 // a Where is no expression, or names an attribute that is not set
+	ErrWhereTooLarge     Code = 95002 // a Where is too large
+	ErrPageExpired       Code = 95003 // the next page was asked for too late
 )
 
 // Error is the number and nothing else; the text for people is in [Error.Info].

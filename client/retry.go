@@ -110,7 +110,7 @@ func neverSent(err error) bool {
 func repeatable(command string) bool {
 	service, name, _ := strings.Cut(command, "/")
 	switch service {
-	case "im_open_login_svc":
+	case "im_open_login_svc", "tidings": // the commands of our own only read
 		return true
 	case "timpush":
 		// A second revoke or deletion fails where the first succeeded.

@@ -1,0 +1,190 @@
+package client
+
+import (
+	"context"
+	"iter"
+)
+
+// An Audience says which users are meant. The zero value is every UserID.
+type Audience struct {
+	Where     string      `json:",omitempty"` // expression, such as plan == "gold" && !tag("muted"); excludes Condition
+	Condition *Condition  `json:",omitempty"` // the condition of a push
+	Kind      AccountKind `json:"AccountType,omitzero"`
+}
+
+// A Condition selects users by tags or by attributes, not both. All its members
+// that are not empty must be true.
+type Condition struct {
+	TagsAnd  []string          `json:",omitempty"` // has all of them; at most 10 tags in each list
+	TagsOr   []string          `json:",omitempty"` // has one of them
+	TagsNot  []string          `json:",omitempty"` // has none of them
+	AttrsAnd map[string]string `json:",omitempty"` // name to value: has all of them
+	AttrsOr  map[string]string `json:",omitempty"` // has one of them
+}
+
+// An Estimate is how many users an audience has.
+type Estimate struct {
+	Count   uint64
+	Clauses []ClauseCount // the parts that must be true, each on its own
+	Sample  []string      // accounts, spread over the audience
+}
+
+// A ClauseCount is one part of a condition and how many users it selects.
+type ClauseCount struct {
+	Clause string // as an expression
+	Count  uint64
+}
+
+// EstimateAudience counts an audience and gives up to sample of its accounts, at
+// most 100. A Where that is no expression is [ErrBadWhere], one that is too large
+// [ErrWhereTooLarge].
+//
+// Limit: 100 calls per second. Command: tidings/estimate_audience, which only
+// Tidings has.
+func (c *Client) EstimateAudience(ctx context.Context, a Audience, sample int) (*Estimate, error) {
+	type request struct {
+		Audience
+		Sample int `json:",omitempty"`
+	}
+	out := new(Estimate)
+	if err := c.ask(ctx, "tidings/estimate_audience", a, request{a, sample}, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ask is Call for a request about an audience.
+func (c *Client) ask(ctx context.Context, command string, a Audience, in, out any) error {
+	if err := checkText(command, a.Where); err != nil {
+		return err
+	}
+	return c.Call(ctx, command, in, out)
+}
+
+// An Explanation is why an account is in an audience, or why not.
+type Explanation struct {
+	Match   bool
+	Clauses []ClauseMatch
+	Attrs   map[string]string // of the account
+	Tags    []string
+}
+
+// A ClauseMatch is one part of a condition and whether it is true of an account.
+type ClauseMatch struct {
+	Clause string // as an expression
+	Match  bool
+}
+
+// ExplainAudience tells whether an account is in an audience, and which parts of
+// the condition say so. One that does not exist is [ErrUnknownAccount].
+//
+// Limit: 100 calls per second. Command: tidings/explain_audience, which only
+// Tidings has.
+func (c *Client) ExplainAudience(ctx context.Context, a Audience, account string) (*Explanation, error) {
+	const command = "tidings/explain_audience"
+	type request struct {
+		Audience
+		Account string `json:"To_Account"`
+	}
+	if err := checkText(command, account); err != nil {
+		return nil, err
+	}
+	out := new(Explanation)
+	if err := c.ask(ctx, command, a, request{a, account}, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ListAudience gives the accounts of an audience as they were at the first page,
+// a page of 1000 at a time. After an error it ends. A loop that takes more than
+// five minutes for a page ends with [ErrPageExpired].
+//
+// Limit: 100 pages per second. Command: tidings/list_audience, which only Tidings
+// has.
+func (c *Client) ListAudience(ctx context.Context, a Audience) iter.Seq2[string, error] {
+	type request struct {
+		Audience
+		Limit int
+		Next  string `json:",omitempty"`
+	}
+	return func(yield func(string, error) bool) {
+		for next := ""; ; {
+			var page struct {
+				Accounts []string
+				Next     string
+			}
+			if err := c.ask(ctx, "tidings/list_audience", a, request{a, 1000, next}, &page); err != nil {
+				yield("", err)
+				return
+			}
+			for _, account := range page.Accounts {
+				if !yield(account, nil) {
+					return
+				}
+			}
+			if next = page.Next; next == "" {
+				return
+			}
+		}
+	}
+}
+
+// A ValueCount is a value of an attribute and how many users have it.
+type ValueCount struct {
+	Value string
+	Count uint64
+}
+
+// AttrValues lists values that users have of an attribute and that begin with a
+// prefix, those of most users first, at most limit of them, 1 to 1000. total is
+// how many there are.
+//
+// Limit: 100 calls per second. Command: tidings/list_attr_values, which only
+// Tidings has.
+func (c *Client) AttrValues(ctx context.Context, attr, prefix string, limit int) (values []ValueCount, total int, err error) {
+	const command = "tidings/list_attr_values"
+	if err := checkText(command, attr, prefix); err != nil {
+		return nil, 0, err
+	}
+	in := struct {
+		Attr   string
+		Prefix string `json:",omitempty"`
+		Limit  int
+	}{attr, prefix, limit}
+	var out struct {
+		Values []ValueCount
+		Total  int
+	}
+	err = c.Call(ctx, command, in, &out)
+	return out.Values, out.Total, err
+}
+
+// A TagCount is a tag and how many users have it.
+type TagCount struct {
+	Tag   string
+	Count uint64
+	Kind  AccountKind `json:"AccountType"` // whom it is for
+}
+
+// AllTags lists tags that users have and that begin with a prefix, those of most
+// users first, at most limit of them, 1 to 1000. total is how many there are.
+//
+// Limit: 100 calls per second. Command: tidings/list_tags, which only Tidings
+// has.
+func (c *Client) AllTags(ctx context.Context, prefix string, limit int) (tags []TagCount, total int, err error) {
+	const command = "tidings/list_tags"
+	if err := checkText(command, prefix); err != nil {
+		return nil, 0, err
+	}
+	in := struct {
+		Prefix string `json:",omitempty"`
+		Limit  int
+	}{prefix, limit}
+	var out struct {
+		Tags  []TagCount
+		Total int
+	}
+	err = c.Call(ctx, command, in, &out)
+	return out.Tags, out.Total, err
+}

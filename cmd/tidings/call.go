@@ -20,6 +20,7 @@ import (
 
 	"tidings/client"
 	"tidings/internal/api"
+	"tidings/internal/wording"
 )
 
 func (e *env) callCommand() *cobra.Command {
@@ -113,7 +114,7 @@ func nearCommands(name string, known []string) []string {
 	}
 	best := 4
 	for _, k := range known {
-		switch d := distance(name, k); {
+		switch d := wording.Distance(name, k); {
 		case d < best:
 			best, near = d, []string{k}
 		case d == best:
@@ -121,27 +122,6 @@ func nearCommands(name string, known []string) []string {
 		}
 	}
 	return near
-}
-
-// distance is how many letters must be put in, taken out or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d = min(diagonal, row[j], row[j+1]) + 1
-			}
-			diagonal, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
 }
 
 // body reads the argument BODY.

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tidings/internal/apierr"
+	"tidings/internal/wording"
 )
 
 // handler works on a decoded request after all checks; out becomes the members
@@ -42,7 +43,7 @@ func decode(body []byte, in any, f *family) error {
 	err := json.Unmarshal(body, in)
 	if err == nil {
 		if k := jsontext.Value(bytes.TrimLeft(body, " \t\r\n")).Kind(); k != '{' { // null
-			return f.badJSON.Errorf("request body is %s, not a JSON object", kindName(k))
+			return f.badJSON.Errorf("request body is %s, not a JSON object", wording.JSONKind(k))
 		}
 		return nil
 	}
@@ -62,7 +63,7 @@ func decode(body []byte, in any, f *family) error {
 	}
 	where := semantic.JSONPointer
 	if where == "" {
-		return f.badJSON.Errorf("request body is %s, not a JSON object", kindName(semantic.JSONKind))
+		return f.badJSON.Errorf("request body is %s, not a JSON object", wording.JSONKind(semantic.JSONKind))
 	}
 	if w, ok := errors.AsType[*wantError](err); ok {
 		kind := f.badField
@@ -74,7 +75,7 @@ func decode(body []byte, in any, f *family) error {
 		}
 		return kind.Errorf("%s: want %s, got %s", place(string(where)), w.want, w.got)
 	}
-	got := kindName(semantic.JSONKind)
+	got := wording.JSONKind(semantic.JSONKind)
 	rest := bytes.TrimLeft(body[min(int(semantic.ByteOffset), len(body)):], " \t\r\n,:")
 	if v, err := jsontext.NewDecoder(bytes.NewBuffer(rest)).ReadValue(); err == nil && v.Kind() == semantic.JSONKind {
 		got = shown(v)
@@ -85,7 +86,7 @@ func decode(body []byte, in any, f *family) error {
 // shown is a value of the wrong type as an error shows it: itself, if it is short.
 func shown(v jsontext.Value) string {
 	if k := v.Kind(); k == '{' || k == '[' || len(v) > 40 {
-		return kindName(k)
+		return wording.JSONKind(k)
 	}
 	return string(v)
 }
@@ -140,24 +141,6 @@ func wanted(e *json.SemanticError) string {
 		return "an integer"
 	}
 	return "a " + e.GoType.Kind().String()
-}
-
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	}
-	return "no JSON value"
 }
 
 // wantError says that a member is of the wrong type.

@@ -16,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"tidings/internal/wording"
 )
 
 // maxFileBytes is the largest configuration file: room for ten thousand apps,
@@ -261,35 +263,11 @@ func (r *reader) locate(base spot, member string) spot {
 func nearest(name string, keys []key) string {
 	best, near := 3, "" // up to two letters may be wrong
 	for _, k := range keys {
-		if d := distance(name, k.name); d < best && d < len(k.name)/2 {
+		if d := wording.Distance(name, k.name); d < best && d < len(k.name)/2 {
 			best, near = d, k.name
 		}
 	}
 	return near
-}
-
-// distance is how many letters must be put in, taken out or replaced to make b
-// of a (Levenshtein). Long texts, which are no keys, are just far.
-func distance(a, b string) int {
-	if len(a) > 2*len(b) {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d = min(diagonal, row[j], row[j+1]) + 1
-			}
-			diagonal, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
 }
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,40}$`)

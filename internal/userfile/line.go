@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tidings/internal/audience"
+	"tidings/internal/wording"
 )
 
 // MaxLineBytes is the longest line, or record of CSV, without its line break.
@@ -50,7 +51,7 @@ func (p *Parser) Line(line []byte, l *Line) error {
 	p.buf = *bytes.NewBuffer(line)
 	p.dec.Reset(&p.buf)
 	if k := p.dec.PeekKind(); k != '{' && k != 0 {
-		return fmt.Errorf("want a JSON object, got %s", kindName(k))
+		return fmt.Errorf("want a JSON object, got %s", wording.JSONKind(k))
 	}
 	if _, err := p.dec.ReadToken(); err != nil {
 		return syntaxError(err)
@@ -133,7 +134,7 @@ func (p *Parser) wrong(where, want string, k jsontext.Kind) error {
 	if where == "" {
 		where = "a member's name"
 	}
-	return fmt.Errorf("%s: want %s, got %s", where, want, kindName(k))
+	return fmt.Errorf("%s: want %s, got %s", where, want, wording.JSONKind(k))
 }
 
 func (p *Parser) number(where string, least, most uint32) (uint32, error) {
@@ -279,7 +280,7 @@ func ParseHeader(line []byte) (*audience.Attributes, error) {
 			if errors.Is(err, json.ErrUnknownName) {
 				return nil, fmt.Errorf("member %q is not known; a header has AttrNames and AttrTypes", where)
 			}
-			return nil, fmt.Errorf("%s: %s does not belong there", where, kindName(wrong.JSONKind))
+			return nil, fmt.Errorf("%s: %s does not belong there", where, wording.JSONKind(wrong.JSONKind))
 		}
 		return nil, syntaxError(err)
 	}
@@ -344,24 +345,6 @@ func syntaxError(err error) error {
 		return fmt.Errorf("member %q stands twice", clip(string(syntax.JSONPointer.LastToken())))
 	}
 	return fmt.Errorf("no JSON after %d bytes: %s", syntax.ByteOffset, strings.TrimPrefix(syntax.Err.Error(), "jsontext: "))
-}
-
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	}
-	return "no JSON value"
 }
 
 // clip shortens a text for an error.

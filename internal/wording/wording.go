@@ -1,0 +1,49 @@
+// Package wording is what several packages need to say what is wrong with their
+// input.
+package wording
+
+import "github.com/go-json-experiment/json/jsontext"
+
+// JSONKind names a kind of JSON value: "a string".
+func JSONKind(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	}
+	return "no JSON value"
+}
+
+// Distance is how many bytes must be put in, taken out or replaced to make b of a
+// (Levenshtein), for guessing what a misspelt name was meant to be. Texts of
+// which one is more than twice as long as the other are just far.
+func Distance(a, b string) int {
+	if len(a) > 2*len(b) || len(b) > 2*len(a) {
+		return max(len(a), len(b))
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d = min(diagonal, row[j], row[j+1]) + 1
+			}
+			diagonal, row[j+1] = row[j+1], d
+		}
+	}
+	return row[len(b)]
+}

@@ -445,52 +445,81 @@ func (u *Users) Traits(n uint32) *audience.Traits {
 	return t
 }
 
-// Values lists the values of a slot that begin with a prefix, those of most
-// users first, at most limit; total is how many there are.
-func (u *Users) Values(i int, prefix string, limit int) (top []audience.ValueCount, total int) {
-	s := u.slots[i]
+// A ValueScan lists the values of a slot that begin with a prefix, those of most
+// users first. A slot may have millions, so it is done in steps.
+type ValueScan struct {
+	Slot   int
+	Prefix string
+	Limit  int
+
+	Top   []audience.ValueCount // at most Limit
+	Total int                   // how many there are
+
+	next uint32 // the number of the value to go on with
+}
+
+// ScanValues looks at some more values, at most so many, and tells whether there
+// are others.
+func (u *Users) ScanValues(scan *ValueScan, most uint32) (more bool) {
+	s := u.slots[scan.Slot]
 	if s == nil {
-		return nil, 0
+		return false
 	}
-	return topOf(s.values, prefix, limit, func(v uint32) uint64 { return uint64(s.users.count.get(v)) })
+	end := s.values.next
+	if end > scan.next && end-scan.next > most {
+		end = scan.next + most
+	}
+	top := topList{scan.Prefix, scan.Limit, scan.Top, scan.Total}
+	for v := scan.next; v < end; v++ {
+		top.add(s.values, v, func() uint64 { return uint64(s.users.count.get(v)) })
+	}
+	scan.Top, scan.Total, scan.next = top.list, top.total, end
+	return end < s.values.next
 }
 
 // Tags lists the tags that begin with a prefix, those of most users first, at
 // most limit; total is how many there are.
 func (u *Users) Tags(prefix string, limit int) (top []audience.ValueCount, total int) {
-	top, total = topOf(u.tags.names, prefix, limit, func(t uint32) uint64 { return u.tags.users[t].GetCardinality() })
-	for i := range top {
-		t, _ := u.FindTag(top[i].Value)
-		top[i].Kind = u.TagKind(t)
+	all := topList{prefix: prefix, limit: limit}
+	for t := range u.tags.names.next {
+		all.add(u.tags.names, t, func() uint64 { return u.tags.users[t].GetCardinality() })
 	}
-	return top, total
+	for i, e := range all.list {
+		t, _ := u.FindTag(e.Value)
+		all.list[i].Kind = u.TagKind(t)
+	}
+	return all.list, all.total
 }
 
-// topOf keeps the best limit entries in a sorted slice.
-func topOf(names *strtab, prefix string, limit int, count func(uint32) uint64) (top []audience.ValueCount, total int) {
-	order := func(a, b audience.ValueCount) int {
+// topList keeps those of most users, in order.
+type topList struct {
+	prefix string
+	limit  int
+	list   []audience.ValueCount
+	total  int
+}
+
+// add counts string v in if it begins with the prefix.
+func (l *topList) add(names *strtab, v uint32, users func() uint64) {
+	if !names.has(v) {
+		return
+	}
+	b := names.bytes(v)
+	if len(b) < len(l.prefix) || string(b[:len(l.prefix)]) != l.prefix {
+		return
+	}
+	l.total++
+	c := users()
+	if len(l.list) == l.limit && (l.limit == 0 || c < l.list[l.limit-1].Count) {
+		return
+	}
+	e := audience.ValueCount{Value: string(b), Count: c}
+	at, _ := slices.BinarySearchFunc(l.list, e, func(a, b audience.ValueCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Value, b.Value))
+	})
+	if at == l.limit {
+		return
 	}
-	for v := range names.next {
-		if !names.has(v) {
-			continue
-		}
-		b := names.bytes(v)
-		if len(b) < len(prefix) || string(b[:len(prefix)]) != prefix {
-			continue
-		}
-		total++
-		c := count(v)
-		if len(top) == limit && (limit == 0 || c < top[limit-1].Count) {
-			continue
-		}
-		e := audience.ValueCount{Value: string(b), Count: c}
-		at, _ := slices.BinarySearchFunc(top, e, order)
-		if at == limit {
-			continue
-		}
-		top = slices.Insert(top, at, e)
-		top = top[:min(len(top), limit)]
-	}
-	return top, total
+	l.list = slices.Insert(l.list, at, e)
+	l.list = l.list[:min(len(l.list), l.limit)]
 }

@@ -13,6 +13,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
+	"tidings/internal/index"
 )
 
 // read calls f with the users of an app as they are after every change made
@@ -230,13 +231,20 @@ func (p *pages) find(app uint32, token string) (*list, uint32) {
 	return nil, 0
 }
 
-// AttrValues lists the values of a slot, those of most users first.
+// scanStep is how many values are looked at while nobody can change anything.
+const scanStep = 1 << 16
+
+// AttrValues lists the values of a slot, those of most users first. With more
+// values than one step each count is right for some moment of the call.
 func (s *Store) AttrValues(ctx context.Context, app uint32, slot int, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	err = s.read(ctx, app, func(u *users) error {
-		top, total = u.index.Values(slot, prefix, limit)
-		return nil
-	})
-	return top, total, err
+	scan := index.ValueScan{Slot: slot, Prefix: prefix, Limit: limit}
+	for more := true; more && err == nil; {
+		err = s.read(ctx, app, func(u *users) error {
+			more = u.index.ScanValues(&scan, scanStep)
+			return nil
+		})
+	}
+	return scan.Top, scan.Total, err
 }
 
 // Tags lists tags, those of most users first.

@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // users is a file that uses all there is.
@@ -342,6 +345,69 @@ func TestImportResumes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestImportServerKilled kills the server in the middle of an import, which says
+// how far it got; after a start of the server the same import goes on, and at the
+// end every line is in once.
+func TestImportServerKilled(t *testing.T) {
+	const n = 130_000 // lines of three chunks
+	dir := t.TempDir()
+	file := write(t, "tidings.yaml", "listen: 127.0.0.1:0\nmetrics_listen: \"off\"\ndata: "+dir+"\napps: [{sdkappid: 9, attr_names: {0: sex}}]\n")
+	start := func() *exec.Cmd {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], benchServer, file)
+		stdout := new(buffer)
+		cmd.Stdout, cmd.Stderr = stdout, t.Output()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(stdout.String(), "ready on"); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the server does not become ready")
+			}
+		}
+		return cmd
+	}
+	var text strings.Builder
+	for i := range n {
+		nick := "n"
+		if i == 60_000 {
+			nick = strings.Repeat("x", 501)
+		}
+		fmt.Fprintf(&text, "{\"To_Account\":\"u%06d\",\"Attrs\":{\"sex\":\"f\"},\"Tags\":[\"t%d\"],\"Nick\":%q}\n", i, i%50, nick)
+	}
+	users := write(t, "u.ndjson", text.String())
+	args := []string{"import", "--app", "9", users, "--data", dir, "--json"}
+
+	server := start()
+	stderr := &hook{text: "Nick has 501 bytes", do: func() { _ = server.Process.Kill() }}
+	code := exitCode(run(t.Context(), args, strings.NewReader(""), new(buffer), stderr, shell{}.lookup))
+	_ = server.Wait() // it was killed
+	if code != 1 || !strings.Contains(stderr.String(), "start the same import again to go on from there") {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	must(t, "check", "--data", dir)
+
+	server = start()
+	r := tidings(t, args...)
+	var s importSummary
+	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil || s.Resumed < 60_000 || s.Resumed+s.Lines != n || !strings.Contains(r.stderr, "going on after line ") {
+		t.Errorf("again: %+v, %v", r, err)
+	}
+	if got := strings.Count(exported(t, dir), "\n"); got != n { // one line is bad, one is the header
+		t.Errorf("%d users of %d are in", got-1, n-1)
+	}
+	if out := must(t, "audience", "count", "--data", dir, "--app", "9", "--where", `sex == "f" && tag("t7")`); !strings.Contains(out, "2 600") {
+		t.Errorf("of them %s are counted, want 2 600", out)
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if err := server.Wait(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+	must(t, "check", "--data", dir)
 }
 
 // TestImportNote: a note of another import is not taken for one's own.

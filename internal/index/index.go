@@ -83,6 +83,7 @@ type tags struct {
 	names *strtab
 	kinds column            // by tag: the account type it belongs to
 	users []*roaring.Bitmap // by tag
+	count []uint32          // by tag: users
 	of    column            // by user: 1 + offset of its list in lists; 0: none
 	lists slab              // numbers, ascending, each as a varint of what it is more than the one before
 }
@@ -294,6 +295,7 @@ func (u *Users) AddTag(name string, kind audience.Kind) (t uint32) {
 	u.tags.kinds.set(t, uint32(kind))
 	for int(t) >= len(u.tags.users) {
 		u.tags.users = append(u.tags.users, nil)
+		u.tags.count = append(u.tags.count, 0)
 	}
 	u.tags.users[t] = roaring.New()
 	u.changes.seeTag(t)
@@ -314,16 +316,22 @@ func (u *Users) SetTags(n uint32, list []uint16) bool {
 		case j == len(list) || i < len(was) && was[i] < list[j]:
 			t := uint32(was[i])
 			u.tags.users[t].Remove(n)
+			u.tags.count[t]--
 			u.changes.tags[t] = u.changes.noted()
-			if u.tags.users[t].IsEmpty() {
+			if u.tags.count[t] == 0 {
 				u.tags.users[t] = nil
 				u.tags.names.drop(t)
 				u.changes.gone = u.changes.n
 			}
 			i++
 		case i == len(was) || list[j] < was[i]:
-			u.tags.users[list[j]].Add(n)
-			u.changes.tags[list[j]] = u.changes.noted()
+			t := list[j]
+			u.tags.users[t].Add(n)
+			u.tags.count[t]++
+			if trimAt(u.tags.count[t]) {
+				u.tags.users[t] = u.tags.users[t].Clone()
+			}
+			u.changes.tags[t] = u.changes.noted()
 			j++
 		default:
 			i, j = i+1, j+1

@@ -17,12 +17,21 @@ type postings struct {
 // time.
 const listMax = 16
 
+// trimAt tells whether a set that has grown to so many users is to be copied into
+// memory that is not larger than it must be: containers grow ahead of need, and
+// those of lower numbers are often done growing. It is at every doubling, so the
+// copies cost a constant time for each user.
+func trimAt(users uint32) bool { return users >= 1<<12 && users&(users-1) == 0 }
+
 // add puts user n, who must not be there, into the set of value v.
 func (p *postings) add(v, n uint32) {
 	c := p.count.get(v)
 	p.count.set(v, c+1)
 	if set := p.many[v]; set != nil {
 		set.Add(n)
+		if trimAt(c + 1) {
+			p.many[v] = set.Clone()
+		}
 		return
 	}
 	if c < listMax {

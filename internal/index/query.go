@@ -482,7 +482,7 @@ func (u *Users) ScanValues(scan *ValueScan, most uint32) (more bool) {
 func (u *Users) Tags(prefix string, limit int) (top []audience.ValueCount, total int) {
 	all := topList{prefix: prefix, limit: limit}
 	for t := range u.tags.names.next {
-		all.add(u.tags.names, t, func() uint64 { return u.tags.users[t].GetCardinality() })
+		all.add(u.tags.names, t, func() uint64 { return uint64(u.tags.count[t]) })
 	}
 	for i, e := range all.list {
 		t, _ := u.FindTag(e.Value)

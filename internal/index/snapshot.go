@@ -304,10 +304,12 @@ func ReadUsers(r *Reader) *Users {
 	u.tags.of.read(r)
 	u.tags.lists.read(r)
 	u.tags.users = make([]*roaring.Bitmap, r.length(8))
+	u.tags.count = make([]uint32, len(u.tags.users))
 	for t := range u.tags.users {
 		set := readBitmap(r)
 		if u.tags.names.has(uint32(t)) {
 			u.tags.users[t] = set
+			u.tags.count[t] = uint32(set.GetCardinality())
 		}
 		u.changes.seeTag(uint32(t))
 	}

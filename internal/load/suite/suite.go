@@ -114,7 +114,7 @@ func (s *suite) mainStore(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	for _, c := range []func(context.Context, *store) error{s.removeOne, s.removeBatch, s.get, s.indexed, s.footprint} {
+	for _, c := range []func(context.Context, *store) error{s.removeOne, s.removeBatch, s.get, s.footprint, s.indexed} {
 		if err := c(ctx, st); err != nil {
 			return err
 		}

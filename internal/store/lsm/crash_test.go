@@ -188,6 +188,10 @@ func crashRequest(t *testing.T, s *lsm.Store, w int, stamp int64) error {
 	var changes []audience.Change
 	for _, name := range crashNames(w) {
 		c := audience.Change{Account: name, Create: true, Attributes: storetest.Attributes}
+		c.Tags = audience.TagEdit{Op: audience.ClearTags}
+		if tags := stampTags(stamp); tags != nil {
+			c.Tags = audience.TagEdit{Op: audience.ReplaceTags, Tags: tags}
+		}
 		for slot := range stampSlots {
 			if stamp%10 == 7 {
 				c.Remove.Add(slot)
@@ -207,6 +211,14 @@ func crashRequest(t *testing.T, s *lsm.Store, w int, stamp int64) error {
 // stampText has a length that differs by slot.
 func stampText(stamp int64, slot int) string { return fmt.Sprintf("%d%0*d", stamp, 4*slot+1, 0) }
 
+// stampTags are some that last and some that go with the next stamp.
+func stampTags(stamp int64) []string {
+	if stamp%10 == 7 {
+		return nil
+	}
+	return []string{"always", fmt.Sprint("stamp", stamp), fmt.Sprint("tens", stamp/10)}
+}
+
 // stateAfter is how a user of a writer is after its request with a stamp.
 func stateAfter(stamp int64) (u audience.User) {
 	u.Exists = stamp > 0 && stamp%10 != 9
@@ -214,6 +226,7 @@ func stateAfter(stamp int64) (u audience.User) {
 		for slot := range stampSlots {
 			u.Values[slot] = stampText(stamp, slot)
 		}
+		u.Tags = stampTags(stamp)
 	}
 	return u
 }
@@ -269,10 +282,53 @@ func stateOf(t *testing.T, fs vfs.FS) (st state) {
 			}
 			copy(st.users[w][:], users)
 		}
+		indexAgrees(t, s, a.ID)
 	}
 	// Not closed in an orderly way: that would sync.
 	t.Cleanup(func() { s.Close() })
 	return st
+}
+
+// indexAgrees compares what the index says of each user, and who it says has a
+// tag or a value, with the records.
+func indexAgrees(t *testing.T, s *lsm.Store, app uint32) {
+	t.Helper()
+	type term struct{ tag, value string }
+	who := map[term]uint64{}
+	users := uint64(0)
+	err := s.Export(t.Context(), app, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+		users++
+		got, err := s.Users(t.Context(), app, []string{e.Account})
+		if err != nil {
+			return err
+		}
+		if !got[0].Exists || got[0].Kind != e.Kind || got[0].Values != e.Values || !slices.Equal(got[0].Tags, e.Tags) {
+			t.Errorf("user %s: the index has %+v, the record %+v", e.Account, got[0], *e)
+		}
+		for _, tag := range e.Tags {
+			who[term{tag: tag}]++
+		}
+		who[term{value: e.Values[0]}]++
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	ask := func(e audience.Expr, want uint64) {
+		q := audience.Query{Expr: e, Attributes: storetest.Attributes}
+		if got, err := s.Estimate(t.Context(), app, q, 0); err != nil || got.Count != want {
+			t.Errorf("the index selects %d users by %s (%v), of the records %d", got.Count, e, err, want)
+		}
+	}
+	ask(audience.And{}, users)
+	for x, n := range who {
+		switch {
+		case x.tag != "":
+			ask(audience.HasTag{Tag: x.tag}, n)
+		case x.value != "":
+			ask(audience.Equals{Attr: audience.Ref{Name: "a"}, Values: []string{x.value}}, n)
+		}
+	}
 }
 
 func all(users [crashUsers]audience.User, want audience.User) bool {

@@ -182,7 +182,7 @@ func TestStartReadsWhatIsNew(t *testing.T) {
 	// with what the second left behind in a crash, and compacts everything.
 	for round, compact := range []bool{false, true} {
 		s = open(fs)
-		set(s, 1000+round*changed, changed, "new")
+		set(s, 1000+round*users/2, changed, "new") // in other blocks
 		err := s.db.Flush()
 		if compact {
 			err = s.db.Compact(ctx, []byte{0}, []byte{0xff}, false)

@@ -89,11 +89,8 @@ type tags struct {
 }
 
 // NewUsers makes an app without users.
-func NewUsers() *Users { return NewUsersFor(0) }
-
-// NewUsersFor makes an app without users that will soon have so many.
-func NewUsersFor(n int) *Users {
-	return &Users{accounts: newStrtabFor(n), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
+func NewUsers() *Users {
+	return &Users{accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
 }
 
 // Len is how many users there are.

@@ -19,8 +19,8 @@ const listMax = 16
 
 // trimAt tells whether a set that has grown to so many users is to be copied into
 // memory that is not larger than it must be: containers grow ahead of need, and
-// those of lower numbers are often done growing. It is at every doubling, so the
-// copies cost a constant time for each user.
+// those of lower numbers are often done growing. It is at every doubling, so for a
+// set that grows the copies cost a constant time for each user.
 func trimAt(users uint32) bool { return users >= 1<<12 && users&(users-1) == 0 }
 
 // add puts user n, who must not be there, into the set of value v.

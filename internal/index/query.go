@@ -2,8 +2,10 @@ package index
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -11,9 +13,9 @@ import (
 	"tidings/internal/audience"
 )
 
-// MaxScannedValues is how many different values of an attribute a comparison
-// looks at; an attribute with more, such as one that is unique to each user, is
-// refused there, because it would keep writers waiting.
+// MaxScannedValues is how many values all comparisons of an expression together
+// look at; more, such as those of an attribute that is unique to each user, are
+// refused, because that would keep writers waiting and take much memory.
 const MaxScannedValues = 1 << 20
 
 // KindOf is the account type an expression is about: that of the attributes
@@ -90,13 +92,15 @@ func (u *Users) Estimate(clauses []audience.Expr, kind audience.Kind) (all uint6
 // for each number: combining two of those is a loop over words, where Roaring
 // would merge lists of up to 4096 numbers element by element.
 type query struct {
-	u   *Users
-	all *roaring.Bitmap
-	few uint64 // most users of a set that is kept as a Roaring bitmap
+	u       *Users
+	all     *roaring.Bitmap
+	few     uint64        // most users of a set that is kept as a Roaring bitmap
+	scanned atomic.Int64  // values that comparisons have looked at
+	helpers chan struct{} // goroutines that help; one processor is the caller's
 }
 
 func (u *Users) query(kind audience.Kind) *query {
-	return &query{u: u, all: u.byKind[kind], few: uint64(u.Limit()) / 256}
+	return &query{u: u, all: u.byKind[kind], few: uint64(u.Limit()) / 256, helpers: make(chan struct{}, runtime.GOMAXPROCS(0)-1)}
 }
 
 // A set is users, or all users but those. They are in bits or in plain.
@@ -147,11 +151,11 @@ func (q *query) evalAll(list []audience.Expr) ([]set, error) {
 }
 
 // manyUsers are so many that what is done for several sets of them is worth
-// goroutines.
-const manyUsers = 1 << 20
+// goroutines. Tests make it less.
+var manyUsers uint32 = 1 << 20
 
 // each calls f for the numbers below n, on all processors if there are many
-// users.
+// users. A panic of f is one of each.
 func (q *query) each(n int, f func(i int)) {
 	if n < 2 || q.u.Limit() < manyUsers {
 		for i := range n {
@@ -160,11 +164,27 @@ func (q *query) each(n int, f func(i int)) {
 		return
 	}
 	var wg sync.WaitGroup
-	for i := range n - 1 {
-		wg.Go(func() { f(i) })
+	var failed atomic.Pointer[any]
+	for i := range n {
+		select {
+		case q.helpers <- struct{}{}:
+			wg.Go(func() {
+				defer func() {
+					if r := recover(); r != nil {
+						failed.Store(&r)
+					}
+					<-q.helpers
+				}()
+				f(i)
+			})
+		default:
+			f(i)
+		}
 	}
-	f(n - 1)
 	wg.Wait()
+	if r := failed.Load(); r != nil {
+		panic(*r)
+	}
 }
 
 // split divides sets into those that are, and those that are excepted.
@@ -229,12 +249,9 @@ func (q *query) intersect(sets []set) set {
 	}
 	least := slices.IndexFunc(sets, q.isFew)
 	if least < 0 {
-		plains := q.plains(sets)
-		for _, x := range plains[1:] {
-			plains[0].and(x.words)
-			x.drop()
-		}
-		return set{plain: plains[0]}
+		p := q.own(sets[0])
+		q.fold(sets[1:], p.and)
+		return set{plain: p}
 	}
 	for i, s := range sets {
 		if q.isFew(s) && s.bits.GetCardinality() < sets[least].bits.GetCardinality() {
@@ -276,19 +293,22 @@ func (q *query) without(s set, sets []set) set {
 		}
 		return s
 	}
-	plains := q.plains(append([]set{s}, sets...))
-	for _, x := range plains[1:] {
-		plains[0].andNot(x.words)
-		x.drop()
-	}
-	return set{plain: plains[0]}
+	p := q.own(s)
+	q.fold(sets, p.andNot)
+	return set{plain: p}
 }
 
-// plains are sets as plain ones that may be changed.
-func (q *query) plains(sets []set) []*plain {
-	plains := make([]*plain, len(sets))
-	q.each(len(sets), func(i int) { plains[i] = q.own(sets[i]) })
-	return plains
+// fold calls f with the words of each of some sets, which are not needed after it.
+// It has a few more sets plain at a time than there are processors.
+func (q *query) fold(sets []set, f func(words []uint64)) {
+	for some := range slices.Chunk(sets, 1+cap(q.helpers)) {
+		plains := make([]*plain, len(some))
+		q.each(len(some), func(i int) { plains[i] = q.own(some[i]) })
+		for _, x := range plains {
+			f(x.words)
+			x.drop()
+		}
+	}
 }
 
 // unite unites sets, none of them too.
@@ -300,28 +320,49 @@ func (q *query) unite(sets []set) set {
 		return sets[0]
 	}
 	sum := uint64(0)
-	bits := make([]*roaring.Bitmap, 0, len(sets))
+	var plains []set
+	var bits, overwriting, adding []*roaring.Bitmap
 	for _, s := range sets {
-		if s.plain == nil {
-			sum += s.bits.GetCardinality()
-			bits = append(bits, s.bits)
+		if s.plain != nil {
+			plains = append(plains, s)
+			continue
 		}
+		sum += s.bits.GetCardinality()
+		bits = append(bits, s.bits)
 	}
-	if len(bits) == len(sets) && sum <= q.few {
+	if len(plains) == 0 && sum <= q.few {
 		return set{bits: roaring.FastOr(bits...)}
 	}
-	p := q.own(sets[0])
-	for _, x := range sets[1:] {
-		if x.plain == nil && !hasBitmapContainers(x.bits) {
-			x.bits.WriteDenseTo(p.words) // which then only adds
+	for _, b := range bits {
+		if hasBitmapContainers(b) {
+			overwriting = append(overwriting, b)
 		} else {
-			q.with(x, p.or)
+			adding = append(adding, b)
 		}
+	}
+	// Many with containers of bits are small and lie apart, or there would be more
+	// users in them than there are.
+	if len(overwriting) > 4 {
+		overwriting = []*roaring.Bitmap{roaring.FastOr(overwriting...)}
+	}
+	for _, b := range overwriting {
+		plains = append(plains, set{bits: b, shared: true})
+	}
+	var p *plain
+	if len(plains) == 0 {
+		p = newPlain(q.u.Limit())
+	} else {
+		p = q.own(plains[0])
+		q.fold(plains[1:], p.or)
+	}
+	for _, b := range adding {
+		b.WriteDenseTo(p.words)
 	}
 	return set{plain: p}
 }
 
-// hasBitmapContainers tells whether WriteDenseTo would overwrite what is there.
+// hasBitmapContainers tells whether WriteDenseTo overwrites what is there; else it
+// only adds.
 func hasBitmapContainers(b *roaring.Bitmap) bool { return b.Stats().BitmapContainers > 0 }
 
 // own is a set as a plain one that may be changed.
@@ -387,8 +428,8 @@ func (q *query) compare(e audience.Compare) (set, error) {
 	if s == nil {
 		return set{bits: roaring.New()}, nil
 	}
-	if s.values.n > MaxScannedValues {
-		return set{}, apierr.WhereTooLarge.Errorf("attribute %s has %d different values, too many to compare with %s (at most %d)", e.Attr.Name, s.values.n, e.Op, MaxScannedValues)
+	if q.scanned.Add(int64(s.values.n)) > MaxScannedValues {
+		return set{}, apierr.WhereTooLarge.Errorf("attribute %s has %d different values, too many to compare with %s (all comparisons together look at no more than %d)", e.Attr.Name, s.values.n, e.Op, MaxScannedValues)
 	}
 	var values []uint32
 	for v := range s.values.next {
@@ -519,6 +560,14 @@ func (l *topList) add(names *strtab, v uint32, users func() uint64) {
 	})
 	if at == l.limit {
 		return
+	}
+	// One that was met before went away and came back with another number.
+	if before := slices.IndexFunc(l.list, func(x audience.ValueCount) bool { return x.Value == e.Value }); before >= 0 {
+		l.list = slices.Delete(l.list, before, before+1)
+		if before < at {
+			at--
+		}
+		l.total--
 	}
 	l.list = slices.Insert(l.list, at, e)
 	l.list = l.list[:min(len(l.list), l.limit)]

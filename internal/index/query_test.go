@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"tidings/internal/apierr"
 	"tidings/internal/audience"
 )
 
@@ -72,7 +74,45 @@ func randomValue(r *rand.Rand, slot int) string {
 // expressions: counting, selecting and asking each user must agree.
 func TestQueriesAgreeWithUsers(t *testing.T) {
 	t.Run("few", func(t *testing.T) { queriesAgree(t, 0, 60) })
-	t.Run("among many", func(t *testing.T) { queriesAgree(t, 200_000, 2) }) // several containers of a bitmap
+	t.Run("among many", func(t *testing.T) { // several containers of a bitmap, and goroutines
+		manyUsers = 1000
+		defer func() { manyUsers = 1 << 20 }()
+		queriesAgree(t, 200_000, 2)
+	})
+}
+
+// TestUnitesManyValues: those of a slot lie side by side, as dates of signing up
+// do, so many sets have a container of bits.
+func TestUnitesManyValues(t *testing.T) {
+	const users, days = 300_000, 30
+	u := NewUsers()
+	for i := range users {
+		u.Set(u.Add(fmt.Sprint("user", i), audience.UserID, 1), 3, fmt.Sprintf("2026-06-%02d", 1+i*days/users))
+	}
+	since := audience.Ref{Slot: 3, Name: "since"}
+	for from := 1; from <= days; from++ {
+		e := audience.Compare{Attr: since, Op: ">=", To: audience.Quantity{Moment: time.Date(2026, 6, from, 0, 0, 0, 0, time.UTC)}}
+		if got, err := u.Count(e, audience.UserID); err != nil || got != uint64(users/days*(days+1-from)) {
+			t.Fatalf("%s selects %d (%v), want %d", e, got, err, users/days*(days+1-from))
+		}
+	}
+}
+
+// TestScansAreBounded: all comparisons of an expression look at so many values
+// together.
+func TestScansAreBounded(t *testing.T) {
+	u := NewUsers()
+	for i := range MaxScannedValues/2 + 1 {
+		u.Set(u.Add(fmt.Sprint("user", i), audience.UserID, 1), 2, fmt.Sprint(i))
+	}
+	build := audience.Compare{Attr: audience.Ref{Slot: 2, Name: "app build"}, Op: ">=", To: audience.Quantity{Number: 7}}
+	if n, err := u.Count(build, audience.UserID); err != nil || n != MaxScannedValues/2+1-7 {
+		t.Errorf("one comparison selects %d, %v", n, err)
+	}
+	_, err := u.Count(audience.And{build, audience.Or{build}}, audience.UserID)
+	if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Kind != apierr.WhereTooLarge {
+		t.Errorf("two comparisons: %v, want 95002", err)
+	}
 }
 
 // queriesAgree begins with some users who are in a few large sets and, by their

@@ -39,7 +39,9 @@ func (l *slab) place(s string) uint32 {
 			room = 64 // most slabs stay small: the first chunk grows with what it holds
 		}
 		l.chunks = append(l.chunks, make([]byte, 0, room))
-		last++
+		if last++; last >= 1<<(32-slabBits) {
+			panic("index: slab is full, and full was not asked")
+		}
 	}
 	off := uint32(last)<<slabBits | uint32(len(l.chunks[last]))
 	l.chunks[last] = append(append(l.chunks[last], size), s...)

@@ -90,20 +90,8 @@ func (p *part) distance(i, j uint32) uint32 {
 // entry is the slot of number n with hash h.
 func entry(h uint64, n uint32) uint64 { return h&0xff<<32 | uint64(n+1) }
 
-func newStrtab() *strtab { return newStrtabFor(0) }
-
-// newStrtabFor makes a table that takes n strings without much splitting of
-// parts.
-func newStrtabFor(n int) *strtab {
-	t := &strtab{seed: rand.Uint64()}
-	for n>>t.depth > maxSlots*3/4 {
-		t.depth++
-	}
-	size := max(firstSlots, uint32(n>>t.depth)*5/4)
-	for range 1 << t.depth {
-		t.dir = append(t.dir, newPart(size, t.depth))
-	}
-	return t
+func newStrtab() *strtab {
+	return &strtab{seed: rand.Uint64(), dir: []*part{newPart(firstSlots, 0)}}
 }
 
 func (t *strtab) partOf(h uint64) *part {

@@ -19,24 +19,29 @@ import (
 // read calls f with the users of an app as they are after every change made
 // before, and returns when all that f saw is durable.
 func (s *Store) read(ctx context.Context, app uint32, f func(u *users) error) error {
+	newest, err := s.look(ctx, app, f)
+	if err != nil {
+		return err
+	}
+	return s.commit.waitFor(ctx, newest)
+}
+
+// look is read without waiting: newest is the group that what f saw rests on.
+func (s *Store) look(ctx context.Context, app uint32, f func(u *users) error) (newest uint64, err error) {
 	u := s.find(app)
 	if u == nil {
-		return apierr.UnknownApp
+		return 0, apierr.UnknownApp
 	}
 	u.mu.RLock()
 	gone, newest := u.gone, u.newest
-	var err error
 	if gone == 0 {
 		err = f(u)
 	}
 	u.mu.RUnlock()
 	if gone != 0 {
-		return s.unknownApp(ctx, gone)
+		return 0, s.unknownApp(ctx, gone)
 	}
-	if err != nil {
-		return err
-	}
-	return s.commit.waitFor(ctx, newest)
+	return newest, err
 }
 
 // Estimate counts an audience and each of its clauses on its own, and picks
@@ -47,33 +52,24 @@ func (s *Store) Estimate(ctx context.Context, app uint32, q audience.Query, samp
 		if err != nil {
 			return err
 		}
+		clauses := audience.Clauses(q.Expr)
 		key, version := estimateKey(q.Expr, kind), u.index.Version(q.Expr)
-		var known bool
-		e, known = u.estimates.find(key, version)
+		counted, known := u.estimates.find(key, version)
 		if !known {
-			if e, err = u.estimate(q.Expr, kind); err != nil {
+			counted.version = version
+			if counted.all, counted.each, err = u.index.Estimate(clauses, kind); err != nil {
 				return err
 			}
-			u.estimates.keep(key, version, e)
+			u.estimates.keep(key, counted)
+		}
+		e.Count, e.Clauses = counted.all, make([]audience.ClauseCount, len(clauses))
+		for i, c := range clauses {
+			e.Clauses[i] = audience.ClauseCount{Clause: c, Count: counted.each[i]}
 		}
 		e.Sample, err = u.sample(q.Expr, kind, sample)
 		return err
 	})
 	return e, err
-}
-
-// estimate counts an audience and each of its clauses.
-func (u *users) estimate(expr audience.Expr, kind audience.Kind) (e audience.Estimate, err error) {
-	clauses := audience.Clauses(expr)
-	all, each, err := u.index.Estimate(clauses, kind)
-	if err != nil {
-		return e, err
-	}
-	e.Count, e.Clauses = all, make([]audience.ClauseCount, len(clauses))
-	for i, c := range clauses {
-		e.Clauses[i] = audience.ClauseCount{Clause: c, Count: each[i]}
-	}
-	return e, nil
 }
 
 // sample picks accounts evenly spread over an audience.
@@ -237,14 +233,22 @@ const scanStep = 1 << 16
 // AttrValues lists the values of a slot, those of most users first. With more
 // values than one step each count is right for some moment of the call.
 func (s *Store) AttrValues(ctx context.Context, app uint32, slot int, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	scan := index.ValueScan{Slot: slot, Prefix: prefix, Limit: limit}
-	for more := true; more && err == nil; {
-		err = s.read(ctx, app, func(u *users) error {
+	var scan index.ValueScan
+	var of *users // an app of the same number may take the place of one that is deleted
+	var newest uint64
+	for more := true; more; {
+		newest, err = s.look(ctx, app, func(u *users) error {
+			if u != of {
+				of, scan = u, index.ValueScan{Slot: slot, Prefix: prefix, Limit: limit}
+			}
 			more = u.index.ScanValues(&scan, scanStep)
-			return nil
+			return context.Cause(ctx)
 		})
+		if err != nil {
+			return nil, 0, err
+		}
 	}
-	return scan.Top, scan.Total, err
+	return scan.Top, scan.Total, s.commit.waitFor(ctx, newest)
 }
 
 // Tags lists tags, those of most users first.

@@ -17,7 +17,9 @@ type scheduler struct {
 	begun    bool
 	over     bool
 	granting bool
+	refused  bool // one that wanted to run while granting
 	running  int
+	grants   sync.WaitGroup // goroutines that grant
 }
 
 func newScheduler() *scheduler {
@@ -56,8 +58,11 @@ func (s *scheduler) grant() {
 		s.mu.Lock()
 		if !accepted {
 			s.running--
-			break
+			if !s.refused {
+				break
+			}
 		}
+		s.refused = false
 	}
 	s.granting = false
 	s.idle.Broadcast()
@@ -69,11 +74,12 @@ func (s *scheduler) Register(_ int, db pebble.DBForCompaction) { s.db = db }
 // Unregister returns when no call of the database is under way.
 func (s *scheduler) Unregister() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.over = true
 	for s.granting {
 		s.idle.Wait()
 	}
+	s.mu.Unlock()
+	s.grants.Wait()
 }
 
 // TrySchedule tells whether a compaction may run now. One that may not waits for
@@ -82,6 +88,7 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.mayRun() {
+		s.refused = s.granting // what is granted now may not be taken
 		return false, nil
 	}
 	s.running++
@@ -90,7 +97,13 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 
 // UpdateGetAllowedWithoutPermission tells that more may run than before. The
 // database holds its locks, so the grant is made by another goroutine.
-func (s *scheduler) UpdateGetAllowedWithoutPermission() { go s.grant() }
+func (s *scheduler) UpdateGetAllowedWithoutPermission() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.grants.Go(s.grant)
+	}
+}
 
 // Done tells that a compaction has ended.
 func (s *scheduler) Done() {

@@ -14,15 +14,19 @@ type estimates struct {
 	known map[string]estimated
 }
 
-// An estimated is an estimate without a sample.
+// An estimated is what was counted: an audience, and each of its clauses.
 type estimated struct {
 	version uint64
-	audience.Estimate
+	all     uint64
+	each    []uint64
 }
 
-// maxEstimates bounds the estimates kept for an app, a few kilobytes each at
-// most.
-const maxEstimates = 256
+// maxEstimates and maxEstimateKey, in bytes, bound what is kept for an app to
+// less than a megabyte.
+const (
+	maxEstimates   = 256
+	maxEstimateKey = 2 << 10
+)
 
 // estimateKey tells estimates apart. The names of attributes are not enough: a
 // name can move to another slot.
@@ -36,14 +40,17 @@ func estimateKey(e audience.Expr, kind audience.Kind) string {
 	return string(key) + e.String()
 }
 
-func (s *estimates) find(key string, version uint64) (audience.Estimate, bool) {
+func (s *estimates) find(key string, version uint64) (estimated, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.known[key]
-	return e.Estimate, ok && e.version == version
+	return e, ok && e.version == version
 }
 
-func (s *estimates) keep(key string, version uint64, e audience.Estimate) {
+func (s *estimates) keep(key string, e estimated) {
+	if len(key) > maxEstimateKey {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil {
@@ -55,5 +62,5 @@ func (s *estimates) keep(key string, version uint64, e audience.Estimate) {
 			break
 		}
 	}
-	s.known[key] = estimated{version, e}
+	s.known[key] = e
 }

@@ -7,7 +7,8 @@
 // a change whose group is not there yet waits for it, so no answer ever shows
 // what a crash could take back.
 //
-// Lock order: users.mu, Store.mu, committer.mu.
+// Lock order: users.mu, Store.mu, committer.mu; estimates.mu and pages.mu are taken
+// under users.mu and hold no other, scheduler.mu under locks of the database.
 package lsm
 
 import (

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -208,8 +209,11 @@ func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.User
 	if err != nil {
 		return nil, 0, err
 	}
-	if closed < epoch {
+	switch {
+	case closed < epoch:
 		return nil, 0, errors.New("the database has lost something that it has")
+	case closed > epoch: // marks are from the newest on
+		return nil, 0, fmt.Errorf("it is of epoch %d, and there was one of epoch %d", epoch, closed)
 	}
 	size := info.Size() - snapshotHeader - 8
 	r := index.NewReader(bufio.NewReaderSize(io.NewSectionReader(f, snapshotHeader, size), snapshotBuffer), size)
@@ -270,15 +274,13 @@ func (s *Store) writeSnapshot() (err error) {
 	binary.LittleEndian.PutUint64(header[16:], s.epoch)
 	_, err = out.Write(header)
 	w := index.NewWriter(out)
-	ids := make([]uint32, 0, len(s.apps))
-	for id := range s.apps {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	w.Uint(uint64(len(ids)))
-	for _, id := range ids {
+	s.mu.RLock() // an app may still be about to be made, without users, and fail
+	apps := maps.Clone(s.apps)
+	s.mu.RUnlock()
+	w.Uint(uint64(len(apps)))
+	for _, id := range slices.Sorted(maps.Keys(apps)) {
 		w.Uint(uint64(id))
-		s.apps[id].index.Write(w)
+		apps[id].index.Write(w)
 	}
 	err = errors.Join(err, w.Flush())
 	if err == nil {

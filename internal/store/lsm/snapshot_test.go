@@ -2,6 +2,7 @@ package lsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -221,4 +222,53 @@ func TestStartReadsWhatIsNew(t *testing.T) {
 		}
 		fs = crashed
 	}
+}
+
+// TestOlderSnapshotIsNotTaken puts the snapshot of an earlier opening beside a
+// newer database, which somebody may do who copies only part of a directory.
+func TestOlderSnapshotIsNotTaken(t *testing.T) {
+	ctx := context.Background()
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	attrs := &audience.Attributes{{Name: "a"}}
+	opening := func(f func(s *Store) error) {
+		t.Helper()
+		s, err := Open("data", Options{FS: fs, Logger: quiet})
+		if err == nil {
+			err = errors.Join(f(s), s.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(s *Store, account, value string) error {
+		_, err := s.Change(ctx, 1, []audience.Change{{Account: account, Create: true, Attributes: attrs, Set: audience.Values{value}}})
+		return err
+	}
+	name := fs.PathJoin("data", snapshotName)
+	opening(func(s *Store) error {
+		err := s.SaveApp(ctx, &app.App{ID: 1, Admins: []string{app.BuiltInAdmin}, Attributes: *attrs})
+		return errors.Join(err, set(s, "stays", "old"), set(s, "goes", "old"))
+	})
+	if err := fs.Link(name, "older"); err != nil {
+		t.Fatal(err)
+	}
+	opening(func(s *Store) error {
+		_, err := s.Delete(ctx, 1, []string{"goes"})
+		return errors.Join(err, set(s, "stays", "new"), set(s, "comes", "new"), s.db.Flush())
+	})
+	opening(func(s *Store) error { return s.db.Compact(ctx, []byte{0}, []byte{0xff}, false) })
+	if err := errors.Join(fs.Remove(name), fs.Link("older", name)); err != nil {
+		t.Fatal(err)
+	}
+	opening(func(s *Store) error {
+		users, err := s.Users(ctx, 1, []string{"stays", "goes", "comes"})
+		if err == nil && (users[0].Values[0] != "new" || users[1].Exists || !users[2].Exists) {
+			t.Errorf("the users are %+v", users)
+		}
+		return err
+	})
 }

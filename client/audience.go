@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"iter"
+	"slices"
 )
 
 // An Audience says which users are meant. The zero value is every UserID.
@@ -55,7 +56,16 @@ func (c *Client) EstimateAudience(ctx context.Context, a Audience, sample int) (
 
 // ask is Call for a request about an audience.
 func (c *Client) ask(ctx context.Context, command string, a Audience, in, out any) error {
-	if err := checkText(command, a.Where); err != nil {
+	texts := []string{a.Where}
+	if cond := a.Condition; cond != nil {
+		texts = slices.Concat(texts, cond.TagsAnd, cond.TagsOr, cond.TagsNot)
+		for _, attrs := range []map[string]string{cond.AttrsAnd, cond.AttrsOr} {
+			for name, value := range attrs {
+				texts = append(texts, name, value)
+			}
+		}
+	}
+	if err := checkText(command, texts...); err != nil {
 		return err
 	}
 	return c.Call(ctx, command, in, out)

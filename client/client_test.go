@@ -437,6 +437,27 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestConditionTexts: encoding/json would replace what is not UTF-8, and another
+// audience would be counted.
+func TestConditionTexts(t *testing.T) {
+	s := &server{answers: []string{ok}}
+	c := newClient(t, s)
+	for _, cond := range []client.Condition{
+		{TagsAnd: []string{"a\xff"}},
+		{TagsOr: []string{"a\xff"}},
+		{TagsNot: []string{"a\xff"}},
+		{AttrsAnd: map[string]string{"a\xff": ""}},
+		{AttrsOr: map[string]string{"a": "\xff"}},
+	} {
+		if _, err := c.EstimateAudience(t.Context(), client.Audience{Condition: &cond}, 0); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("%+v: %v", cond, err)
+		}
+	}
+	if len(s.seen()) > 0 {
+		t.Error("something was sent")
+	}
+}
+
 // TestListAudiencePages asks for pages until there is no next one, and gives the
 // error that ends them.
 func TestListAudiencePages(t *testing.T) {

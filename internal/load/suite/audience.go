@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +37,7 @@ const (
 func (s *suite) audiences(ctx context.Context) error {
 	file := filepath.Join(s.dir, "users.ndjson")
 	n := s.scaled(audienceUsers)
-	if err := s.writePopulation(file, n); err != nil {
+	if err := s.writePopulation(ctx, file, n); err != nil {
 		return err
 	}
 	if err := s.audienceStore(ctx, file, n); err != nil {
@@ -49,7 +50,7 @@ func (s *suite) audiences(ctx context.Context) error {
 }
 
 // writePopulation writes an import file.
-func (s *suite) writePopulation(file string, n uint64) error {
+func (s *suite) writePopulation(ctx context.Context, file string, n uint64) error {
 	s.logf("writing %s users to a file", count(n))
 	f, err := os.Create(file)
 	if err != nil {
@@ -57,13 +58,24 @@ func (s *suite) writePopulation(file string, n uint64) error {
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	line := make([]byte, 0, 512)
-	for m := range load.Member(n) {
+	for m := range members(ctx, n) {
 		line = m.AppendLine(line[:0])
 		if _, err := w.Write(line); err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
-	return errors.Join(w.Flush(), f.Close())
+	return errors.Join(context.Cause(ctx), w.Flush(), f.Close())
+}
+
+// members are those of a population, until ctx ends.
+func members(ctx context.Context, n uint64) iter.Seq[load.Member] {
+	return func(yield func(load.Member) bool) {
+		for m := range load.Member(n) {
+			if m%4096 == 0 && ctx.Err() != nil || !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 func (s *suite) audienceStore(ctx context.Context, file string, n uint64) (err error) {
@@ -256,10 +268,7 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 	unique := slices.Index(load.TraitNames, load.Serial)
 	empty := heap()
 	users := index.NewUsers()
-	for m := range load.Member(n) {
-		if m%65536 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	for m := range members(ctx, n) {
 		k := users.Add(m.Account(), audience.UserID, 1_700_000_000+uint32(m/100_000))
 		for slot, v := range m.Values() {
 			if slot != unique {
@@ -272,8 +281,11 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 		}
 	}
 	each := float64(heap()-empty) / float64(n)
-	for m := range load.Member(n) {
-		k, _ := users.Find(m.Account())
+	for m := range members(ctx, n) {
+		k, exists := users.Find(m.Account())
+		if !exists {
+			break // ctx has ended
+		}
 		users.Set(k, unique, m.Values()[unique])
 	}
 	withUnique := float64(heap()-empty) / float64(n)
@@ -282,13 +294,16 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 		Baseline: "-", Ratio: fmt.Sprintf("unique value %+.1f bytes", withUnique-each), Aim: "<= 60 bytes", Met: each <= 60,
 	})
 	bare := map[load.Term]*roaring.Bitmap{}
-	for m := range load.Member(n) {
+	for m := range members(ctx, n) {
 		for _, t := range m.Terms() {
 			if bare[t] == nil {
 				bare[t] = roaring.New()
 			}
 			bare[t].Add(uint32(m))
 		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return s.counts(users, &attrs, bare)
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -89,7 +90,7 @@ type postgres struct {
 	*process
 	dir  string
 	bin  string
-	as   *syscall.SysProcAttr // who it runs as: it refuses to be root
+	as   *syscall.Credential // who it runs as: it refuses to be root
 	psql string
 }
 
@@ -119,7 +120,8 @@ func (s *suite) openPostgres(ctx context.Context) (pg *postgres, err error) {
 		filepath.Join(pg.bin, "postgres"), "-D", data, "-k", pg.dir, "-c", "listen_addresses=", "-c", "shared_buffers=2GB",
 		"-c", "work_mem=512MB", "-c", "maintenance_work_mem=1GB", "-c", "max_wal_size=8GB", "-c", "fsync=off",
 	}
-	pg.process, _, err = spawnAs(ctx, args, pg.as, nil, filepath.Join(s.dir, "postgres.log"))
+	// SIGINT ends it without waiting for queries.
+	pg.process, _, err = spawnAs(ctx, args, pg.as, syscall.SIGINT, nil, filepath.Join(s.dir, "postgres.log"))
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +172,7 @@ func (pg *postgres) dropRoot() error {
 	if err != nil {
 		return err
 	}
-	pg.as = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	pg.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	// The way there must be open to that user; what else lies in it is not.
 	return errors.Join(os.Chmod(filepath.Dir(pg.dir), 0o711), os.Chown(pg.dir, int(uid), int(gid)))
 }
@@ -183,7 +185,7 @@ func (pg *postgres) close() error {
 // run runs a program to its end and gives its output.
 func (pg *postgres) run(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Stdin, cmd.SysProcAttr = pg.dir, stdin, pg.as
+	cmd.Dir, cmd.Stdin, cmd.SysProcAttr = pg.dir, stdin, &syscall.SysProcAttr{Credential: pg.as}
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
@@ -206,7 +208,8 @@ func (pg *postgres) fill(ctx context.Context, n uint64) error {
 		return err
 	}
 	in, out := io.Pipe()
-	go func() {
+	var wait sync.WaitGroup
+	wait.Go(func() {
 		w := bufio.NewWriterSize(out, 1<<20)
 		line := make([]byte, 0, 512)
 		for m := range load.Member(n) {
@@ -216,9 +219,10 @@ func (pg *postgres) fill(ctx context.Context, n uint64) error {
 			}
 		}
 		_ = out.CloseWithError(w.Flush())
-	}()
+	})
 	_, err := pg.query(ctx, in, "COPY users FROM STDIN")
 	_ = in.Close() // ends the writer, whatever happened
+	wait.Wait()
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ const (
 // A process is a server that was started, and its URL.
 type process struct {
 	cmd   *exec.Cmd
+	end   syscall.Signal // asks it to end
 	url   string
 	began time.Time
 	ready time.Duration // from the start to the line with the URL
@@ -60,12 +61,13 @@ func start(ctx context.Context, args []string, stdin io.Reader, log string) (*pr
 
 // spawn starts a process whose first URL on stdout is announced.
 func spawn(ctx context.Context, args []string, stdin io.Reader, log string) (*process, <-chan announcement, error) {
-	return spawnAs(ctx, args, nil, stdin, log)
+	return spawnAs(ctx, args, nil, syscall.SIGTERM, stdin, log)
 }
 
-// spawnAs is spawn as another user.
+// spawnAs is spawn as another user, for a process that another signal ends. It
+// is the leader of a group, so that what it starts can be ended with it.
 func spawnAs(
-	ctx context.Context, args []string, as *syscall.SysProcAttr, stdin io.Reader, log string,
+	ctx context.Context, args []string, as *syscall.Credential, end syscall.Signal, stdin io.Reader, log string,
 ) (*process, <-chan announcement, error) {
 	logFile, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -74,10 +76,11 @@ func spawnAs(
 	defer func() { _ = logFile.Close() }() // the process has its own handle
 	out := &announcer{found: make(chan announcement, 1)}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdin, out, logFile, as
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, out, logFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
 	cmd.WaitDelay = stopTime
-	p := &process{cmd: cmd, done: make(chan struct{}), log: log}
+	p := &process{cmd: cmd, end: end, done: make(chan struct{}), log: log}
 	p.began = time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
@@ -91,7 +94,7 @@ func spawnAs(
 
 // stop asks the process to end, waits, and kills it if it does not.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = p.cmd.Process.Signal(p.end) // it may have ended
 	timeout := time.NewTimer(stopTime)
 	defer timeout.Stop()
 	var err error
@@ -99,7 +102,7 @@ func (p *process) stop() error {
 	case <-p.done:
 	case <-timeout.C:
 		err = fmt.Errorf("%s did not stop within %v", p.cmd.Args[0], stopTime)
-		_ = p.cmd.Process.Kill()
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
 	p.wait.Wait()
 	return err

@@ -204,9 +204,11 @@ func (s *suite) start(ctx context.Context, st *store) error {
 	}
 	st.process = p
 	st.target.URL = p.url
-	if st.client, err = load.Dial(ctx, st.target, s.opts.Connections); err != nil {
+	client, err := load.Dial(ctx, st.target, s.opts.Connections)
+	if err != nil {
 		return errors.Join(err, p.stop())
 	}
+	st.client = client // else the one before stays, for close
 	return nil
 }
 
@@ -215,7 +217,9 @@ func (st *store) data() string { return filepath.Join(filepath.Dir(st.config), "
 
 // close stops the server and deletes its data.
 func (st *store) close() error {
-	st.client.Close()
+	if st.client != nil {
+		st.client.Close()
+	}
 	return errors.Join(st.stop(), os.RemoveAll(filepath.Dir(st.config)))
 }
 

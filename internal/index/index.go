@@ -73,7 +73,7 @@ type slot struct {
 	values *strtab
 	users  postings // by value
 	value  column   // by user: 1 + number of the value; 0: none
-	any    *roaring.Bitmap
+	any    members  // who has one
 }
 
 // tags are the tags of the app and of each user. There are few different ones
@@ -208,7 +208,7 @@ func (u *Users) set(n uint32, i int, value string) bool {
 		if value == "" {
 			return false
 		}
-		s = &slot{values: newStrtab(), any: roaring.New()}
+		s = &slot{values: newStrtab()}
 		u.slots[i] = s
 	}
 	was := s.value.get(n)
@@ -217,7 +217,7 @@ func (u *Users) set(n uint32, i int, value string) bool {
 			return false
 		}
 		s.value.set(n, 0)
-		s.any.Remove(n)
+		s.any.remove(n)
 		s.release(was-1, n)
 		return true
 	}
@@ -231,7 +231,7 @@ func (u *Users) set(n uint32, i int, value string) bool {
 	if was != 0 {
 		s.users.remove(was-1, n) // before add: a user is in one list of the slot at a time
 	} else {
-		s.any.Add(n)
+		s.any.add(n)
 	}
 	s.users.add(v, n)
 	s.value.set(n, v+1)
@@ -458,7 +458,7 @@ func (u *Users) Memory() Memory {
 	}
 	for _, s := range u.slots {
 		if s != nil {
-			m.Values += s.values.bytesHeld() + s.users.bytesHeld() + s.value.bytesHeld() + int64(s.any.GetSizeInBytes())
+			m.Values += s.values.bytesHeld() + s.users.bytesHeld() + s.value.bytesHeld() + int64(cap(s.any.words))*8
 		}
 	}
 	m.Tags = u.tags.names.bytesHeld() + u.tags.kinds.bytesHeld() + u.tags.of.bytesHeld() + u.tags.lists.bytesHeld()

@@ -2,6 +2,7 @@ package index
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -10,6 +11,35 @@ import (
 // plain is a set of users as a bit for each number, in memory that is used
 // again: a query that combines sets of millions makes no garbage.
 type plain struct{ words []uint64 }
+
+// members is a set that most users are in and that changes with every other
+// request: a bit for each number. In a Roaring bitmap containers that were full
+// are lists of runs, which every user who goes and comes makes longer.
+type members struct{ words []uint64 }
+
+func (m *members) add(n uint32) {
+	for int(n/64) >= len(m.words) {
+		m.words = append(m.words, 0)
+	}
+	m.words[n/64] |= 1 << (n % 64)
+}
+
+func (m *members) remove(n uint32) { m.words[n/64] &^= 1 << (n % 64) }
+
+// plain copies the set, of numbers below limit.
+func (m *members) plain(limit uint32) *plain {
+	p := newPlain(limit)
+	copy(p.words, m.words)
+	return p
+}
+
+func (m *members) equal(o *members) bool {
+	short, long := m.words, o.words
+	if len(short) > len(long) {
+		short, long = long, short
+	}
+	return slices.Equal(short, long[:len(short)]) && !slices.ContainsFunc(long[len(short):], func(w uint64) bool { return w != 0 })
+}
 
 // containerWords are the words of one container of a Roaring bitmap, which
 // WriteDenseTo writes whole.

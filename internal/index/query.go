@@ -127,7 +127,7 @@ func (q *query) eval(e audience.Expr) (set, error) {
 		}
 	case audience.HasAttr:
 		if s := q.u.slots[e.Attr.Slot]; s != nil {
-			return set{bits: s.any, shared: true}, nil
+			return set{plain: s.any.plain(q.u.Limit())}, nil
 		}
 	case audience.Equals:
 		return q.equals(e), nil

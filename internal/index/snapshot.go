@@ -267,7 +267,10 @@ func (u *Users) Write(w *Writer) {
 		s.values.write(w)
 		s.users.write(w)
 		s.value.write(w)
-		writeBitmap(w, s.any)
+		w.Uint(uint64(len(s.any.words)))
+		for _, word := range s.any.words {
+			w.Uint(word)
+		}
 	}
 	u.tags.names.write(w)
 	u.tags.kinds.write(w)
@@ -296,7 +299,10 @@ func ReadUsers(r *Reader) *Users {
 		s := &slot{values: readStrtab(r)}
 		s.users.read(r)
 		s.value.read(r)
-		s.any = readBitmap(r)
+		s.any.words = make([]uint64, r.length(8))
+		for i := range s.any.words {
+			s.any.words[i] = r.Uint()
+		}
 		u.slots[i] = s
 	}
 	u.tags.names = readStrtab(r)
@@ -357,7 +363,7 @@ func (u *Users) Equal(v *Users) error {
 				return fmt.Errorf("value %q of slot %d has other users", text, i)
 			}
 		}
-		if !s.any.Equals(v.slots[i].any) {
+		if !s.any.equal(&v.slots[i].any) {
 			return fmt.Errorf("slot %d has other users", i)
 		}
 	}

@@ -40,7 +40,7 @@ import (
 const (
 	snapshotName   = "index.snapshot"
 	snapshotFile   = "TIDNGIX"          // with the version in the next byte
-	snapshotMagic  = snapshotFile + "2" // the version that this program writes and reads
+	snapshotMagic  = snapshotFile + "3" // the version that this program writes and reads
 	snapshotHeader = 24
 	snapshotBuffer = 1 << 20 // bytes read at once
 )

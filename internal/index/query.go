@@ -164,23 +164,31 @@ func (q *query) each(n int, f func(i int)) {
 		return
 	}
 	var wg sync.WaitGroup
+	var next atomic.Int64
 	var failed atomic.Pointer[any]
-	for i := range n {
-		select {
-		case q.helpers <- struct{}{}:
-			wg.Go(func() {
-				defer func() {
-					if r := recover(); r != nil {
-						failed.Store(&r)
-					}
-					<-q.helpers
-				}()
-				f(i)
-			})
-		default:
+	work := func() {
+		defer func() {
+			if r := recover(); r != nil {
+				failed.Store(&r)
+			}
+		}()
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			f(i)
 		}
 	}
+	for range n - 1 {
+		select {
+		case q.helpers <- struct{}{}:
+			wg.Go(func() {
+				work()
+				<-q.helpers
+			})
+			continue
+		default:
+		}
+		break // no other is free
+	}
+	work()
 	wg.Wait()
 	if r := failed.Load(); r != nil {
 		panic(*r)
@@ -299,9 +307,9 @@ func (q *query) without(s set, sets []set) set {
 }
 
 // fold calls f with the words of each of some sets, which are not needed after it.
-// It has a few more sets plain at a time than there are processors.
+// It has four sets plain at a time for each processor.
 func (q *query) fold(sets []set, f func(words []uint64)) {
-	for some := range slices.Chunk(sets, 1+cap(q.helpers)) {
+	for some := range slices.Chunk(sets, 4*(1+cap(q.helpers))) {
 		plains := make([]*plain, len(some))
 		q.each(len(some), func(i int) { plains[i] = q.own(some[i]) })
 		for _, x := range plains {

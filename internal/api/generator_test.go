@@ -72,8 +72,8 @@ func modelled() []string {
 }
 
 func (g generator) tag() any {
-	if g.IntN(100) == 0 {
-		return []any{"", strings.Repeat("é", 26), 5.0, nil}[g.IntN(4)]
+	if g.IntN(50) == 0 {
+		return []any{"", "", strings.Repeat("é", 26), strings.Repeat("é", 26), 5.0, nil}[g.IntN(6)]
 	}
 	if g.IntN(200) == 0 {
 		return "rare" + strconv.Itoa(g.IntN(300))

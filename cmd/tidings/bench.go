@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os/signal"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,9 +58,8 @@ Lift the limits of the app first: tidings app set SDKAPPID --limit default=0
 		if *connections < 1 || *connections > maxConnections {
 			return usagef("--connections %d is not a number from 1 to %d", *connections, maxConnections)
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := untilTold(cmd.Context())
 		defer stop()
-		context.AfterFunc(ctx, stop) // a second signal ends the process
 		cmd.SetContext(ctx)
 		run := runLoad
 		if suite {

@@ -79,12 +79,8 @@ func TestInterruptedBench(t *testing.T) {
 // TestBenchSuite starts the suite and ends it when its server is filled: a
 // whole run takes longer than a test may. The package suite tests that.
 func TestBenchSuite(t *testing.T) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		if os.Getenv("TIDINGS_TEST_REQUIRE") == "all" {
-			t.Fatal("needs /proc")
-		}
-		t.Skip("needs /proc")
-	}
+	_, err := os.Stat("/proc/self/stat")
+	require(t, "the suite", err)
 	t.Setenv("TIDINGS_DATA", "/nowhere")
 	t.Setenv("TIDINGS_LISTEN", "nonsense") // the suite's server does not hear of it
 	dir := t.TempDir()

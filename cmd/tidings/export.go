@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +55,7 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilTold(cmd.Context())
 	defer stop()
 	c, err := e.reach(ctx, e.data(cmd), reads)
 	if err != nil {

@@ -54,12 +54,18 @@ func configError(err error) error {
 	return usagef("the configuration has %d mistakes:\n  %s", len(mistakes.Mistakes), strings.ReplaceAll(err.Error(), "\n", "\n  "))
 }
 
-// serve runs a server until ctx ends or the process is told to stop. A second
-// signal ends the process at once.
-func (e *env) serve(ctx context.Context, cfg *config.Config) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+// untilTold ends when the process is told to stop. A second signal then ends the
+// process at once.
+func untilTold(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// serve runs a server until ctx ends or the process is told to stop.
+func (e *env) serve(ctx context.Context, cfg *config.Config) error {
+	ctx, stop := untilTold(ctx)
+	defer stop()
 
 	if cfg.Demo {
 		if err := prepareDemo(cfg); err != nil {

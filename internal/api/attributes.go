@@ -308,17 +308,9 @@ func (r getAttrResponse) appendMembers(b []byte) []byte {
 // Accounts that do not exist are in ErrorList instead. Contract:
 // spec/timpush-api.md, 4.2.
 func (s *Server) getAttr(ctx context.Context, c *caller, in *accountsRequest) (out getAttrResponse, err error) {
-	accounts, err := in.names()
-	if err != nil {
-		return out, err
-	}
-	users, err := s.users.Users(ctx, c.App.ID, accounts)
-	if err != nil {
-		return out, err
-	}
-	out.UserAttrs = make([]userAttrs, 0, len(users))
-	out.accountErrors = c.found(accounts, users, func(i int) {
-		out.UserAttrs = append(out.UserAttrs, userAttrs{accounts[i], attrs{&c.App.Attributes, users[i].Values}})
+	out.UserAttrs = make([]userAttrs, 0, min(len(in.Accounts), audience.MaxUsers))
+	out.accountErrors, err = s.eachUser(ctx, c, in, func(account string, u *audience.User) {
+		out.UserAttrs = append(out.UserAttrs, userAttrs{account, attrs{&c.App.Attributes, u.Values}})
 	})
-	return out, nil
+	return out, err
 }

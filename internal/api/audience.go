@@ -105,7 +105,7 @@ func (s *Server) estimateAudience(ctx context.Context, c *caller, in *estimateRe
 	out.Count, out.Sample = e.Count, e.Sample
 	out.Clauses = make([]clauseCount, len(e.Clauses))
 	for i, cl := range e.Clauses {
-		out.Clauses[i] = clauseCount{cl.Clause.String(), cl.Count}
+		out.Clauses[i] = clauseCount(cl)
 	}
 	return out, nil
 }
@@ -144,7 +144,7 @@ func (s *Server) explainAudience(ctx context.Context, c *caller, in *explainRequ
 	out.Match, out.Attrs, out.Tags = e.Match, attrs{q.Attributes, e.Traits.Values}, e.Traits.Tags
 	out.Clauses = make([]clauseMatch, len(e.Clauses))
 	for i, cl := range e.Clauses {
-		out.Clauses[i] = clauseMatch{cl.Clause.String(), cl.Match}
+		out.Clauses[i] = clauseMatch(cl)
 	}
 	return out, nil
 }

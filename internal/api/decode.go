@@ -96,7 +96,7 @@ func shown(v jsontext.Value) string {
 func syntaxError(err error) string {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
-		return clipTo(strings.TrimPrefix(err.Error(), "jsontext: "), 200)
+		return wording.Clip(strings.TrimPrefix(err.Error(), "jsontext: "), 200)
 	}
 	text := syntax.Err.Error()
 	if errors.Is(syntax.Err, jsontext.ErrDuplicateName) {
@@ -108,7 +108,7 @@ func syntaxError(err error) string {
 	if where := place(string(syntax.JSONPointer)); where != "" {
 		text += " at " + where
 	}
-	return clipTo(strings.TrimPrefix(text, "jsontext: "), 200) + " after " + strconv.FormatInt(syntax.ByteOffset, 10) + " bytes"
+	return wording.Clip(strings.TrimPrefix(text, "jsontext: "), 200) + " after " + strconv.FormatInt(syntax.ByteOffset, 10) + " bytes"
 }
 
 // place turns a JSON pointer into the way people write: UserAttrs[3].Attrs.
@@ -122,7 +122,7 @@ func place(pointer string) string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		b.WriteString(clipTo(token, 60))
+		b.WriteString(wording.Clip(token, 60))
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"tidings/internal/apierr"
+	"tidings/internal/wording"
 )
 
 // query is what the API reads of a URL's query. Names and values are
@@ -84,12 +85,4 @@ func (q *query) complete() error {
 }
 
 // clip quotes a value from a request for an error text, shortened if long.
-func clip(s string) string { return strconv.Quote(clipTo(s, 100)) }
-
-// clipTo shortens s to at most n bytes and three dots.
-func clipTo(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "..."
-}
+func clip(s string) string { return strconv.Quote(wording.Clip(s, 100)) }

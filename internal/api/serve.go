@@ -14,6 +14,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
+	"tidings/internal/wording"
 )
 
 // maxURLBytes bounds path and query (spec/conventions.md, 2.6).
@@ -215,16 +216,16 @@ func (s *Server) logRequest(r *request, e *apierr.Error, took time.Duration) {
 	if r.command != nil {
 		attrs = append(attrs, slog.String("command", r.command.name))
 	} else {
-		attrs = append(attrs, slog.String("method", clipTo(r.http.Method, 16)), slog.String("path", clipTo(r.http.URL.Path, 100)))
+		attrs = append(attrs, slog.String("method", wording.Clip(r.http.Method, 16)), slog.String("path", wording.Clip(r.http.URL.Path, 100)))
 	}
 	switch {
 	case r.app != nil:
-		attrs = append(attrs, slog.Uint64("app", uint64(r.app.ID)), slog.String("caller", clipTo(r.query.identifier, 64)))
+		attrs = append(attrs, slog.Uint64("app", uint64(r.app.ID)), slog.String("caller", wording.Clip(r.query.identifier, 64)))
 	case r.query.hasAppID:
-		attrs = append(attrs, slog.String("app", clipTo(r.query.appID, 10)))
+		attrs = append(attrs, slog.String("app", wording.Clip(r.query.appID, 10)))
 	}
 	if r.query.random != "" {
-		attrs = append(attrs, slog.String("random", clipTo(r.query.random, 20)))
+		attrs = append(attrs, slog.String("random", wording.Clip(r.query.random, 20)))
 	}
 	attrs = append(attrs, slog.String("source", r.source.String()))
 	code := 0

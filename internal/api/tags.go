@@ -120,31 +120,31 @@ type userTags struct {
 // user are in alphabetical order. Accounts that do not exist are in ErrorList
 // instead. Contract: spec/timpush-api.md, 5.2.
 func (s *Server) getTag(ctx context.Context, c *caller, in *accountsRequest) (out getTagResponse, err error) {
+	out.UserTags = make([]userTags, 0, min(len(in.Accounts), audience.MaxUsers))
+	out.accountErrors, err = s.eachUser(ctx, c, in, func(account string, u *audience.User) {
+		out.UserTags = append(out.UserTags, userTags{account, u.Tags})
+	})
+	return out, err
+}
+
+// eachUser reads users and calls each for those that exist for the caller, in the
+// order asked; it reports the others.
+func (s *Server) eachUser(ctx context.Context, c *caller, in *accountsRequest, each func(account string, u *audience.User)) (accountErrors, error) {
 	accounts, err := in.names()
 	if err != nil {
-		return out, err
+		return accountErrors{}, err
 	}
 	users, err := s.users.Users(ctx, c.App.ID, accounts)
 	if err != nil {
-		return out, err
+		return accountErrors{}, err
 	}
-	out.UserTags = make([]userTags, 0, len(users))
-	out.accountErrors = c.found(accounts, users, func(i int) {
-		out.UserTags = append(out.UserTags, userTags{accounts[i], users[i].Tags})
-	})
-	return out, nil
-}
-
-// found calls each for the users that exist for the caller and reports the
-// others.
-func (c *caller) found(accounts []string, users []audience.User, each func(i int)) accountErrors {
 	var failures []audience.Failure
-	for i, u := range users {
-		if !u.Exists || c.Legacy && u.Kind != audience.UserID {
+	for i := range users {
+		if u := &users[i]; u.Exists && (!c.Legacy || u.Kind == audience.UserID) {
+			each(accounts[i], u)
+		} else {
 			failures = append(failures, audience.Failure{Account: accounts[i], Err: apierr.UnknownAccount.Errorf("account does not exist")})
-			continue
 		}
-		each(i)
 	}
-	return c.errorList(failures)
+	return c.errorList(failures), nil
 }

@@ -19,15 +19,7 @@ func (u UserIDs) Check(id string) error {
 		return fmt.Errorf("%.40q has %d bytes, a UserID has at most %d", id, len(id), audience.MaxUserIDBytes)
 	}
 	if u == UTF8 {
-		if !utf8.ValidString(id) {
-			return fmt.Errorf("%q is not UTF-8", id)
-		}
-		for _, r := range id {
-			if unicode.IsControl(r) {
-				return fmt.Errorf("%q holds a control character", id)
-			}
-		}
-		return nil
+		return checkText(id)
 	}
 	for i := range len(id) {
 		if id[i] < 0x20 || id[i] > 0x7e {
@@ -50,6 +42,11 @@ func CheckRegistrationID(id string) error {
 	if id == "" {
 		return fmt.Errorf("is empty")
 	}
+	return checkText(id)
+}
+
+// checkText tells why a text is not UTF-8 without control characters.
+func checkText(id string) error {
 	if !utf8.ValidString(id) {
 		return fmt.Errorf("%q is not UTF-8", id)
 	}

@@ -22,10 +22,10 @@ var backends = []string{"tidings/internal/store/lsm", "github.com/cockroachdb/pe
 // audience → apierr.
 var neverReaches = map[string][]string{
 	"tidings/internal/apierr":   append([]string{"tidings/..."}, io...),
-	"tidings/internal/audience": append(but("tidings/internal/apierr"), io...),
+	"tidings/internal/audience": append(but("tidings/internal/apierr", "tidings/internal/wording"), io...),
 	"tidings/internal/usersig":  append(but("tidings/internal/apierr"), io...),
-	"tidings/internal/index":    append(but("tidings/internal/apierr", "tidings/internal/audience"), io...),
-	"tidings/internal/app":      append(but("tidings/internal/apierr", "tidings/internal/audience"), "net/http", "os/exec", "database/sql", "github.com/cockroachdb/pebble/v2"),
+	"tidings/internal/index":    append(but("tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/wording"), io...),
+	"tidings/internal/app":      append(but("tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/wording"), "net/http", "os/exec", "database/sql", "github.com/cockroachdb/pebble/v2"),
 	"tidings/internal/store":    append(but(), io...),
 	"tidings/internal/wording":  append(but(), io...),
 	"tidings/internal/config":   append(but("tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/app", "tidings/internal/wording"), append(backends, "net/http")...),

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tidings/internal/apierr"
+	"tidings/internal/wording"
 )
 
 // MaxConditionTags is the most tags in one list of a Condition, and the most
@@ -118,13 +119,8 @@ func CheckValue(value string) *apierr.Error {
 	return nil
 }
 
-// clip shortens a value for an error text.
-func clip(s string) string {
-	if len(s) > 100 {
-		return s[:100] + "..."
-	}
-	return s
-}
+// clip shortens a text for an error.
+func clip(s string) string { return wording.Clip(s, 100) }
 
 // KindOf is the account type that an expression is about: that of its
 // attributes. Known is false if it names none; mixing both is 90035.

@@ -9,7 +9,7 @@ type Query struct {
 
 // A ClauseCount is how many users a clause selects on its own.
 type ClauseCount struct {
-	Clause Expr
+	Clause string
 	Count  uint64
 }
 
@@ -22,7 +22,7 @@ type Estimate struct {
 
 // A ClauseMatch is whether a clause is true of a user.
 type ClauseMatch struct {
-	Clause Expr
+	Clause string
 	Match  bool
 }
 

@@ -447,9 +447,6 @@ type Memory struct {
 	Tags     int64 // tags and who has them
 }
 
-// Total is the sum.
-func (m Memory) Total() int64 { return m.Accounts + m.Values + m.Tags }
-
 // Memory adds up what the users take.
 func (u *Users) Memory() Memory {
 	m := Memory{Accounts: u.accounts.bytesHeld() + u.created.bytesHeld()}
@@ -469,6 +466,3 @@ func (u *Users) Memory() Memory {
 	}
 	return m
 }
-
-// BytesHeld is the memory the users take, roughly.
-func (u *Users) BytesHeld() int64 { return u.Memory().Total() }

@@ -168,7 +168,8 @@ func BenchmarkUsers(b *testing.B) {
 				u.Set(k, 1, "")
 				u.Set(k, 1, "city1")
 			}
-			b.ReportMetric(float64(u.BytesHeld())/float64(n), "B/user")
+			m := u.Memory()
+			b.ReportMetric(float64(m.Accounts+m.Values+m.Tags)/float64(n), "B/user")
 		})
 	}
 }

@@ -63,8 +63,7 @@ func newPlain(limit uint32) *plain {
 // drop gives the memory to others.
 func (p *plain) drop() { plains.Put(p) }
 
-// and, or, andNot and complement combine with words of the same length. The last
-// makes p what is in words and not in p.
+// and, or and andNot combine with words of the same length.
 
 func (p *plain) and(words []uint64) {
 	a := p.words
@@ -87,14 +86,6 @@ func (p *plain) andNot(words []uint64) {
 	words = words[:len(a)]
 	for i := range a {
 		a[i] &^= words[i]
-	}
-}
-
-func (p *plain) complement(words []uint64) {
-	a := p.words
-	words = words[:len(a)]
-	for i := range a {
-		a[i] = words[i] &^ a[i]
 	}
 }
 

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"cmp"
 	"runtime"
 	"slices"
 	"sync"
@@ -383,13 +382,6 @@ func (q *query) own(s set) *plain {
 	return p
 }
 
-// with calls f with the words of a set that is not needed after it.
-func (q *query) with(s set, f func(words []uint64)) {
-	p := q.own(s)
-	f(p.words)
-	p.drop()
-}
-
 // drop gives back the memory of a set that is not needed any more.
 func (q *query) drop(s set) {
 	if s.plain != nil {
@@ -452,9 +444,8 @@ func (q *query) compare(e audience.Compare) (set, error) {
 func (q *query) count(s set) uint64 {
 	switch {
 	case s.except && s.plain != nil:
-		rest := q.own(set{bits: q.all})
+		rest := q.rest(s.plain)
 		defer rest.drop()
-		rest.andNot(s.plain.words)
 		return rest.count()
 	case s.except:
 		return q.all.GetCardinality() - q.all.AndCardinality(s.bits)
@@ -468,8 +459,9 @@ func (q *query) count(s set) uint64 {
 func (q *query) bitmap(s set) *roaring.Bitmap {
 	switch {
 	case s.except && s.plain != nil:
-		q.with(set{bits: q.all, shared: true}, s.plain.complement)
-		return roaring.FromDense(s.plain.words, true)
+		rest := q.rest(s.plain)
+		defer rest.drop()
+		return roaring.FromDense(rest.words, true)
 	case s.except:
 		return roaring.AndNot(q.all, s.bits)
 	case s.plain != nil:
@@ -478,6 +470,13 @@ func (q *query) bitmap(s set) *roaring.Bitmap {
 		return s.bits.Clone()
 	}
 	return s.bits
+}
+
+// rest is all users but some.
+func (q *query) rest(p *plain) *plain {
+	rest := q.own(set{bits: q.all})
+	rest.andNot(p.words)
+	return rest
 }
 
 // Traits are what expressions ask about user n.
@@ -492,91 +491,4 @@ func (u *Users) Traits(n uint32) *audience.Traits {
 	}
 	slices.Sort(t.Tags)
 	return t
-}
-
-// A ValueScan lists the values of a slot that begin with a prefix, those of most
-// users first. A slot may have millions, so it is done in steps.
-type ValueScan struct {
-	Slot   int
-	Prefix string
-	Limit  int
-
-	Top   []audience.ValueCount // at most Limit
-	Total int                   // how many there are
-
-	next uint32 // the number of the value to go on with
-}
-
-// ScanValues looks at some more values, at most so many, and tells whether there
-// are others.
-func (u *Users) ScanValues(scan *ValueScan, most uint32) (more bool) {
-	s := u.slots[scan.Slot]
-	if s == nil {
-		return false
-	}
-	end := s.values.next
-	if end > scan.next && end-scan.next > most {
-		end = scan.next + most
-	}
-	top := topList{scan.Prefix, scan.Limit, scan.Top, scan.Total}
-	for v := scan.next; v < end; v++ {
-		top.add(s.values, v, func() uint64 { return uint64(s.users.count.get(v)) })
-	}
-	scan.Top, scan.Total, scan.next = top.list, top.total, end
-	return end < s.values.next
-}
-
-// Tags lists the tags that begin with a prefix, those of most users first, at
-// most limit; total is how many there are.
-func (u *Users) Tags(prefix string, limit int) (top []audience.ValueCount, total int) {
-	all := topList{prefix: prefix, limit: limit}
-	for t := range u.tags.names.next {
-		all.add(u.tags.names, t, func() uint64 { return uint64(u.tags.count[t]) })
-	}
-	for i, e := range all.list {
-		t, _ := u.FindTag(e.Value)
-		all.list[i].Kind = u.TagKind(t)
-	}
-	return all.list, all.total
-}
-
-// topList keeps those of most users, in order.
-type topList struct {
-	prefix string
-	limit  int
-	list   []audience.ValueCount
-	total  int
-}
-
-// add counts string v in if it begins with the prefix.
-func (l *topList) add(names *strtab, v uint32, users func() uint64) {
-	if !names.has(v) {
-		return
-	}
-	b := names.bytes(v)
-	if len(b) < len(l.prefix) || string(b[:len(l.prefix)]) != l.prefix {
-		return
-	}
-	l.total++
-	c := users()
-	if len(l.list) == l.limit && (l.limit == 0 || c < l.list[l.limit-1].Count) {
-		return
-	}
-	e := audience.ValueCount{Value: string(b), Count: c}
-	at, _ := slices.BinarySearchFunc(l.list, e, func(a, b audience.ValueCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Value, b.Value))
-	})
-	if at == l.limit {
-		return
-	}
-	// One that was met before went away and came back with another number.
-	if before := slices.IndexFunc(l.list, func(x audience.ValueCount) bool { return x.Value == e.Value }); before >= 0 {
-		l.list = slices.Delete(l.list, before, before+1)
-		if before < at {
-			at--
-		}
-		l.total--
-	}
-	l.list = slices.Insert(l.list, at, e)
-	l.list = l.list[:min(len(l.list), l.limit)]
 }

@@ -348,9 +348,4 @@ func syntaxError(err error) error {
 }
 
 // clip shortens a text for an error.
-func clip(s string) string {
-	if len(s) > 60 {
-		return strings.ToValidUTF8(s[:60], "") + "..."
-	}
-	return s
-}
+func clip(s string) string { return wording.Clip(s, 60) }

@@ -2,7 +2,11 @@
 // input.
 package wording
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // JSONKind names a kind of JSON value: "a string".
 func JSONKind(k jsontext.Kind) string {
@@ -21,6 +25,14 @@ func JSONKind(k jsontext.Kind) string {
 		return "an array"
 	}
 	return "no JSON value"
+}
+
+// Clip shortens a text to at most some bytes and three dots.
+func Clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // Distance is how many bytes must be put in, taken out or replaced to make b of a

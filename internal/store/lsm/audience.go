@@ -14,6 +14,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/index"
+	"tidings/internal/wording"
 )
 
 // read calls f with the users of an app as they are after every change made
@@ -53,7 +54,11 @@ func (s *Store) Estimate(ctx context.Context, app uint32, q audience.Query, samp
 			return err
 		}
 		clauses := audience.Clauses(q.Expr)
-		key, version := estimateKey(q.Expr, kind), u.index.Version(q.Expr)
+		e.Clauses = make([]audience.ClauseCount, len(clauses))
+		for i, c := range clauses {
+			e.Clauses[i].Clause = c.String()
+		}
+		key, version := estimateKey(q.Expr, kind, e.Clauses), u.index.Version(q.Expr)
 		counted, known := u.estimates.find(key, version)
 		if !known {
 			counted.version = version
@@ -62,9 +67,9 @@ func (s *Store) Estimate(ctx context.Context, app uint32, q audience.Query, samp
 			}
 			u.estimates.keep(key, counted)
 		}
-		e.Count, e.Clauses = counted.all, make([]audience.ClauseCount, len(clauses))
-		for i, c := range clauses {
-			e.Clauses[i] = audience.ClauseCount{Clause: c, Count: counted.each[i]}
+		e.Count = counted.all
+		for i, n := range counted.each {
+			e.Clauses[i].Count = n
 		}
 		e.Sample, err = u.sample(q.Expr, kind, sample)
 		return err
@@ -102,23 +107,16 @@ func (s *Store) Explain(ctx context.Context, app uint32, q audience.Query, accou
 		}
 		n, exists := u.index.Find(account)
 		if !exists {
-			return apierr.UnknownAccount.Errorf("account %q does not exist", clip(account))
+			return apierr.UnknownAccount.Errorf("account %q does not exist", wording.Clip(account, audience.MaxAccountBytes))
 		}
 		e.Traits = u.index.Traits(n)
 		e.Match = e.Traits.Kind == kind && q.Expr.Matches(e.Traits)
 		for _, c := range audience.Clauses(q.Expr) {
-			e.Clauses = append(e.Clauses, audience.ClauseMatch{Clause: c, Match: e.Traits.Kind == kind && c.Matches(e.Traits)})
+			e.Clauses = append(e.Clauses, audience.ClauseMatch{Clause: c.String(), Match: e.Traits.Kind == kind && c.Matches(e.Traits)})
 		}
 		return nil
 	})
 	return e, err
-}
-
-func clip(s string) string {
-	if len(s) > audience.MaxAccountBytes {
-		return s[:audience.MaxAccountBytes] + "..."
-	}
-	return s
 }
 
 // List lists accounts in the order in which they were made. The audience is
@@ -239,7 +237,7 @@ func (s *Store) AttrValues(ctx context.Context, app uint32, slot int, prefix str
 	for more := true; more; {
 		newest, err = s.look(ctx, app, func(u *users) error {
 			if u != of {
-				of, scan = u, index.ValueScan{Slot: slot, Prefix: prefix, Limit: limit}
+				of, scan = u, index.ValueScan{Slot: slot, TopList: index.TopList{Prefix: prefix, Limit: limit}}
 			}
 			more = u.index.ScanValues(&scan, scanStep)
 			return context.Cause(ctx)
@@ -254,7 +252,8 @@ func (s *Store) AttrValues(ctx context.Context, app uint32, slot int, prefix str
 // Tags lists tags, those of most users first.
 func (s *Store) Tags(ctx context.Context, app uint32, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
 	err = s.read(ctx, app, func(u *users) error {
-		top, total = u.index.Tags(prefix, limit)
+		l := u.index.Tags(prefix, limit)
+		top, total = l.Top, l.Total
 		return nil
 	})
 	return top, total, err

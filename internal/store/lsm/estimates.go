@@ -28,16 +28,19 @@ const (
 	maxEstimateKey = 2 << 10
 )
 
-// estimateKey tells estimates apart. The names of attributes are not enough: a
-// name can move to another slot.
-func estimateKey(e audience.Expr, kind audience.Kind) string {
+// estimateKey tells estimates apart, by the texts of the clauses of an expression.
+// The names of attributes are not enough: a name can move to another slot.
+func estimateKey(e audience.Expr, kind audience.Kind, clauses []audience.ClauseCount) string {
 	key := []byte{byte(kind)}
 	audience.Walk(e, func(term audience.Expr) {
 		if ref, ok := audience.AttrOf(term); ok {
 			key = append(key, byte(ref.Slot))
 		}
 	})
-	return string(key) + e.String()
+	for _, c := range clauses {
+		key = append(append(key, '\n'), c.Clause...) // no text holds a line break
+	}
+	return string(key)
 }
 
 func (s *estimates) find(key string, version uint64) (estimated, bool) {

@@ -16,7 +16,7 @@ import (
 // loadIndex makes the index: from the snapshot and what came after it, or, with
 // none that is good, from all records.
 func (s *Store) loadIndex(readOnly bool) error {
-	from, epoch, err := s.readSnapshot(s.fs, s.dir)
+	from, epoch, err := s.readSnapshot()
 	switch {
 	case err == nil:
 	case isNotExist(err):
@@ -25,16 +25,8 @@ func (s *Store) loadIndex(readOnly bool) error {
 	default:
 		s.log.Warn("the snapshot of the index is not good, reading all records", "file", s.fs.PathJoin(s.dir, snapshotName), "error", err)
 	}
-	for id, u := range s.apps {
-		if known := from[id]; known != nil {
-			u.index = known
-		}
-	}
 	if err == nil {
-		if err := s.forgetGone(epoch); err != nil {
-			return err
-		}
-		if err := s.readUsers(epoch + 1); err != nil {
+		if err := s.bringUpToDate(from, epoch); err != nil {
 			return err
 		}
 	} else if err := s.readUsers(0); err != nil {
@@ -47,6 +39,20 @@ func (s *Store) loadIndex(readOnly bool) error {
 		return s.db.DeleteRange([]byte{tableGone}, binary.BigEndian.AppendUint64([]byte{tableGone}, epoch+1), pebble.NoSync)
 	}
 	return nil
+}
+
+// bringUpToDate makes the index of what a snapshot has and what came after its
+// epoch.
+func (s *Store) bringUpToDate(from map[uint32]*index.Users, epoch uint64) error {
+	for id, u := range s.apps {
+		if known := from[id]; known != nil {
+			u.index = known
+		}
+	}
+	if err := s.forgetGone(epoch); err != nil {
+		return err
+	}
+	return s.readUsers(epoch + 1)
 }
 
 // forgetGone takes out of the index what was deleted after an epoch.

@@ -28,8 +28,8 @@ import (
 // Each opening of the directory is an epoch. A record says in which epoch it was
 // written, tables know which blocks may hold records written since the snapshot
 // (see marks), and deletions are logged by epoch, so what came after the
-// snapshot's epoch is found without reading the rest. The file is a cache: without it, or if it does not verify, the index is
-// made from the records.
+// snapshot's epoch is found without reading the rest. The file is a cache:
+// without it, or if it does not verify, the index is made from the records.
 //
 //	8 bytes  magic
 //	8 bytes  identity of the directory, from table meta
@@ -181,8 +181,8 @@ const goneHeader = 1 + 8 + 4
 
 // readSnapshot reads the index of the apps there are from the snapshot and tells
 // its epoch. It is nothing but an error if there is none, or not a good one.
-func (s *Store) readSnapshot(fs vfs.FS, dir string) (apps map[uint32]*index.Users, epoch uint64, err error) {
-	f, err := fs.Open(fs.PathJoin(dir, snapshotName), vfs.SequentialReadsOption)
+func (s *Store) readSnapshot() (apps map[uint32]*index.Users, epoch uint64, err error) {
+	f, err := s.fs.Open(s.fs.PathJoin(s.dir, snapshotName), vfs.SequentialReadsOption)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -308,7 +308,7 @@ func (s *Store) checkIndex(wrong func(where, format string, args ...any)) error 
 	if err := s.beginEpoch(true); err != nil {
 		return err
 	}
-	from, epoch, err := s.readSnapshot(s.fs, s.dir)
+	from, epoch, err := s.readSnapshot()
 	if isNotExist(err) || errors.Is(err, errOtherVersion) {
 		return nil
 	}
@@ -320,12 +320,7 @@ func (s *Store) checkIndex(wrong func(where, format string, args ...any)) error 
 	if err := errors.Join(s.readApps(), other.readApps(), other.readUsers(0)); err != nil {
 		return err
 	}
-	for id, u := range s.apps {
-		if known := from[id]; known != nil {
-			u.index = known
-		}
-	}
-	if err := errors.Join(s.forgetGone(epoch), s.readUsers(epoch+1)); err != nil {
+	if err := s.bringUpToDate(from, epoch); err != nil {
 		wrong("index snapshot", "%v", err)
 		return nil
 	}

@@ -39,7 +39,7 @@ func TestSnapshotAndWhatCameAfter(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		if _, _, err := s.readSnapshot(fs, "data"); err == nil {
+		if _, _, err := s.readSnapshot(); err == nil {
 			quick++
 		}
 		all := &Store{db: s.db, log: quiet, marks: newMarks(), apps: map[uint32]*users{}}
@@ -197,7 +197,7 @@ func TestStartReadsWhatIsNew(t *testing.T) {
 		}
 		fs = crashed
 		s = open(fs)
-		_, epoch, err := s.readSnapshot(fs, "data")
+		_, epoch, err := s.readSnapshot()
 		if err != nil {
 			t.Fatal(err)
 		}

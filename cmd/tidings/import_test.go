@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // users is a file that uses all there is.
@@ -362,11 +361,7 @@ func TestImportServerKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(stdout.String(), "ready on"); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the server does not become ready")
-			}
-		}
+		stdout.await(t, readyLine, 1)
 		return cmd
 	}
 	var text strings.Builder

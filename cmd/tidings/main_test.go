@@ -172,6 +172,19 @@ func serve(t *testing.T, dir string, args ...string) *served {
 	return nil
 }
 
+// await waits for so many matches of a pattern in what another goroutine or
+// process writes.
+func (b *buffer) await(t *testing.T, pattern *regexp.Regexp, n int) []string {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if m := pattern.FindAllString(b.String(), -1); len(m) >= n {
+			return m
+		}
+	}
+	t.Fatalf("no %d times %v:\n%s", n, pattern, b)
+	return nil
+}
+
 // require skips a test that needs something this machine lacks.
 func require(t *testing.T, what string, err error) {
 	t.Helper()

@@ -77,14 +77,7 @@ func TestDemo(t *testing.T) {
 // curlLines waits for the two lines that a demo prints.
 func curlLines(t *testing.T, s *served) []string {
 	t.Helper()
-	line := regexp.MustCompile(`(?m)^curl .*'$`)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if m := line.FindAllString(s.stdout.String(), -1); len(m) == 2 {
-			return m
-		}
-	}
-	t.Fatalf("no two curl lines:\n%s", s.stdout)
-	return nil
+	return s.stdout.await(t, regexp.MustCompile(`(?m)^curl .*'$`), 2)
 }
 
 func sh(t *testing.T, line string) string {

@@ -174,14 +174,19 @@ func (s *Server) accountDelete(ctx context.Context, c *caller, in *accountDelete
 		}
 		doomed, items = append(doomed, id), append(items, i)
 	}
-	existed, err := s.users.Delete(ctx, c.App.ID, doomed)
+	answers, err := s.users.Delete(ctx, c.App.ID, audience.UserID, doomed)
 	if err != nil {
 		return out, err
 	}
-	for i, ok := range existed {
-		if !ok {
-			out.ResultItem[items[i]].ResultCode = apierr.UnknownAccount.Code
+	for i, e := range answers {
+		switch {
+		case e == nil:
+		case e.Kind == apierr.UnknownAccount:
+			out.ResultItem[items[i]].ResultCode = e.Kind.Code
 			out.ResultItem[items[i]].ResultInfo = infoNoAccount
+		default:
+			out.ResultItem[items[i]].ResultCode = e.Kind.Code
+			out.ResultItem[items[i]].ResultInfo = e.Info()
 		}
 	}
 	return out, nil

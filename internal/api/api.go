@@ -6,7 +6,6 @@
 package api
 
 import (
-	"context"
 	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
@@ -21,33 +20,6 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 )
-
-// Users is what the commands need of storage. Each method returns when what it
-// changed, and what it tells, is durable.
-type Users interface {
-	// Change makes changes to accounts, in order; those that cannot be made come
-	// back as failures.
-	Change(ctx context.Context, app uint32, changes []audience.Change) ([]audience.Failure, error)
-	// Users reads accounts, one answer for each in the same order.
-	Users(ctx context.Context, app uint32, accounts []string) ([]audience.User, error)
-	// Delete takes accounts away with all their data and tells which existed.
-	Delete(ctx context.Context, app uint32, accounts []string) (existed []bool, err error)
-	// Revoke makes the tickets of an account issued up to a second invalid.
-	Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error
-	// Estimate counts an audience and each of its clauses.
-	Estimate(ctx context.Context, app uint32, q audience.Query, sample int) (audience.Estimate, error)
-	// Explain tells why an account is in an audience or not; 70107 if there is
-	// no such account.
-	Explain(ctx context.Context, app uint32, q audience.Query, account string) (audience.Explanation, error)
-	// List lists the accounts of an audience, from the beginning or after a page.
-	List(ctx context.Context, app uint32, q audience.Query, limit int, after string) (audience.Page, error)
-	// AttrValues and Tags list values and tags, those of most users first, and
-	// how many there are.
-	AttrValues(ctx context.Context, app uint32, slot int, prefix string, limit int) ([]audience.ValueCount, int, error)
-	Tags(ctx context.Context, app uint32, prefix string, limit int) ([]audience.ValueCount, int, error)
-	// RevokedUpTo is that second; 0 if there is none.
-	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
-}
 
 // Options tunes a Server. The zero value is the contract's defaults.
 type Options struct {
@@ -77,7 +49,7 @@ const (
 // Server answers API requests. It is an http.Handler.
 type Server struct {
 	apps  *app.Registry
-	users Users
+	users audience.Store
 	opts  Options
 	log   *slog.Logger
 	now   func() time.Time // the clock of tickets and rates
@@ -93,7 +65,7 @@ type Server struct {
 }
 
 // New makes a Server for the apps of a registry and their users.
-func New(apps *app.Registry, users Users, opts Options) *Server {
+func New(apps *app.Registry, users audience.Store, opts Options) *Server {
 	if opts.MaxBodyBytes == 0 {
 		opts.MaxBodyBytes = 1 << 20
 	}

@@ -389,7 +389,7 @@ func (n *node) state(accounts ...string) string {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	b := fmt.Appendf(nil, "%s\n%d users\n", a, n.store.Count(appID))
+	b := fmt.Appendf(nil, "%s\n%d users\n", a, n.count())
 	for i, u := range users {
 		revoked, err := n.store.RevokedUpTo(context.Background(), appID, accounts[i])
 		if err != nil {
@@ -536,4 +536,14 @@ func (n *node) begin(command, body string) (finish func() answer) {
 		}
 		return all[0]
 	}
+}
+
+// count returns how many accounts the app has.
+func (n *node) count() int {
+	n.t.Helper()
+	users, err := n.store.Count(n.t.Context(), appID)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return users
 }

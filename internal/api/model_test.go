@@ -97,7 +97,7 @@ func (m *model) do(command string, body map[string]any) (code int, members map[s
 			switch {
 			case slices.Contains(m.admins, id):
 				code = 70402
-			case m.users[id] == nil:
+			case m.users[id] == nil || m.users[id].device:
 				code = 70107
 			}
 			if code == 0 {
@@ -107,7 +107,8 @@ func (m *model) do(command string, body map[string]any) (code int, members map[s
 		}
 		members["ResultItem"] = items
 	case "kick":
-		check(m.users[m.oneID(body)] != nil, 70107)
+		u := m.users[m.oneID(body)]
+		check(u != nil && !u.device, 70107)
 	}
 	return 0, members
 }
@@ -452,7 +453,7 @@ func TestModel(t *testing.T) {
 		}
 	}
 	// At the end everything is compared, not only what was asked for.
-	if got := n.store.Count(appID); got != len(m.users) {
+	if got := n.count(); got != len(m.users) {
 		t.Errorf("%d users, want %d", got, len(m.users))
 	}
 	for id, u := range m.users {

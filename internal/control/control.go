@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -24,19 +23,6 @@ import (
 	"tidings/internal/usersig"
 )
 
-// Users is what the operations need of storage besides the apps.
-type Users interface {
-	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
-	Count(app uint32) int
-	// Import makes changes to accounts, in order and a batch at a time, or with
-	// dryRun only looks which it could not make as things are. It fails those by
-	// their position over all batches and returns when the others are durable.
-	Import(ctx context.Context, app uint32, batches iter.Seq[[]audience.Change], dryRun bool, failed func(i int, err *apierr.Error)) error
-	// Export gives the attributes of an app and then its users in the order of
-	// their accounts, as they are at one moment.
-	Export(ctx context.Context, app uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) error
-}
-
 // Check reads everything that is stored and reports what is wrong. An err means
 // that it was not finished.
 type Check func(ctx context.Context, report func(store.Finding)) (store.Summary, error)
@@ -44,7 +30,7 @@ type Check func(ctx context.Context, report func(store.Finding)) (store.Summary,
 // A Service carries operations out.
 type Service struct {
 	Apps  *app.Registry
-	Users Users
+	Users audience.Store
 	Check Check
 	Info  Info
 	Log   *slog.Logger // nil: operations are not logged
@@ -184,12 +170,16 @@ var operations = map[string]operation{
 
 func (s *Service) info(context.Context, struct{}) (any, error) { return s.Info, nil }
 
-func (s *Service) view(a *app.App, reveal bool) App {
-	v := App{App: a, Users: s.Users.Count(a.ID)}
+func (s *Service) view(ctx context.Context, a *app.App, reveal bool) (any, error) {
+	n, err := s.Users.Count(ctx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	v := App{App: a, Users: n}
 	for _, k := range a.Keys {
 		v.Keys = append(v.Keys, viewKey(k, reveal))
 	}
-	return v
+	return v, nil
 }
 
 func viewKey(k app.Key, reveal bool) Key {
@@ -206,7 +196,7 @@ func (s *Service) appCreate(ctx context.Context, d app.Declaration) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return s.view(a, true), nil
+	return s.view(ctx, a, true)
 }
 
 func (s *Service) appSet(ctx context.Context, d app.Declaration) (any, error) {
@@ -217,13 +207,17 @@ func (s *Service) appSet(ctx context.Context, d app.Declaration) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.view(a, false), nil
+	return s.view(ctx, a, false)
 }
 
-func (s *Service) appList(context.Context, struct{}) (any, error) {
-	list := []App{}
+func (s *Service) appList(ctx context.Context, _ struct{}) (any, error) {
+	list := []any{}
 	for _, a := range s.Apps.All() {
-		list = append(list, s.view(a, false))
+		v, err := s.view(ctx, a, false)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
 	}
 	return list, nil
 }
@@ -235,12 +229,12 @@ func (s *Service) find(id uint32) (*app.App, error) {
 	return nil, &app.Error{Msg: fmt.Sprintf("app %d does not exist", id)}
 }
 
-func (s *Service) appShow(_ context.Context, in AppRequest) (any, error) {
+func (s *Service) appShow(ctx context.Context, in AppRequest) (any, error) {
 	a, err := s.find(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return s.view(a, false), nil
+	return s.view(ctx, a, false)
 }
 
 func (s *Service) appStatus(ctx context.Context, in StatusRequest) (any, error) {
@@ -251,7 +245,7 @@ func (s *Service) appStatus(ctx context.Context, in StatusRequest) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return s.view(a, false), nil
+	return s.view(ctx, a, false)
 }
 
 func (s *Service) appDelete(ctx context.Context, in AppRequest) (any, error) {

@@ -141,7 +141,7 @@ type piece struct {
 
 // run parses pieces while those before are applied, which takes longer and one
 // processor.
-func (im *importer) run(ctx context.Context, users Users, dryRun bool) error {
+func (im *importer) run(ctx context.Context, users audience.Store, dryRun bool) error {
 	pieces := make([]piece, (len(im.lines)+importBatch-1)/importBatch)
 	for i := range pieces {
 		pieces[i].ready = make(chan struct{})

@@ -3,6 +3,7 @@ package lsm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -163,15 +164,16 @@ func (s *Store) AppIDs() []uint32 {
 	return ids
 }
 
-// Count is how many accounts an app has.
-func (s *Store) Count(app uint32) int {
-	u := s.find(app)
-	if u == nil {
-		return 0
+// Count returns how many accounts an app has.
+func (s *Store) Count(ctx context.Context, app uint32) (n int, err error) {
+	err = s.read(ctx, app, func(u *users) error {
+		n = u.index.Len()
+		return nil
+	})
+	if errors.Is(err, apierr.UnknownApp) {
+		return 0, nil
 	}
-	u.mu.RLock()
-	defer u.mu.RUnlock()
-	return u.index.Len()
+	return n, err
 }
 
 // lockApp gives the users of an app, locked for writing, unless ctx has ended.

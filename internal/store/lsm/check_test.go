@@ -362,7 +362,7 @@ func TestReadOnly(t *testing.T) {
 	if _, err := s.Change(t.Context(), id, []audience.Change{set("a", "2")}); err == nil {
 		t.Error("Change succeeded")
 	}
-	if s.SaveApp(t.Context(), storetest.NewApp(2)) == nil || s.Count(2) != 0 {
+	if s.SaveApp(t.Context(), storetest.NewApp(2)) == nil || count(t, s, 2) != 0 {
 		t.Error("SaveApp succeeded")
 	}
 	if u, err := s.Users(t.Context(), id, []string{"a"}); err != nil || u[0].Values[0] != "1" {

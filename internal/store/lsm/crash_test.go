@@ -182,7 +182,7 @@ func crashNames(w int) []string {
 // remove, some delete all of its users.
 func crashRequest(t *testing.T, s *lsm.Store, w int, stamp int64) error {
 	if stamp%10 == 9 {
-		_, err := s.Delete(t.Context(), crashApp, crashNames(w))
+		_, err := s.Delete(t.Context(), crashApp, audience.UserID, crashNames(w))
 		return err
 	}
 	var changes []audience.Change

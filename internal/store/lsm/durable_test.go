@@ -123,7 +123,7 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 		c.start("first change", change(set("a", "new")))
 		synctest.Wait() // it is in the group whose fsync is held
 		c.start("second change", change(set("c", "new"), audience.Change{Account: "nobody"}))
-		c.start("delete", func() error { _, err := s.Delete(ctx, id, []string{"doomed"}); return err })
+		c.start("delete", func() error { _, err := s.Delete(ctx, id, audience.UserID, []string{"doomed"}); return err })
 		c.start("revoke", func() error { return s.Revoke(ctx, id, "a", time.Unix(7, 0)) })
 		c.start("new app", func() error { return s.SaveApp(ctx, storetest.NewApp(2)) })
 		synctest.Wait() // they are in the group after it
@@ -133,7 +133,7 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 		c.start("read doomed", users(id, "doomed"))
 		c.start("set what is so", change(set("a", "new")))
 		c.start("change doomed", change(audience.Change{Account: "doomed", Remove: 1}))
-		c.start("delete doomed", func() error { _, err := s.Delete(ctx, id, []string{"doomed"}); return err })
+		c.start("delete doomed", func() error { _, err := s.Delete(ctx, id, audience.UserID, []string{"doomed"}); return err })
 		c.start("revoke doomed", func() error { return s.Revoke(ctx, id, "doomed", time.Unix(7, 0)) })
 		c.start("revoked", func() error { _, err := s.RevokedUpTo(ctx, id, "a"); return err })
 		c.start("read in new app", users(2, "nobody"))
@@ -332,7 +332,7 @@ func TestHugeGroups(t *testing.T) {
 	begun.Wait()
 	g.lift()
 	wg.Wait()
-	if n := s.Count(id); n != requests*each+3 {
+	if n := count(t, s, id); n != requests*each+3 {
 		t.Errorf("%d users, want %d", n, requests*each+3)
 	}
 	sound(t, s)

@@ -103,3 +103,13 @@ func rounds(n int) int {
 	}
 	return n
 }
+
+// count returns how many accounts an app has.
+func count(t testing.TB, s storetest.Store, app uint32) int {
+	t.Helper()
+	n, err := s.Count(t.Context(), app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

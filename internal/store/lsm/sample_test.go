@@ -51,7 +51,7 @@ func writeSample(t *testing.T, dir string) {
 	}
 	s.Close()
 	s = openDir(t, dir)
-	if _, err := s.Delete(t.Context(), 1, []string{"doomed"}); err != nil {
+	if _, err := s.Delete(t.Context(), 1, audience.UserID, []string{"doomed"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Revoke(t.Context(), 1, "Mary", time.Unix(1_700_000_000, 0)); err != nil {
@@ -140,8 +140,8 @@ func checkSample(t *testing.T, dir string) {
 			}
 		}
 		revoked, err := s.RevokedUpTo(t.Context(), 1, "Mary")
-		if err != nil || revoked != 1_700_000_000 || s.Count(1) != 3 || s.Count(1400000001) != 5 {
-			t.Errorf("RevokedUpTo = %d, %v; %d and %d users", revoked, err, s.Count(1), s.Count(1400000001))
+		if err != nil || revoked != 1_700_000_000 || count(t, s, 1) != 3 || count(t, s, 1400000001) != 5 {
+			t.Errorf("RevokedUpTo = %d, %v; %d and %d users", revoked, err, count(t, s, 1), count(t, s, 1400000001))
 		}
 	})
 }

@@ -68,7 +68,7 @@ func TestSnapshotAndWhatCameAfter(t *testing.T) {
 			case op == 0:
 				err = s.DeleteApp(ctx, id)
 			case op < 6:
-				_, err = s.Delete(ctx, id, []string{name(r), name(r)})
+				_, err = s.Delete(ctx, id, audience.UserID, []string{name(r), name(r)})
 			case op < 8:
 				err = s.db.Flush()
 			case op < 9:
@@ -257,7 +257,7 @@ func TestOlderSnapshotIsNotTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	opening(func(s *Store) error {
-		_, err := s.Delete(ctx, 1, []string{"goes"})
+		_, err := s.Delete(ctx, 1, audience.UserID, []string{"goes"})
 		return errors.Join(err, set(s, "stays", "new"), set(s, "comes", "new"), s.db.Flush())
 	})
 	opening(func(s *Store) error { return s.db.Compact(ctx, []byte{0}, []byte{0xff}, false) })

@@ -274,19 +274,19 @@ func (s *Store) Users(ctx context.Context, app uint32, accounts []string) ([]aud
 	return users, nil
 }
 
-// Delete takes accounts away with all their data and tells for each whether it
-// existed.
-func (s *Store) Delete(ctx context.Context, app uint32, accounts []string) ([]bool, error) {
+// Delete takes accounts away with all their data.
+func (s *Store) Delete(ctx context.Context, app uint32, kind audience.Kind, accounts []string) ([]*apierr.Error, error) {
 	u, err := s.lockApp(ctx, app)
 	if err != nil {
 		return nil, err
 	}
-	existed := make([]bool, len(accounts))
+	answers := make([]*apierr.Error, len(accounts))
 	var seq uint64
 	g, err := s.commit.add(func(b *pebble.Batch) {
 		for i, account := range accounts {
-			var n uint32
-			if n, existed[i] = u.index.Find(account); !existed[i] {
+			n, exists := u.index.Find(account)
+			if !exists || u.index.Kind(n) != kind {
+				answers[i] = apierr.UnknownAccount.Errorf("account does not exist")
 				continue
 			}
 			u.remove(n)
@@ -309,12 +309,12 @@ func (s *Store) Delete(ctx context.Context, app uint32, accounts []string) ([]bo
 	if err := s.commit.waitFor(ctx, seq); err != nil {
 		return nil, err
 	}
-	return existed, nil
+	return answers, nil
 }
 
 // Revoke makes the tickets of an account issued up to a second invalid; a second
 // before one that was given earlier changes nothing. An account that does not
-// exist is 70107.
+// exist, or is a RegistrationID, is 70107.
 func (s *Store) Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -325,8 +325,8 @@ func (s *Store) Revoke(ctx context.Context, app uint32, account string, upTo tim
 		return err
 	}
 	var seq uint64
-	_, exists := u.index.Find(account)
-	if exists {
+	n, exists := u.index.Find(account)
+	if exists = exists && u.index.Kind(n) == audience.UserID; exists {
 		err = s.revoke(u, app, account, upTo.Unix())
 	}
 	s.touch(u, nil, account, &seq)

@@ -121,7 +121,7 @@ func (h *harness) wantUnknown(app uint32) {
 	ctx := h.Context()
 	_, change := h.Change(ctx, app, []audience.Change{{Account: "a", Create: true}})
 	_, users := h.Users(ctx, app, []string{"a"})
-	_, del := h.Delete(ctx, app, []string{"a"})
+	_, del := h.Delete(ctx, app, audience.UserID, []string{"a"})
 	for call, err := range map[string]error{
 		"Change": change, "Users": users, "Delete": del,
 		"Revoke": h.Revoke(ctx, app, "a", time.Unix(1, 0)), "DeleteApp": h.DeleteApp(ctx, app),

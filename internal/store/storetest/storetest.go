@@ -5,41 +5,20 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"iter"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
 )
 
-// A Store is what the server needs of a backend. Each method returns when what
-// it changed, and what it tells, is durable.
+// A Store is what the server needs of a backend.
 type Store interface {
 	app.Store
-	// Change makes changes to accounts, in order; those that cannot be made come
-	// back as failures.
-	Change(ctx context.Context, app uint32, changes []audience.Change) ([]audience.Failure, error)
-	// Users reads accounts, one answer for each in the same order.
-	Users(ctx context.Context, app uint32, accounts []string) ([]audience.User, error)
-	// Delete takes accounts away with all their data and tells which existed.
-	Delete(ctx context.Context, app uint32, accounts []string) (existed []bool, err error)
-	// Revoke makes the tickets of an account issued up to a second invalid; it
-	// never makes one valid again.
-	Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error
-	// RevokedUpTo is that second; 0 if there is none.
-	RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error)
-	// Import makes changes in batches, or with dryRun only tells which it could
-	// not make as things are.
-	Import(ctx context.Context, app uint32, batches iter.Seq[[]audience.Change], dryRun bool, failed func(i int, err *apierr.Error)) error
-	// Export gives an app's attributes and its users as they are at one moment.
-	Export(ctx context.Context, app uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) error
-	// Count is how many accounts an app has; 0 if there is no such app.
-	Count(app uint32) int
+	audience.Store
 	Close() error
 }
 
@@ -221,8 +200,8 @@ func show(u audience.User) string {
 
 func (h *harness) wantCount(app uint32, want int) {
 	h.Helper()
-	if got := h.Count(app); got != want {
-		h.Fatalf("Count(%d) = %d, want %d", app, got, want)
+	if got, err := h.Count(h.Context(), app); err != nil || got != want {
+		h.Fatalf("Count(%d) = %d, %v; want %d", app, got, err, want)
 	}
 }
 
@@ -259,7 +238,7 @@ func testCancelled(t *testing.T, h *harness) {
 	if _, err := h.Change(gone, id, []audience.Change{{Account: "b", Create: true}}); err == nil {
 		t.Error("Change under an ended context succeeded")
 	}
-	_, err := h.Delete(gone, id, []string{"a"})
+	_, err := h.Delete(gone, id, audience.UserID, []string{"a"})
 	if err == nil {
 		t.Error("Delete under an ended context succeeded")
 	}
@@ -311,7 +290,7 @@ func testClosed(t *testing.T, h *harness) {
 	if _, err := s.Change(t.Context(), id, []audience.Change{{Account: "b", Create: true}}); err == nil {
 		t.Error("Change after Close succeeded")
 	}
-	if _, err := s.Delete(t.Context(), id, []string{"a"}); err == nil {
+	if _, err := s.Delete(t.Context(), id, audience.UserID, []string{"a"}); err == nil {
 		t.Error("Delete after Close succeeded")
 	}
 	if err := s.Revoke(t.Context(), id, "a", time.Unix(1, 0)); err == nil {

@@ -166,8 +166,13 @@ func testReading(t *testing.T, h *harness) {
 
 func (h *harness) deleteUsers(app uint32, accounts []string, want ...bool) {
 	h.Helper()
-	if got, err := h.Delete(h.Context(), app, accounts); err != nil || !slices.Equal(got, want) {
-		h.Fatalf("Delete(%d, %q) = %v, %v; want %v", app, accounts, got, err, want)
+	answers, err := h.Delete(h.Context(), app, audience.UserID, accounts)
+	var got []bool
+	for _, a := range answers {
+		got = append(got, a == nil)
+	}
+	if err != nil || !slices.Equal(got, want) {
+		h.Fatalf("Delete(%d, %q) = %v, %v; want %v", app, accounts, answers, err, want)
 	}
 }
 

@@ -24,7 +24,9 @@ func (a Account) check(command string) error {
 }
 
 // ImportAccount makes an account. If it exists already, only the profile fields
-// that are not nil change.
+// that are not nil change. An app may have a limit of accounts
+// ([ErrAccountLimit]) and a wait before a deleted account can be made again
+// ([ErrReimportTooSoon]).
 //
 // Limit: 200 calls per second. Command: im_open_login_svc/account_import.
 func (c *Client) ImportAccount(ctx context.Context, account Account) error {
@@ -37,7 +39,8 @@ func (c *Client) ImportAccount(ctx context.Context, account Account) error {
 
 // ImportAccounts makes accounts as [Client.ImportAccount] does. Those that were
 // not made are reported in [*AccountErrors], with code 0: this command does not
-// tell why.
+// tell why. The error is [ErrAccountLimit] if the app had no room for any of a
+// request.
 //
 // Limit: 100 requests per second, of [MaxUsers] accounts each. Command:
 // im_open_login_svc/multiaccount_import.

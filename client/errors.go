@@ -26,6 +26,8 @@ const (
 	ErrTicketThrottled   Code = 70050 // too many wrong tickets; try again after a minute
 	ErrTicketInvalidated Code = 70052 // the tickets of the admin were invalidated
 	ErrUnknownAccount    Code = 70107 // there is no such account
+	ErrAccountLimit      Code = 70398 // the app has as many accounts as it may have
+	ErrReimportTooSoon   Code = 70399 // the account was deleted and may not be made again yet
 	ErrBadAccountField   Code = 70402 // a field of an account command is wrong
 	ErrNotAdminAccounts  Code = 70403 // the identifier is no admin: account commands
 	ErrDeletionDisabled  Code = 71000 // account deletion is switched off for the app

@@ -35,6 +35,8 @@ var (
 	TicketInvalidated  = &Kind{70052, "usersig is no longer valid, issue a new one", Never}
 	UnknownAccount     = &Kind{70107, "account does not exist", Never}
 	AccountTimeout     = &Kind{70169, "internal timeout, try again", Later}
+	AccountLimit       = &Kind{70398, "account count limit reached", Never}
+	ReimportTooSoon    = &Kind{70399, "deleted UserID may not be re-imported yet", Never}
 	BadAccountField    = &Kind{70402, "illegal parameter", Never}
 	NotAdminAccounts   = &Kind{70403, "the caller is not an admin of the app", Never}
 	AccountInternal    = &Kind{70500, "internal error, try again", Later}
@@ -70,8 +72,8 @@ func Kinds() []*Kind {
 		BadHTTP, BadJSONCommon, RateLimited, Timeout, UnknownCommand, NotAdminCommon, AppRateLimited, NoSDKAppID,
 		AccountType, AppDisabled, CommandDisabled, Overloaded, AppSuspended, AddressRefused, BadQuery, WrongSite,
 		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
-		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, BadAccountField,
-		NotAdminAccounts, AccountInternal, DeletionNotEnabled,
+		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, AccountLimit,
+		ReimportTooSoon, BadAccountField, NotAdminAccounts, AccountInternal, DeletionNotEnabled,
 		BadJSON, NotAdmin, TooManyAccounts, TagTooLong, TagTwice, TooManyTags, InvalidAttribute, WrongAccountKind,
 		TagsAndAttributes, EmptyTag, PushTimeout, Internal, BodyTooLarge,
 		BadWhere, WhereTooLarge, PageExpired,

@@ -73,6 +73,18 @@ func TestKindsIsComplete(t *testing.T) {
 	}
 }
 
+// A client that knows the hosted service must not take one failure for another.
+func TestReservedIsFree(t *testing.T) {
+	for i, r := range Reserved() {
+		if slices.ContainsFunc(Kinds(), func(k *Kind) bool { return k.Code == r.Code }) {
+			t.Errorf("%d is reserved and has a kind", r.Code)
+		}
+		if i > 0 && Reserved()[i-1].Code >= r.Code {
+			t.Errorf("Reserved: %d comes before %d", Reserved()[i-1].Code, r.Code)
+		}
+	}
+}
+
 // retries is spec/conventions.md, 2.8: every code after which a client may send
 // the same request again.
 var retries = map[int]Retry{
@@ -143,6 +155,10 @@ func TestErrorsDocument(t *testing.T) {
 	}
 	if written != len(Kinds()) {
 		t.Errorf("%d of %d kinds are in a section", written, len(Kinds()))
+	}
+	b.WriteString("\n## Reserved\n\nThe hosted service has these codes too. They are never sent.\n\n| Code | Text | Why not |\n| --- | --- | --- |\n")
+	for _, r := range Reserved() {
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", r.Code, r.Text, r.Reason)
 	}
 	const name = "../../doc/errors.md"
 	if *update {

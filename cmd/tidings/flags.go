@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tidings/internal/wording"
 )
 
 // takes checks that a command gets what it needs: names in brackets may be left
@@ -79,29 +81,19 @@ func appFlag(cmd *cobra.Command, into *appID) {
 type span time.Duration
 
 // String writes whole days as days.
-func (s *span) String() string {
-	const day = 24 * time.Hour
-	if d := time.Duration(*s); d%day != 0 || d == 0 {
-		return d.String()
-	}
-	return strconv.Itoa(int(time.Duration(*s)/day)) + "d"
-}
+func (s *span) String() string { return wording.Duration(time.Duration(*s)) }
 
 // Type is the word for the value in the help.
 func (*span) Type() string { return "duration" }
 
-// Set reads "180d" or what time.ParseDuration reads.
+// Set reads what wording.ParseDuration reads, from a second to maxDays.
 func (s *span) Set(text string) error {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= maxDays {
-			*s = span(time.Duration(n) * 24 * time.Hour)
-			return nil
-		}
-	} else if d, err := time.ParseDuration(text); err == nil && d >= time.Second && d <= maxDays*24*time.Hour {
-		*s = span(d)
-		return nil
+	d, err := wording.ParseDuration(text)
+	if err != nil || d < time.Second || d > maxDays*24*time.Hour {
+		return fmt.Errorf("not a duration from 1s to %dd such as 90m, 24h or 180d", maxDays)
 	}
-	return fmt.Errorf("not a duration from 1s to %dd such as 90m, 24h or 180d", maxDays)
+	*s = span(d)
+	return nil
 }
 
 const maxDays = 36500

@@ -315,7 +315,7 @@ tidings.yaml:4: max_body: "1MB" is not a size: write a number of bytes, or one w
 tidings.yaml:5: memtable_size: "10GiB" is not from 1MiB to 1GiB
 tidings.yaml:6: cache_size: "1" is not from 1MiB to 64GiB
 tidings.yaml:7: max_in_flight: "0" is not a number from 1 to 1000000
-tidings.yaml:8: request_timeout: "3" is not a duration such as 500ms, 3s or 1m30s
+tidings.yaml:8: request_timeout: "3" is not a duration such as 500ms, 3s, 1m30s or 30d
 tidings.yaml:9: cors_origins[0]: "example.com" is not an origin such as https://console.example.com (without a path)
 tidings.yaml:9: cors_origins[1]: "https://a/b" is not an origin such as https://console.example.com (without a path)
 tidings.yaml:9: cors_origins[2]: "ftp://a" is not an origin such as https://console.example.com (without a path)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tidings/internal/wording"
 )
 
 // A value is how a key is read, and what may be written there.
@@ -187,15 +189,21 @@ func sizeText(n int64) string {
 
 func duration(least, most time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {
-		d, err := time.ParseDuration(s)
-		switch {
-		case err != nil:
-			return 0, fmt.Errorf("%s is not a duration such as 500ms, 3s or 1m30s", shown(s))
-		case d < least || d > most:
+		d, err := anyDuration(s)
+		if err == nil && (d < least || d > most) {
 			return 0, fmt.Errorf("%s is not from %v to %v", shown(s), least, most)
 		}
-		return d, nil
+		return d, err
 	}
+}
+
+// anyDuration is for durations whose range is checked elsewhere.
+func anyDuration(s string) (time.Duration, error) {
+	d, err := wording.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a duration such as 500ms, 3s, 1m30s or 30d", shown(s))
+	}
+	return d, nil
 }
 
 func address(s string) (string, error) {

@@ -1,9 +1,13 @@
-// Package wording is what several packages need to say what is wrong with their
-// input.
+// Package wording is what several packages need to read what people write and to
+// say what is wrong with it.
 package wording
 
 import (
+	"fmt"
+	"math"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -58,4 +62,29 @@ func Distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+const day = 24 * time.Hour
+
+// ParseDuration reads a duration that a person writes: whole days ("30d"), or
+// what time.ParseDuration reads.
+func ParseDuration(s string) (time.Duration, error) {
+	digits, inDays := strings.CutSuffix(s, "d")
+	if !inDays {
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n > math.MaxInt64/uint64(day) {
+		return 0, fmt.Errorf("%q is not a number of days", s)
+	}
+	return time.Duration(n) * day, nil
+}
+
+// Duration returns the text of a duration that ParseDuration reads back: whole
+// days as days.
+func Duration(d time.Duration) string {
+	if d <= 0 || d%day != 0 {
+		return d.String()
+	}
+	return strconv.FormatInt(int64(d/day), 10) + "d"
 }

@@ -12,6 +12,7 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/control"
+	"tidings/internal/wording"
 )
 
 func (e *env) appCommand() *cobra.Command {
@@ -94,9 +95,9 @@ func showApp(w io.Writer, a control.App) error {
 		}
 		attributes = append(attributes, text)
 	}
-	differentTags := "no limit"
-	if n := s.AppTags(); n > 0 {
-		differentTags = "at most " + number(n)
+	reimportWait := "none"
+	if s.ReimportWait > 0 {
+		reimportWait = wording.Duration(s.ReimportWait)
 	}
 	return table(w, func(row func(...any)) {
 		row("SDKAppID", a.ID)
@@ -109,15 +110,25 @@ func showApp(w io.Writer, a control.App) error {
 		row("Admins", list(a.Admins))
 		row("Attributes", list(attributes))
 		row("Create accounts", yesNo(s.CreateAccounts))
-		row("Delete accounts", yesNo(!s.KeepAccounts))
+		row("Accounts", atMost(s.MaxAccounts))
 		row("UserIDs", userIDs)
-		row("Different tags", differentTags)
+		row("Delete accounts", yesNo(!s.KeepAccounts))
+		row("Reimport wait", reimportWait)
+		row("Different tags", atMost(s.AppTags()))
 		row("Limits", orElse(limits, "those of the API"))
 		row("Hosts", orElse(s.Hosts, "any"))
 		row("Addresses", orElse(texts(s.Addresses), "any"))
 		row("Blocked accounts", list(s.BlockedAccounts))
 		row("Disabled commands", list(s.DisabledCommands))
 	})
+}
+
+// atMost is a limit that 0 takes away.
+func atMost(limit int) string {
+	if limit == 0 {
+		return "no limit"
+	}
+	return "at most " + number(limit)
 }
 
 func nonEmpty(s string) []string {

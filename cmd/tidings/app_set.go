@@ -11,6 +11,7 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/control"
+	"tidings/internal/wording"
 )
 
 func (e *env) appCreateCommand() *cobra.Command {
@@ -109,16 +110,16 @@ func changesAny(cmd *cobra.Command) bool {
 }
 
 var settingNames = []string{
-	"name", "description", "secret-key-file", "admin", "attr", "attr-type", "create-accounts", "user-ids",
-	"delete-accounts", "max-tags", "limit", "host", "address", "blocked-account", "disabled-command",
+	"name", "description", "secret-key-file", "admin", "attr", "attr-type", "create-accounts", "max-accounts",
+	"user-ids", "delete-accounts", "reimport-wait", "max-tags", "limit", "host", "address", "blocked-account", "disabled-command",
 }
 
 // settingsFlags adds the flags that describe an app, and returns what makes a
 // declaration of those that were given.
 func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration, error) {
-	var name, description, secretFile, userIDs string
+	var name, description, secretFile, userIDs, reimportWait string
 	var createAccounts, deleteAccounts bool
-	var maxTags int
+	var maxAccounts, maxTags int
 	var admins, attrs, attrTypes, limits, hosts, addresses, blocked, disabled []string
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "`NAME` for people")
@@ -128,8 +129,10 @@ func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration
 	f.StringArrayVar(&attrs, "attr", nil, "`SLOT=NAME` names an attribute slot, 0=sex (repeatable)")
 	f.StringArrayVar(&attrTypes, "attr-type", nil, "`SLOT=TYPE` says whom a new attribute is about, 2=1: 0 is a UserID, 1 a RegistrationID (repeatable)")
 	f.BoolVar(&createAccounts, "create-accounts", false, "let set_attr create accounts")
+	f.IntVar(&maxAccounts, "max-accounts", 0, "`N` accounts the app may have; 0 is no limit")
 	f.StringVar(&userIDs, "user-ids", "", "characters a UserID may have: `ascii|utf8`")
 	f.BoolVar(&deleteAccounts, "delete-accounts", true, "let account_delete work")
+	f.StringVar(&reimportWait, "reimport-wait", "0", "`DURATION` from its deletion until an account can be made again, such as 30d")
 	f.IntVar(&maxTags, "max-tags", audience.DefaultAppTags, "`N` different tags the app may have; 0 is no limit of its own")
 	f.StringArrayVar(&limits, "limit", nil, "`COMMAND=N` calls per second, also default=N and total=N; 0 is unlimited (repeatable)")
 	f.StringArrayVar(&hosts, "host", nil, "host `NAME` that requests may be sent to (repeatable)")
@@ -156,11 +159,21 @@ func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration
 		if given("create-accounts") {
 			d.CreateAccounts = &createAccounts
 		}
+		if given("max-accounts") {
+			d.MaxAccounts = &maxAccounts
+		}
 		if given("user-ids") {
 			d.UserIDs = (*app.UserIDs)(&userIDs)
 		}
 		if given("delete-accounts") {
 			d.DeleteAccounts = &deleteAccounts
+		}
+		if given("reimport-wait") {
+			wait, err := wording.ParseDuration(reimportWait)
+			if err != nil {
+				return d, usagef("--reimport-wait %q is not a duration such as 0, 12h or 30d", reimportWait)
+			}
+			d.ReimportWait = &wait
 		}
 		if given("max-tags") {
 			d.MaxTags = &maxTags

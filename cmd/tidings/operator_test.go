@@ -21,7 +21,7 @@ const session = `
 app list
 app show 1400000001
 app create
-app create 1400000007 --name shop --description books --attr 0=sex --attr 2=app_build --attr-type 2=1 --admin ops --create-accounts --user-ids utf8 --delete-accounts=false --limit default=0 --limit timpush/get_attr=50 --host push.example.com --address 10.0.0.0/8 --address 192.0.2.7 --blocked-account eve --disabled-command timpush/set_attr --secret-key-file KEY
+app create 1400000007 --name shop --description books --attr 0=sex --attr 2=app_build --attr-type 2=1 --admin ops --create-accounts --max-accounts 1000000 --user-ids utf8 --delete-accounts=false --reimport-wait 30d --limit default=0 --limit timpush/get_attr=50 --host push.example.com --address 10.0.0.0/8 --address 192.0.2.7 --blocked-account eve --disabled-command timpush/set_attr --secret-key-file KEY
 app create 1400000007
 app list
 app list --json
@@ -34,6 +34,9 @@ app set 1400000007 --attr 0=sex --attr 1=sex
 app set 1400000007 --attr 1=sex
 app set 1400000007 --limit default=-1 --limit timpush/none=1 --disabled-command none --host http://x
 app set 1400000007 --limit default
+app set 1400000007 --max-accounts 0 --reimport-wait 0
+app set 1400000007 --max-accounts -1 --reimport-wait 93d
+app set 1400000007 --reimport-wait soon
 app set 1400000007 --address 10.0.0.1/8
 app set 99 --name x
 app suspend 1400000007

@@ -81,8 +81,10 @@ func (k Key) Good(now time.Time) bool { return k.Ends.IsZero() || now.Before(k.E
 // default.
 type Settings struct {
 	CreateAccounts   bool           `json:"create_accounts"`             // set_attr makes unknown accounts
+	MaxAccounts      int            `json:"max_accounts,omitempty"`      // accounts the app may have; 0: no limit
 	UserIDs          UserIDs        `json:"user_ids,omitempty"`          // characters a UserID may have
 	KeepAccounts     bool           `json:"keep_accounts"`               // account_delete is refused with 71000
+	ReimportWait     time.Duration  `json:"reimport_wait,omitempty"`     // from deletion until an account can be made again; in JSON nanoseconds
 	Limits           Limits         `json:"limits,omitempty"`            // calls per second
 	MaxTags          *int           `json:"max_tags,omitempty"`          // different tags; nil: audience.DefaultAppTags, 0: no limit
 	Hosts            []string       `json:"hosts,omitempty"`             // if any: other Hosts are refused with 60026
@@ -98,6 +100,11 @@ func (s *Settings) AppTags() int {
 		return audience.DefaultAppTags
 	}
 	return *s.MaxTags
+}
+
+// Rules returns the rules about making accounts.
+func (s *Settings) Rules() audience.Rules {
+	return audience.Rules{MaxAccounts: s.MaxAccounts, ReimportWait: s.ReimportWait}
 }
 
 // Limits are calls per second by command ("timpush/remove_attr"). LimitDefault

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tidings/internal/audience"
+	"tidings/internal/wording"
 )
 
 // A Declaration says what an app should be like: an entry of the configuration
@@ -27,8 +28,10 @@ type Declaration struct {
 	AttrTypes   map[string]int    `json:"attr_types,omitempty"` // slot to account type, default 0
 
 	CreateAccounts   *bool          `json:"create_accounts,omitempty"`
+	MaxAccounts      *int           `json:"max_accounts,omitempty"`
 	UserIDs          *UserIDs       `json:"user_ids,omitempty"`
 	DeleteAccounts   *bool          `json:"delete_accounts,omitempty"`
+	ReimportWait     *time.Duration `json:"reimport_wait,omitempty"`
 	Limits           Limits         `json:"limits,omitzero"`
 	MaxTags          *int           `json:"max_tags,omitempty"`
 	Hosts            []string       `json:"hosts,omitzero"`
@@ -111,6 +114,12 @@ func (d *Declaration) Check(commands []string) []FieldError {
 			wrong(field, "%d is not a number of calls per second from 0 (unlimited) to %d", n, MaxLimit)
 		}
 	}
+	if d.MaxAccounts != nil && (*d.MaxAccounts < 0 || *d.MaxAccounts > MaxAppAccounts) {
+		wrong("max_accounts", "%d is not a number of accounts from 0 (no limit) to %d", *d.MaxAccounts, MaxAppAccounts)
+	}
+	if w := d.ReimportWait; w != nil && (*w < 0 || *w > MaxReimportWait || *w%time.Second != 0) {
+		wrong("reimport_wait", "%s is not a time in whole seconds from 0 (none) to %s", wording.Duration(*w), wording.Duration(MaxReimportWait))
+	}
 	if d.MaxTags != nil && (*d.MaxTags < 0 || *d.MaxTags > MaxAppTags) {
 		wrong("max_tags", "%d is not a number of different tags from 0 (no limit of its own) to %d", *d.MaxTags, MaxAppTags)
 	}
@@ -134,6 +143,11 @@ const (
 	maxDescriptionBytes = 2000
 	maxSecretBytes      = 512
 	minSecretBytes      = 8
+	// MaxAppAccounts is the highest limit of accounts of an app.
+	MaxAppAccounts = 1_000_000_000
+	// MaxReimportWait is the longest wait before a deleted account can be made
+	// again: the three months of the hosted service (spec/conventions.md, 5.3).
+	MaxReimportWait = 92 * 24 * time.Hour
 	// MaxAppTags is the highest limit of different tags of an app.
 	MaxAppTags = 60_000
 	// MaxLimit is the highest rate that can be set, in calls per second.

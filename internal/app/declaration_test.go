@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidings/internal/app"
 )
@@ -39,6 +40,11 @@ func TestDeclarationCheck(t *testing.T) {
 		{"types", app.Declaration{ID: 1, AttrNames: map[string]string{"0": "a", "1": "b"}, AttrTypes: map[string]int{"0": 2, "1": -1, "2": 0}}, []string{"attr_types.0", "attr_types.1", "attr_types.2"}},
 		{"limits", app.Declaration{ID: 1, Limits: app.Limits{"default": 0, "total": app.MaxLimit, "timpush/set_attr": 1}}, nil},
 		{"bad limits", app.Declaration{ID: 1, Limits: app.Limits{"default": -1, "total": app.MaxLimit + 1, "set_attr": 1}}, []string{"limits.default", "limits.set_attr", "limits.total"}},
+		{"rules about accounts", app.Declaration{ID: 1, MaxAccounts: new(app.MaxAppAccounts), ReimportWait: new(app.MaxReimportWait)}, nil},
+		{"no rules about accounts", app.Declaration{ID: 1, MaxAccounts: new(0), ReimportWait: new(time.Duration(0))}, nil},
+		{"too much in the rules", app.Declaration{ID: 1, MaxAccounts: new(app.MaxAppAccounts + 1), ReimportWait: new(app.MaxReimportWait + time.Second)}, []string{"max_accounts", "reimport_wait"}},
+		{"too little in the rules", app.Declaration{ID: 1, MaxAccounts: new(-1), ReimportWait: new(-time.Second)}, []string{"max_accounts", "reimport_wait"}},
+		{"a part of a second", app.Declaration{ID: 1, ReimportWait: new(1500 * time.Millisecond)}, []string{"reimport_wait"}},
 		{"disabled commands", app.Declaration{ID: 1, DisabledCommands: []string{"timpush/set_attr", "timpush/push"}}, []string{"disabled_commands[1]"}},
 		{"hosts", app.Declaration{ID: 1, Hosts: []string{"im.example.com", "", "https://x", "x:443"}}, []string{"hosts[1]", "hosts[2]", "hosts[3]"}},
 	} {

@@ -311,7 +311,7 @@ func (a *App) equal(b *App) bool {
 	x, y := &a.Settings, &b.Settings
 	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&
 		slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Admins, b.Admins) && a.Attributes == b.Attributes &&
-		x.CreateAccounts == y.CreateAccounts && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts && x.AppTags() == y.AppTags() &&
+		x.CreateAccounts == y.CreateAccounts && x.Rules() == y.Rules() && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts && x.AppTags() == y.AppTags() &&
 		maps.Equal(x.Limits, y.Limits) && slices.Equal(x.Hosts, y.Hosts) && slices.Equal(x.Addresses, y.Addresses) &&
 		slices.Equal(x.BlockedAccounts, y.BlockedAccounts) && slices.Equal(x.DisabledCommands, y.DisabledCommands)
 }
@@ -410,6 +410,8 @@ func (d *Declaration) apply(a *App) error {
 	}
 	s := &a.Settings
 	set(&s.CreateAccounts, d.CreateAccounts)
+	set(&s.MaxAccounts, d.MaxAccounts)
+	set(&s.ReimportWait, d.ReimportWait)
 	if d.DeleteAccounts != nil {
 		s.KeepAccounts = !*d.DeleteAccounts
 	}

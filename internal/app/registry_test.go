@@ -122,7 +122,7 @@ func TestDeclareIdempotent(t *testing.T) {
 		Retiring:  []app.RetiringKey{{SecretKey: "older key", Ends: time.Date(2027, 1, 31, 18, 0, 0, 0, time.FixedZone("", 8*3600))}, {SecretKey: "oldest key"}},
 		Admins:    []string{"ops", "alice", "ops", app.BuiltInAdmin},
 		AttrNames: map[string]string{"0": "sex", "9": "build"}, AttrTypes: map[string]int{"9": 1},
-		CreateAccounts: new(true), UserIDs: new(app.UTF8), DeleteAccounts: new(false),
+		CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(30 * 24 * time.Hour),
 		Limits: app.Limits{"timpush/set_attr": 0, app.LimitTotal: 7}, Hosts: []string{"im.example.com"},
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},
 	}
@@ -146,6 +146,67 @@ func TestDeclareIdempotent(t *testing.T) {
 	if b := declare(t, r, app.Declaration{ID: id, Name: new("store")}); b.Name != "store" || !reflect.DeepEqual(b.Settings, a.Settings) ||
 		!reflect.DeepEqual(b.Keys, a.Keys) || !reflect.DeepEqual(b.Admins, a.Admins) || b.Attributes != a.Attributes || b.Epoch == a.Epoch {
 		t.Errorf("after another name the app is %+v, was %+v", b, a)
+	}
+}
+
+// TestEachMemberIsSaved: a declaration of any one member changes the app, also
+// after a restart. One that equal does not look at would change nothing.
+func TestEachMemberIsSaved(t *testing.T) {
+	covered := map[string]bool{"ID": true}
+	for _, d := range []app.Declaration{
+		{Name: new("shop")},
+		{Description: new("a shop")},
+		{Status: new(app.Suspended)},
+		{SecretKey: new("primary key")},
+		{Retiring: []app.RetiringKey{{SecretKey: "older key"}}},
+		{Admins: []string{"ops"}},
+		{AttrNames: map[string]string{"1": "city"}},
+		{AttrNames: map[string]string{"2": "build"}, AttrTypes: map[string]int{"2": 1}},
+		{CreateAccounts: new(true)},
+		{MaxAccounts: new(1000)},
+		{UserIDs: new(app.UTF8)},
+		{DeleteAccounts: new(false)},
+		{ReimportWait: new(time.Second)},
+		{Limits: app.Limits{app.LimitDefault: 0}},
+		{MaxTags: new(7)},
+		{Hosts: []string{"im.example.com"}},
+		{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{BlockedAccounts: []string{"mallory"}},
+		{DisabledCommands: []string{"timpush/remove_attr"}},
+	} {
+		r, store := open(t)
+		was := declare(t, r, app.Declaration{ID: id})
+		var names []string
+		for f, v := range reflect.ValueOf(d).Fields() {
+			if !v.IsZero() {
+				names, covered[f.Name] = append(names, f.Name), true
+			}
+		}
+		d.ID = id
+		is := declare(t, r, d)
+		if is == was || store.saves != 2 {
+			t.Errorf("%v: saved %d times, want 2; the app is %+v", names, store.saves, is)
+		}
+		restarted := reopen(t, store).App(id)
+		restarted.Epoch = is.Epoch
+		if !reflect.DeepEqual(restarted, is) {
+			t.Errorf("%v: after a restart the app is\n%+v, was\n%+v", names, restarted, is)
+		}
+	}
+	for f := range reflect.TypeFor[app.Declaration]().Fields() {
+		if !covered[f.Name] {
+			t.Errorf("%s is not tested", f.Name)
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	s := app.Settings{MaxAccounts: 3, ReimportWait: time.Minute}
+	if got, want := s.Rules(), (audience.Rules{MaxAccounts: 3, ReimportWait: time.Minute}); got != want {
+		t.Errorf("Rules() = %+v, want %+v", got, want)
+	}
+	if got := new(app.Settings).Rules(); got != (audience.Rules{}) {
+		t.Errorf("an app without settings has the rules %+v", got)
 	}
 }
 

@@ -74,6 +74,11 @@ func appKeys(d *app.Declaration) []key {
 			one("bool", &d.CreateAccounts, ptr(boolean)),
 		},
 		{
+			"max_accounts", "0",
+			"The most accounts the app may have; 0 is no limit. More are refused with 70398. Accounts that exist stay, and those of admins are made in any case; both count.",
+			one("number", &d.MaxAccounts, ptr(integer)),
+		},
+		{
 			"user_ids", "ascii",
 			"Characters a UserID may have. `ascii`: printable ASCII, spaces only inside; `utf8`: any text without control characters.",
 			one("text", &d.UserIDs, ptr(as[app.UserIDs])),
@@ -82,6 +87,11 @@ func appKeys(d *app.Declaration) []key {
 			"delete_accounts", "true",
 			"Whether `account_delete` works. If not, it is answered 71000.",
 			one("bool", &d.DeleteAccounts, ptr(boolean)),
+		},
+		{
+			"reimport_wait", "0",
+			"How long after its deletion an account cannot be made again, at most 92d. Until then it is refused with 70399; with 0 it can be made again at once. The hosted service waits three months.",
+			one("duration", &d.ReimportWait, ptr(anyDuration)),
 		},
 		{
 			"limits", "the limits of the API",

@@ -222,8 +222,10 @@ apps:
     attr_names: {0: city, "1": plan}
     attr_types: {1: 1}
     create_accounts: true
+    max_accounts: 1000
     user_ids: utf8
     delete_accounts: false
+    reimport_wait: 30d
     limits:
       timpush/set_attr: 0
       default: 5
@@ -246,7 +248,7 @@ apps:
 				{SecretKey: "oldest-key"},
 			},
 			Admins: []string{"one", "2"}, AttrNames: map[string]string{"0": "city", "1": "plan"}, AttrTypes: map[string]int{"1": 1},
-			CreateAccounts: new(true), UserIDs: new(app.UTF8), DeleteAccounts: new(false),
+			CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(720 * time.Hour),
 			Limits: app.Limits{"timpush/set_attr": 0, "default": 5, "total": 50},
 			Hosts:  []string{"push.example.com"}, Addresses: prefixes("10.0.0.0/8", "192.0.2.7/32"),
 			BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},
@@ -342,6 +344,11 @@ tidings.yaml:12: source_limit: "99999999999999999999" is not a number from 0 to 
     timpush/push: 5
     total: -1
 - sdkappid: 8
+  max_accounts: many
+  reimport_wait: 93d
+- sdkappid: 9
+  max_accounts: -1
+  reimport_wait: soon
 - sdkappid: "7"
   status: gone
 - just a text
@@ -362,9 +369,13 @@ tidings.yaml:13: apps[2].attr_types.0: "x" is not a number
 tidings.yaml:13: apps[2].attr_types.2: has no name in attr_names
 tidings.yaml:15: apps[2].limits.timpush/push: is no command; commands are written like "timpush/remove_attr"
 tidings.yaml:16: apps[2].limits.total: -1 is not a number of calls per second from 0 (unlimited) to 10000000
-tidings.yaml:18: apps[4].sdkappid: 7 is already declared in line 4
-tidings.yaml:19: apps[4].status: "gone" is none of enabled, disabled, suspended
-tidings.yaml:20: apps[5]: is one value, must be a mapping`,
+tidings.yaml:18: apps[3].max_accounts: "many" is not a number
+tidings.yaml:19: apps[3].reimport_wait: 93d is not a time in whole seconds from 0 (none) to 92d
+tidings.yaml:21: apps[4].max_accounts: -1 is not a number of accounts from 0 (no limit) to 1000000000
+tidings.yaml:22: apps[4].reimport_wait: "soon" is not a duration such as 500ms, 3s, 1m30s or 30d
+tidings.yaml:23: apps[5].sdkappid: 7 is already declared in line 4
+tidings.yaml:24: apps[5].status: "gone" is none of enabled, disabled, suspended
+tidings.yaml:25: apps[6]: is one value, must be a mapping`,
 		},
 		{
 			name: "secrets in files",

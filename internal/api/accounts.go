@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
@@ -19,7 +20,8 @@ type accountImportRequest struct {
 }
 
 // accountImport makes an account, or replaces those of its fields that are
-// present. Contract: spec/conventions.md, 5.1.
+// present. An account that the rules of the app forbid is 70398 or 70399.
+// Contract: spec/conventions.md, 5.1.
 func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImportRequest) (out struct{}, err error) {
 	id, err := oneUserID(in.UserID, in.Identifier)
 	if err != nil {
@@ -29,7 +31,10 @@ func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImport
 	if err != nil {
 		return out, err
 	}
-	_, err = s.users.Change(ctx, c.App.ID, []audience.Change{change})
+	failures, err := s.users.Change(ctx, c.App.ID, []audience.Change{change})
+	if err == nil && len(failures) > 0 {
+		err = failures[0].Err
+	}
 	return out, err
 }
 
@@ -82,7 +87,8 @@ type multiAccountImportResponse struct {
 }
 
 // multiAccountImport makes up to 100 accounts. Those that cannot be made are
-// listed, the others are done. Contract: spec/conventions.md, 5.2.
+// listed, the others are done. If the app has no room for any account of the
+// request, the whole request is answered 70398. Contract: spec/conventions.md, 5.2.
 func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAccountImportRequest) (out multiAccountImportResponse, err error) {
 	out.FailAccounts = []string{}
 	list, member, items := "AccountList", ".UserID", in.AccountList
@@ -100,18 +106,38 @@ func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAcc
 			return out, apierr.BadAccountField.Errorf("%s[%d]%s is missing", list, i, member)
 		}
 	}
+	failed := make([]bool, len(items))
 	changes := make([]audience.Change, 0, len(items))
-	for _, item := range items {
+	for i, item := range items {
 		change, err := importChange(c.App, item.UserID.value, item.Nick, item.FaceURL)
 		if err != nil {
-			out.FailAccounts = append(out.FailAccounts, item.UserID.value)
+			failed[i] = true
 			continue
 		}
 		changes = append(changes, change)
 	}
-	_, err = s.users.Change(ctx, c.App.ID, changes)
-	return out, err
+	failures, err := s.users.Change(ctx, c.App.ID, changes)
+	if err != nil {
+		return out, err
+	}
+	if len(changes) > 0 && len(failures) == len(changes) && !slices.ContainsFunc(failures, otherThanLimit) {
+		return out, failures[0].Err
+	}
+	for i, item := range items {
+		id := item.UserID.value
+		if !failed[i] && len(failures) > 0 && failures[0].Account == id { // they come in the order of the changes
+			failed[i], failures = true, failures[1:]
+		}
+		if failed[i] {
+			out.FailAccounts = append(out.FailAccounts, id)
+		}
+	}
+	return out, nil
 }
+
+// otherThanLimit reports whether a failure has another reason than the app's
+// limit of accounts.
+func otherThanLimit(f audience.Failure) bool { return f.Err.Kind != apierr.AccountLimit }
 
 // countItems refuses a list of accounts that is empty or absent, or too long.
 func countItems(list string, n int) error {

@@ -215,6 +215,9 @@ func undefined(i int, name string) error {
 	return apierr.InvalidAttribute.Errorf("invalid attribute: UserAttrs[%d].Attrs names %s, which is not set with set_attr_name", i, clip(name))
 }
 
+// change makes the changes of a request and lists those that failed. An account
+// that was deleted and may not be made again yet simply does not exist: 70399 is
+// for those who import it.
 func (s *Server) change(ctx context.Context, c *caller, changes []audience.Change) (accountErrors, error) {
 	if c.Legacy {
 		for i := range changes {
@@ -224,6 +227,11 @@ func (s *Server) change(ctx context.Context, c *caller, changes []audience.Chang
 	failures, err := s.users.Change(ctx, c.App.ID, changes)
 	if err != nil {
 		return accountErrors{}, err
+	}
+	for i, f := range failures {
+		if f.Err.Kind == apierr.ReimportTooSoon {
+			failures[i].Err = apierr.UnknownAccount.Errorf("account does not exist: %s", f.Err.Info())
+		}
 	}
 	return c.errorList(failures), nil
 }

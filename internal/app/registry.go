@@ -29,9 +29,9 @@ type Store interface {
 type Registry struct {
 	store    Store
 	commands []string
-	apps     sync.Map // uint32 to *App
+	apps     sync.Map // uint32 to *App; replaced by whoever holds its lock, and by Forget
 	epoch    atomic.Uint64
-	mu       sync.Mutex // held while an app changes
+	locks    locks // held while an app changes, is created or deleted
 }
 
 // Open reads the apps of a store. Commands are the names that limits and
@@ -48,6 +48,9 @@ func Open(ctx context.Context, store Store, commands []string) (*Registry, error
 	return r, nil
 }
 
+// publish lets everybody see a new state of an app, under an epoch that nobody
+// has seen: no ticket was verified under it, whatever Forget published while the
+// state was being saved.
 func (r *Registry) publish(a *App) {
 	a.Epoch = r.epoch.Add(1)
 	r.apps.Store(a.ID, a)
@@ -85,26 +88,35 @@ const firstID = 1400000001
 // Create makes an app. A declaration without an SDKAppID gets the next free
 // one, one without a key a new key.
 func (r *Registry) Create(ctx context.Context, d Declaration) (*App, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if d.ID == 0 {
-		for d.ID = firstID; r.App(d.ID) != nil; d.ID++ {
+	create := func(old *App) (*App, error) {
+		if old != nil {
+			return nil, errorf("app %d exists already", d.ID)
 		}
+		return r.declared(nil, d)
 	}
-	if r.App(d.ID) != nil {
-		return nil, errorf("app %d exists already", d.ID)
+	if d.ID != 0 {
+		return r.change(ctx, d.ID, create)
 	}
-	return r.declare(ctx, d)
+	for id := uint32(firstID); ; id++ {
+		// A number that somebody else is about to use is not waited for.
+		if r.App(id) != nil || !r.locks.tryLock(id) {
+			continue
+		}
+		if r.App(id) == nil {
+			d.ID = id
+			return r.changeLocked(ctx, id, create)
+		}
+		r.locks.unlock(id)
+	}
 }
 
 // Declare makes an app what a declaration says, creating it if need be.
 func (r *Registry) Declare(ctx context.Context, d Declaration) (*App, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.declare(ctx, d)
+	return r.change(ctx, d.ID, func(old *App) (*App, error) { return r.declared(old, d) })
 }
 
-func (r *Registry) declare(ctx context.Context, d Declaration) (*App, error) {
+// declared returns what a declaration makes of an app, or of none.
+func (r *Registry) declared(old *App, d Declaration) (*App, error) {
 	if errs := d.Check(r.commands); len(errs) > 0 {
 		texts := make([]string, len(errs))
 		for i, e := range errs {
@@ -112,47 +124,75 @@ func (r *Registry) declare(ctx context.Context, d Declaration) (*App, error) {
 		}
 		return nil, errorf("%s", strings.Join(texts, "; "))
 	}
-	was := r.App(d.ID)
 	a := &App{ID: d.ID, Name: fmt.Sprintf("app %d", d.ID), Status: Enabled, Created: time.Now().UTC().Truncate(time.Second), Admins: []string{BuiltInAdmin}}
-	if was != nil {
-		a = was.clone()
+	if old != nil {
+		a = old.clone()
 	}
 	if err := d.apply(a); err != nil {
 		return nil, err
 	}
-	if was == nil && len(a.Keys) == 0 {
+	if old == nil && len(a.Keys) == 0 {
 		a.addKey(Secret(randomSecret()), true)
 	}
-	if was != nil && was.equal(a) {
-		return was, nil
+	if old != nil && old.equal(a) {
+		return old, nil
 	}
-	return a, r.save(ctx, a)
-}
-
-func (r *Registry) save(ctx context.Context, a *App) error {
-	if err := r.store.SaveApp(ctx, a); err != nil {
-		return err
-	}
-	r.publish(a)
-	return nil
+	return a, nil
 }
 
 // update changes one app. If f fails, nothing changes.
 func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*App, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	was := r.App(id)
-	if was == nil {
-		return nil, apierr.UnknownApp.Errorf("app %d does not exist", id)
-	}
-	a := was.clone()
-	if err := f(a); err != nil {
+	return r.change(ctx, id, func(old *App) (*App, error) {
+		if old == nil {
+			return nil, apierr.UnknownApp.Errorf("app %d does not exist", id)
+		}
+		a := old.clone()
+		if err := f(a); err != nil {
+			return nil, err
+		}
+		if old.equal(a) {
+			return old, nil
+		}
+		return a, nil
+	})
+}
+
+// change makes an app what f returns. f gets the app as it is, nil if there is
+// none, and returns nil to delete it. If f fails, or returns what it got,
+// nothing changes.
+//
+// An app is changed by one at a time, so f sees what the change before made of
+// it; the changes of other apps go on meanwhile.
+func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
+	if err := r.locks.lock(ctx, id); err != nil {
 		return nil, err
 	}
-	if was.equal(a) {
-		return was, nil
+	return r.changeLocked(ctx, id, f)
+}
+
+// changeLocked is change for a caller who has taken the lock, which it lets go.
+func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
+	defer r.locks.unlock(id)
+	old := r.App(id)
+	a, err := f(old)
+	if err != nil {
+		return nil, err
 	}
-	return a, r.save(ctx, a)
+	if a == old {
+		return old, nil
+	}
+	if a == nil {
+		if err := r.store.DeleteApp(ctx, id); err != nil {
+			return nil, err
+		}
+		r.apps.Delete(id)
+		return nil, nil
+	}
+	if err := r.store.SaveApp(ctx, a); err != nil {
+		return nil, err
+	}
+	r.publish(a)
+	return a, nil
 }
 
 // SetStatus enables, disables or suspends an app.
@@ -162,20 +202,16 @@ func (r *Registry) SetStatus(ctx context.Context, id uint32, s Status) (*App, er
 
 // Delete takes a disabled app away with everything in it.
 func (r *Registry) Delete(ctx context.Context, id uint32) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := r.App(id)
-	if a == nil {
-		return apierr.UnknownApp.Errorf("app %d does not exist", id)
-	}
-	if a.Status != Disabled {
-		return errorf("app %d is %s; only a disabled app can be deleted", id, a.Status)
-	}
-	if err := r.store.DeleteApp(ctx, id); err != nil {
-		return err
-	}
-	r.apps.Delete(id)
-	return nil
+	_, err := r.change(ctx, id, func(old *App) (*App, error) {
+		switch {
+		case old == nil:
+			return nil, apierr.UnknownApp.Errorf("app %d does not exist", id)
+		case old.Status != Disabled:
+			return nil, errorf("app %d is %s; only a disabled app can be deleted", id, old.Status)
+		}
+		return nil, nil
+	})
+	return err
 }
 
 // AddKey gives an app a further key, a new one if secret is empty. A primary
@@ -283,12 +319,19 @@ func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.
 }
 
 // Forget makes every ticket of an app be verified anew, after one of its
-// accounts was kicked.
+// accounts was kicked. It waits for nobody: not for a change of the app that is
+// being saved, which then gets a new epoch too.
 func (r *Registry) Forget(id uint32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a := r.App(id); a != nil {
-		r.publish(a.clone())
+	for {
+		old := r.App(id)
+		if old == nil {
+			return
+		}
+		a := *old
+		a.Epoch = r.epoch.Add(1)
+		if r.apps.CompareAndSwap(id, old, &a) {
+			return
+		}
 	}
 }
 

@@ -106,12 +106,22 @@ func open(t testing.TB, opts api.Options, fs vfs.FS) *node {
 			t.Error(err)
 		}
 	})
-	if n.apps, err = app.Open(t.Context(), n.store, api.Commands()); err != nil {
-		t.Fatal(err)
-	}
-	n.handler = api.New(n.apps, n.store, opts)
-	n.handler.SetClock(n.clock.now)
+	n.over(n.store, n.store, opts)
 	return n
+}
+
+// over puts the API over other stores, which stand before that of the node.
+func (n *node) over(apps app.Store, users audience.Store, opts api.Options) {
+	n.t.Helper()
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if n.apps, err = app.Open(context.Background(), apps, api.Commands()); err != nil {
+		n.t.Fatal(err)
+	}
+	n.handler = api.New(n.apps, users, opts)
+	n.handler.SetClock(n.clock.now)
 }
 
 func (n *node) declare(d app.Declaration) *app.App {

@@ -150,6 +150,112 @@ func TestSlowDiskOfOneApp(t *testing.T) {
 	})
 }
 
+// TestSlowDisk: who changes an app waits for the disk as long as its context
+// allows. The write goes on, and what it did is in memory as it is stored, also
+// if it fails.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, store := openSlow(t)
+		release := store.hold(id)
+		// late does something within a second, which is not enough.
+		late := func(what string, do func(context.Context) error) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			if err := do(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+				t.Errorf("%s = %v after %s, want the deadline after 1s", what, err, time.Since(start))
+			}
+		}
+		late("Create", func(ctx context.Context) error {
+			_, err := r.Create(ctx, app.Declaration{})
+			return err
+		})
+		if a := r.App(id); a != nil {
+			t.Errorf("the app is %+v before it is stored", a)
+		}
+		release()
+		// The next change waits for the one before, so it sees it.
+		if err := r.NameAttributes(t.Context(), id, map[int]string{0: "sex"}, nil); err != nil {
+			t.Fatal(err)
+		}
+
+		release = store.hold(id)
+		late("NameAttributes", func(ctx context.Context) error {
+			return r.NameAttributes(ctx, id, map[int]string{1: "city"}, nil)
+		})
+		if r.App(id).Attributes.Index("city") >= 0 {
+			t.Error("a name is there before it is stored")
+		}
+		release()
+		synctest.Wait()
+		if r.App(id).Attributes.Index("city") != 1 || r.App(id).Epoch == 0 {
+			t.Errorf("the name is stored, the app is %+v", r.App(id))
+		}
+
+		release = store.hold(id)
+		store.fail = errors.New("disk full")
+		late("AddAdmin", func(ctx context.Context) error {
+			_, err := r.AddAdmin(ctx, id, "ops")
+			return err
+		})
+		release()
+		synctest.Wait()
+		store.fail = nil
+		if r.App(id).IsAdmin("ops") {
+			t.Error("an admin is there who is not stored")
+		}
+
+		if _, err := r.SetStatus(t.Context(), id, app.Disabled); err != nil {
+			t.Fatal(err)
+		}
+		release = store.hold(id)
+		late("Delete", func(ctx context.Context) error { return r.Delete(ctx, id) })
+		release()
+		synctest.Wait()
+		if a := r.App(id); a != nil || r.Locked() != 0 {
+			t.Errorf("the app is deleted, but %+v, with %d locks", a, r.Locked())
+		}
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		gone := errors.New("the operator left")
+		cancel(gone)
+		if _, err := r.Create(ctx, app.Declaration{ID: id}); !errors.Is(err, gone) || r.App(id) != nil {
+			t.Errorf("Create after its context = %v, the app is %+v", err, r.App(id))
+		}
+	})
+}
+
+// TestClose waits for writes whose callers have left, and lets no more begin.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, store := openSlow(t)
+		release := store.hold(id)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Create(ctx, app.Declaration{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Create = %v", err)
+		}
+		closed := make(chan struct{})
+		go func() { r.Close(); close(closed) }()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close did not wait for a write")
+		default:
+		}
+		release()
+		<-closed
+		if r.App(id) == nil {
+			t.Error("what was stored is not in memory")
+		}
+		before := r.App(id)
+		if _, err := r.AddAdmin(t.Context(), id, "ops"); err == nil || r.App(id) != before || r.Locked() != 0 {
+			t.Errorf("AddAdmin after Close = %v", err)
+		}
+	})
+}
+
 // TestCreateAtOnce: apps that are created at the same time get different
 // numbers, and none waits for the disk of another.
 func TestCreateAtOnce(t *testing.T) {

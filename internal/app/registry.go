@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,8 @@ import (
 )
 
 // Store keeps apps where a restart finds them. Each method returns when what it
-// did is durable.
+// did is durable. A write that has begun returns with its outcome, whatever
+// becomes of ctx: who keeps apps in memory has to know what is stored.
 type Store interface {
 	Apps(ctx context.Context) ([]*App, error)
 	SaveApp(ctx context.Context, a *App) error // also makes the accounts of its admins
@@ -32,6 +34,10 @@ type Registry struct {
 	apps     sync.Map // uint32 to *App; replaced by whoever holds its lock, and by Forget
 	epoch    atomic.Uint64
 	locks    locks // held while an app changes, is created or deleted
+
+	mu     sync.Mutex
+	closed bool           // no change begins any more; under mu
+	writes sync.WaitGroup // to the store; begun under mu
 }
 
 // Open reads the apps of a store. Commands are the names that limits and
@@ -54,6 +60,15 @@ func Open(ctx context.Context, store Store, commands []string) (*Registry, error
 func (r *Registry) publish(a *App) {
 	a.Epoch = r.epoch.Add(1)
 	r.apps.Store(a.ID, a)
+}
+
+// Close waits for the changes that are being written to the store, which may be
+// closed then. Later changes fail.
+func (r *Registry) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.writes.Wait()
 }
 
 // App finds an app; nil if there is none.
@@ -163,6 +178,11 @@ func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*
 //
 // An app is changed by one at a time, so f sees what the change before made of
 // it; the changes of other apps go on meanwhile.
+//
+// What is in memory is what is stored. So a write, once begun, is waited for to
+// its end, and published, even if ctx ends before: then the caller gets the
+// cause of ctx and does not know the outcome, and the next change of the app
+// waits for the write.
 func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
 	if err := r.locks.lock(ctx, id); err != nil {
 		return nil, err
@@ -172,7 +192,15 @@ func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App
 
 // changeLocked is change for a caller who has taken the lock, which it lets go.
 func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
-	defer r.locks.unlock(id)
+	locked := true
+	defer func() {
+		if locked {
+			r.locks.unlock(id)
+		}
+	}()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	old := r.App(id)
 	a, err := f(old)
 	if err != nil {
@@ -181,18 +209,48 @@ func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App)
 	if a == old {
 		return old, nil
 	}
-	if a == nil {
-		if err := r.store.DeleteApp(ctx, id); err != nil {
-			return nil, err
-		}
-		r.apps.Delete(id)
-		return nil, nil
-	}
-	if err := r.store.SaveApp(ctx, a); err != nil {
+	done, err := r.write(ctx, id, a)
+	if err != nil {
 		return nil, err
 	}
-	r.publish(a)
-	return a, nil
+	locked = false // write lets it go
+	select {
+	case err := <-done:
+		if err != nil {
+			return nil, err
+		}
+		return a, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// errClosed is the error of changes after Close.
+var errClosed = errors.New("the apps are closed")
+
+// write begins to store an app, or to delete it if a is nil. When that has ended
+// it publishes the outcome, lets go of the lock of the app and sends the error.
+func (r *Registry) write(ctx context.Context, id uint32, a *App) (<-chan error, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errClosed
+	}
+	ctx = context.WithoutCancel(ctx)
+	done := make(chan error, 1)
+	r.writes.Go(func() {
+		var err error
+		if a == nil {
+			if err = r.store.DeleteApp(ctx, id); err == nil {
+				r.apps.Delete(id)
+			}
+		} else if err = r.store.SaveApp(ctx, a); err == nil {
+			r.publish(a)
+		}
+		r.locks.unlock(id)
+		done <- err
+	})
+	return done, nil
 }
 
 // SetStatus enables, disables or suspends an app.

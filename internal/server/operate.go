@@ -47,7 +47,10 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 			return nil, errors.Join(err, store.Close())
 		}
 		service := &control.Service{Apps: apps, Users: store, Check: store.Check, Info: info}
-		return service.Local(store.Close), nil
+		return service.Local(func() error {
+			apps.Close()
+			return store.Close()
+		}), nil
 	}
 	if !readOnly {
 		return open(ctx)

@@ -259,6 +259,9 @@ func (s *Server) close() error {
 			}
 		}
 	}
+	if s.apps != nil {
+		s.apps.Close()
+	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}

@@ -1,0 +1,74 @@
+package api_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tidings/internal/api"
+	"tidings/internal/app"
+	"tidings/internal/store/lsm"
+)
+
+// A slowStore is that of a node, whose disk stands still while it is held.
+type slowStore struct {
+	*lsm.Store
+	disk atomic.Pointer[chan struct{}] // nil, or closed when the disk goes on
+}
+
+func (s *slowStore) hold() (release func()) {
+	disk := make(chan struct{})
+	s.disk.Store(&disk)
+	return func() {
+		s.disk.Store(nil)
+		close(disk)
+	}
+}
+
+// wait waits for the disk, as long as ctx allows.
+func (s *slowStore) wait(ctx context.Context) error {
+	disk := s.disk.Load()
+	if disk == nil {
+		return nil
+	}
+	select {
+	case <-*disk:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *slowStore) SaveApp(ctx context.Context, a *app.App) error {
+	_ = s.wait(context.WithoutCancel(ctx))
+	return s.Store.SaveApp(ctx, a)
+}
+
+// startSlow starts a node over a slow store, which has little time for a
+// request.
+func startSlow(t *testing.T) (*node, *slowStore) {
+	t.Helper()
+	n := start(t, api.Options{})
+	store := &slowStore{Store: n.store}
+	n.over(store, store, api.Options{RequestTimeout: 20 * time.Millisecond})
+	t.Cleanup(n.apps.Close)
+	return n.direct(), store
+}
+
+// TestSlowDiskOfApps: set_attr_name answers in time though the disk does not.
+// What it wrote is seen when it is stored.
+func TestSlowDiskOfApps(t *testing.T) {
+	n, store := startSlow(t)
+	release := store.hold()
+	n.post("timpush/set_attr_name", `{"AttrNames":{"3":"plan"}}`).code(t, 90994)
+	n.post("timpush/set_attr_name", `{"AttrNames":{"4":"late"}}`).code(t, 90994) // waits for the one before
+	if a := n.apps.App(appID).Attributes; a[3].Name != "" || a[4].Name != "" {
+		t.Errorf("the attributes are %+v before they are stored", a)
+	}
+	release()
+	n.apps.Close()
+	if a := n.apps.App(appID).Attributes; a[3].Name != "plan" || a[4].Name != "" {
+		t.Errorf("the attributes are %+v, want plan in slot 3", a)
+	}
+}

@@ -120,11 +120,7 @@ func (s *Server) answer(r *request) (any, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout)
 	defer cancel()
 	c := &caller{App: a, Name: r.query.identifier, Legacy: r.command.legacy}
-	out, err := r.command.handle(s, ctx, c, r.command.family, body.Bytes())
-	if err != nil && errors.Is(err, context.DeadlineExceeded) {
-		err = r.command.family.timeout.Because(err)
-	}
-	return out, err
+	return r.command.handle(s, ctx, c, r.command.family, body.Bytes())
 }
 
 // route finds the command: only POST to /v4/service/command is an API call.
@@ -182,10 +178,7 @@ func reachable(a *app.App, source netip.Addr, host string) error {
 func (s *Server) finish(w http.ResponseWriter, r *request, out any, err error) {
 	var e *apierr.Error
 	if err != nil {
-		e = apierr.From(err)
-		if e.Kind == apierr.Internal && r.command != nil {
-			e = &apierr.Error{Kind: r.command.family.internal, Msg: e.Msg, Cause: e.Cause}
-		}
+		e = r.failure(err)
 		if e.Kind == apierr.Timeout && errors.Is(e, os.ErrDeadlineExceeded) {
 			w.Header().Set("Connection", "close") // the rest of a slow body is not wanted
 		}
@@ -195,6 +188,21 @@ func (s *Server) finish(w http.ResponseWriter, r *request, out any, err error) {
 	took := time.Since(r.start)
 	s.metrics.count(r.command, e, took)
 	s.logRequest(r, e, took)
+}
+
+// failure returns err as the caller is told it. What is no mistake of the caller
+// has a code of the command's family: the end of request_timeout, whatever
+// waited too long, and internal errors.
+func (r *request) failure(err error) *apierr.Error {
+	e := apierr.From(err)
+	switch {
+	case r.command == nil:
+	case errors.Is(err, context.DeadlineExceeded):
+		return r.command.family.timeout.Because(err)
+	case e.Kind == apierr.Internal:
+		return &apierr.Error{Kind: r.command.family.internal, Msg: e.Msg, Cause: e.Cause}
+	}
+	return e
 }
 
 func (s *Server) requestIDInBody(r *request) string {

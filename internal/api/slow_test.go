@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/store/lsm"
 )
 
@@ -45,21 +47,51 @@ func (s *slowStore) SaveApp(ctx context.Context, a *app.App) error {
 	return s.Store.SaveApp(ctx, a)
 }
 
+func (s *slowStore) Change(ctx context.Context, id uint32, changes []audience.Change) ([]audience.Failure, error) {
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.Change(ctx, id, changes)
+}
+
+func (s *slowStore) RevokedUpTo(ctx context.Context, id uint32, account string) (int64, error) {
+	if err := s.wait(ctx); err != nil {
+		return 0, fmt.Errorf("invalidations: %w", err)
+	}
+	return s.Store.RevokedUpTo(ctx, id, account)
+}
+
 // startSlow starts a node over a slow store, which has little time for a
 // request.
 func startSlow(t *testing.T) (*node, *slowStore) {
 	t.Helper()
 	n := start(t, api.Options{})
 	store := &slowStore{Store: n.store}
-	n.over(store, store, api.Options{RequestTimeout: 20 * time.Millisecond})
+	n.over(store, store, api.Options{RequestTimeout: 50 * time.Millisecond})
 	t.Cleanup(n.apps.Close)
 	return n.direct(), store
+}
+
+// TestTimeouts: whatever takes too long is answered with the code of the
+// command's family, the check of the ticket too.
+func TestTimeouts(t *testing.T) {
+	const setAttr, kick, accountImport = "timpush/set_attr", "im_open_login_svc/kick", "im_open_login_svc/account_import"
+	n, store := startSlow(t)
+	release := store.hold()
+	n.post(setAttr, "{}").code(t, 90994)
+	n.post(kick, "{}").code(t, 70169)
+	release()
+	n.post(setAttr, "{}").code(t, 90001) // the ticket is known now
+	defer store.hold()()
+	n.post(setAttr, `{"UserAttrs":[{"To_Account":"Mary","Attrs":{}}]}`).code(t, 90994)
+	n.post(accountImport, `{"UserID":"new"}`).code(t, 70169)
 }
 
 // TestSlowDiskOfApps: set_attr_name answers in time though the disk does not.
 // What it wrote is seen when it is stored.
 func TestSlowDiskOfApps(t *testing.T) {
 	n, store := startSlow(t)
+	n.post("timpush/get_attr_name", "{}").ok(t) // the ticket is known now
 	release := store.hold()
 	n.post("timpush/set_attr_name", `{"AttrNames":{"3":"plan"}}`).code(t, 90994)
 	n.post("timpush/set_attr_name", `{"AttrNames":{"4":"late"}}`).code(t, 90994) // waits for the one before

@@ -262,9 +262,10 @@ func (s *Server) kick(ctx context.Context, c *caller, in *kickRequest) (out stru
 	if err != nil {
 		return out, err
 	}
-	if err := s.users.Revoke(ctx, c.App.ID, id, s.now()); err != nil {
-		return out, err
-	}
+	// Tickets that were verified before are verified again: those used while this
+	// waits for the disk, and, whatever Revoke returns, those used later. If it
+	// runs out of time the invalidation may come all the same.
 	s.apps.Forget(c.App.ID)
-	return out, nil
+	defer s.apps.Forget(c.App.ID)
+	return out, s.users.Revoke(ctx, c.App.ID, id, s.now())
 }

@@ -2,7 +2,10 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,6 +64,12 @@ func (s *slowStore) RevokedUpTo(ctx context.Context, id uint32, account string) 
 	return s.Store.RevokedUpTo(ctx, id, account)
 }
 
+// Revoke makes it so even if there is no time to wait for the disk.
+func (s *slowStore) Revoke(ctx context.Context, id uint32, account string, upTo time.Time) error {
+	waited := s.wait(ctx)
+	return errors.Join(waited, s.Store.Revoke(context.WithoutCancel(ctx), id, account, upTo))
+}
+
 // startSlow starts a node over a slow store, which has little time for a
 // request.
 func startSlow(t *testing.T) (*node, *slowStore) {
@@ -103,4 +112,41 @@ func TestSlowDiskOfApps(t *testing.T) {
 	if a := n.apps.App(appID).Attributes; a[3].Name != "plan" || a[4].Name != "" {
 		t.Errorf("the attributes are %+v, want plan in slot 3", a)
 	}
+}
+
+// TestSlowKick: a kick that ran out of time, and was carried out all the same,
+// leaves no ticket that is good because it was good before.
+func TestSlowKick(t *testing.T) {
+	n, store := startSlow(t)
+	n.declare(app.Declaration{ID: appID, Admins: []string{"ops", "ada"}})
+	leaked := n.ticket("ops")
+	ops := func(_ *http.Request, q url.Values) { q.Set("identifier", "ops"); q.Set("usersig", leaked) }
+	n.post("timpush/get_attr_name", "{}").ok(t)
+	n.post("timpush/get_attr_name", "{}", ops).ok(t)
+
+	release := store.hold()
+	n.post("im_open_login_svc/kick", `{"UserID":"ops"}`).code(t, 70169)
+	release()
+	n.post("timpush/get_attr_name", "{}", ops).code(t, 70052)
+	n.post("timpush/get_attr_name", "{}").ok(t)
+
+	// While a kick waits, tickets that were good before are not believed either.
+	leaked = n.ticket("ada")
+	ada := func(_ *http.Request, q url.Values) { q.Set("identifier", "ada"); q.Set("usersig", leaked) }
+	n.post("timpush/get_attr_name", "{}", ada).ok(t)
+	before := n.apps.App(appID).Epoch
+	release = store.hold()
+	kicked := make(chan answer, 1)
+	go func() { kicked <- n.post("im_open_login_svc/kick", `{"UserID":"ada"}`) }()
+	for n.apps.App(appID).Epoch == before {
+		select {
+		case a := <-kicked:
+			t.Fatalf("kick was answered %s before the app had another epoch", a.raw)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	n.post("timpush/get_attr_name", "{}", ada).code(t, 90994)
+	release()
+	<-kicked
+	n.post("timpush/get_attr_name", "{}", ada).code(t, 70052)
 }

@@ -33,9 +33,18 @@ func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImport
 	}
 	failures, err := s.users.Change(ctx, c.App.ID, []audience.Change{change})
 	if err == nil && len(failures) > 0 {
-		err = failures[0].Err
+		err = importFailure(failures[0])
 	}
 	return out, err
+}
+
+// importFailure returns why an account was not imported. To these commands a
+// RegistrationID does not exist, and its name is none for a UserID.
+func importFailure(f audience.Failure) error {
+	if f.Err.Kind == apierr.WrongAccountKind {
+		return apierr.BadAccountField.Errorf("UserID %s is a RegistrationID", clip(f.Account))
+	}
+	return f.Err
 }
 
 // oneUserID is the account of a request that has one, under its newer or its
@@ -52,7 +61,7 @@ func oneUserID(newer, older userID) (string, error) {
 
 // importChange checks one account to import.
 func importChange(a *app.App, id string, nick, face text) (audience.Change, error) {
-	change := audience.Change{Account: id, Create: true}
+	change := audience.Change{Account: id, Create: true, Kind: audience.UserID, OfKind: true}
 	if err := a.Settings.UserIDs.Check(id); err != nil {
 		return change, apierr.BadAccountField.Errorf("UserID %v", err)
 	}
@@ -256,11 +265,15 @@ type kickRequest struct {
 }
 
 // kick makes every ticket issued for an account so far invalid, those of this
-// second included. Contract: spec/conventions.md, 5.5.
+// second included. A name that no account of any type can have is a mistake of
+// the request. Contract: spec/conventions.md, 5.5.
 func (s *Server) kick(ctx context.Context, c *caller, in *kickRequest) (out struct{}, err error) {
 	id, err := oneUserID(in.UserID, in.Identifier)
 	if err != nil {
 		return out, err
+	}
+	if err := app.CheckRegistrationID(id); err != nil { // which may have every name that a UserID may have
+		return out, apierr.BadAccountField.Errorf("UserID %v", err)
 	}
 	// Tickets that were verified before are verified again: those used while this
 	// waits for the disk, and, whatever Revoke returns, those used later. If it

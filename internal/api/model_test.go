@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"tidings/internal/api"
 	"tidings/internal/app"
@@ -107,7 +108,9 @@ func (m *model) do(command string, body map[string]any) (code int, members map[s
 		}
 		members["ResultItem"] = items
 	case "kick":
-		u := m.users[m.oneID(body)]
+		id := m.oneID(body)
+		check(id != "" && len(id) <= 64 && strings.IndexFunc(id, unicode.IsControl) < 0, 70402)
+		u := m.users[id]
 		check(u != nil && !u.device, 70107)
 	}
 	return 0, members

@@ -23,7 +23,9 @@ import (
 // becomes of ctx: who keeps apps in memory has to know what is stored.
 type Store interface {
 	Apps(ctx context.Context) ([]*App, error)
-	SaveApp(ctx context.Context, a *App) error // also makes the accounts of its admins
+	// SaveApp also makes the accounts of its admins. An admin who is a
+	// RegistrationID is apierr.WrongAccountKind, and nothing is saved.
+	SaveApp(ctx context.Context, a *App) error
 	DeleteApp(ctx context.Context, id uint32) error
 }
 
@@ -216,6 +218,9 @@ func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App)
 	locked = false // write lets it go
 	select {
 	case err := <-done:
+		if e := apierr.From(err); err != nil && e.Kind == apierr.WrongAccountKind {
+			return nil, errorf("an admin of app %d has to be a UserID: %s", id, e.Info())
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -330,7 +335,8 @@ func (r *Registry) RemoveKey(ctx context.Context, id uint32, key int) error {
 	return err
 }
 
-// AddAdmin makes an account an admin, creating the account if need be.
+// AddAdmin makes an account an admin, creating the account if need be. A
+// RegistrationID cannot be one.
 func (r *Registry) AddAdmin(ctx context.Context, id uint32, account string) (*App, error) {
 	return r.update(ctx, id, func(a *App) error {
 		if err := a.Settings.UserIDs.Check(account); err != nil {

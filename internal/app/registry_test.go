@@ -320,6 +320,18 @@ func TestStatusAndDelete(t *testing.T) {
 	}
 }
 
+// TestAdminIsNoUserID: what the store says of an admin who is a RegistrationID
+// is the operator's mistake.
+func TestAdminIsNoUserID(t *testing.T) {
+	r, store := open(t)
+	a := declare(t, r, app.Declaration{ID: id})
+	store.fail = fmt.Errorf("saving: %w", apierr.WrongAccountKind.Errorf("account %q is a RegistrationID", "dev-1"))
+	_, err := r.AddAdmin(t.Context(), id, "dev-1")
+	refused(t, r, a, err, `an admin of app 1400000001 has to be a UserID: account "dev-1" is a RegistrationID`)
+	_, err = r.Declare(t.Context(), app.Declaration{ID: id, Admins: []string{"ops", "dev-1"}})
+	refused(t, r, a, err, "dev-1")
+}
+
 // TestStoreFails: what could not be stored is not so in memory either.
 func TestStoreFails(t *testing.T) {
 	r, store := open(t)

@@ -14,6 +14,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/wording"
 )
 
@@ -119,8 +120,30 @@ func (s *Server) answer(r *request) (any, error) {
 	// and what a command has begun is not half answered: only time cancels.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout)
 	defer cancel()
-	c := &caller{App: a, Name: r.query.identifier, Legacy: r.command.legacy}
-	return r.command.handle(s, ctx, c, r.command.family, body.Bytes())
+	return s.carryOut(ctx, r, body.Bytes())
+}
+
+// maxStale is how often a request is carried out anew because the attributes of
+// its app have changed. A client that changes them more often than requests can
+// keep up with gets errors.
+const maxStale = 3
+
+// carryOut runs the command of a request that passed all checks. A command maps
+// names to slots with the app as it was when the request was checked, which may
+// be as long ago as its body took to come. If the store finds that they mean
+// something else by now, it changes nothing, and the command runs again with the
+// app as it has become.
+func (s *Server) carryOut(ctx context.Context, r *request, body []byte) (any, error) {
+	c := &caller{App: r.app, Name: r.query.identifier, Legacy: r.command.legacy}
+	for stale := 0; ; stale++ {
+		out, err := r.command.handle(s, ctx, c, r.command.family, body)
+		if !errors.Is(err, audience.ErrStale) || stale == maxStale {
+			return out, err
+		}
+		if c.App, err = s.apps.Settled(ctx, r.app.ID); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // route finds the command: only POST to /v4/service/command is an API call.

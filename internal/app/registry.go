@@ -81,6 +81,23 @@ func (r *Registry) App(id uint32) *App {
 	return nil
 }
 
+// Settled returns an app when the change of it that is under way, if any, has
+// ended. A store knows of a change a moment before the registry does: whoever it
+// told that an app has changed finds here what it has become. No app is
+// apierr.UnknownApp.
+func (r *Registry) Settled(ctx context.Context, id uint32) (*App, error) {
+	if err := r.locks.lock(ctx, id); err != nil {
+		return nil, err
+	}
+	defer r.locks.unlock(id)
+	if a := r.App(id); a != nil {
+		return a, nil
+	}
+	return nil, unknown(id)
+}
+
+func unknown(id uint32) error { return apierr.UnknownApp.Errorf("app %d does not exist", id) }
+
 // All lists the apps by SDKAppID.
 func (r *Registry) All() []*App {
 	var all []*App
@@ -161,7 +178,7 @@ func (r *Registry) declared(old *App, d Declaration) (*App, error) {
 func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*App, error) {
 	return r.change(ctx, id, func(old *App) (*App, error) {
 		if old == nil {
-			return nil, apierr.UnknownApp.Errorf("app %d does not exist", id)
+			return nil, unknown(id)
 		}
 		a := old.clone()
 		if err := f(a); err != nil {
@@ -268,7 +285,7 @@ func (r *Registry) Delete(ctx context.Context, id uint32) error {
 	_, err := r.change(ctx, id, func(old *App) (*App, error) {
 		switch {
 		case old == nil:
-			return nil, apierr.UnknownApp.Errorf("app %d does not exist", id)
+			return nil, unknown(id)
 		case old.Status != Disabled:
 			return nil, errorf("app %d is %s; only a disabled app can be deleted", id, old.Status)
 		}

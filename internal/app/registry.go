@@ -385,10 +385,11 @@ func (r *Registry) NameAttributes(ctx context.Context, id uint32, names map[int]
 	return err
 }
 
-// AddAttributes names slots that have no name yet, for a file that is imported;
-// 90033, and nothing is changed, where that does not fit what is named.
-func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.Attributes) error {
-	_, err := r.update(ctx, id, func(a *App) error {
+// AddAttributes names slots that have no name yet, for a file that is imported,
+// and returns the app with the attributes that it has then; 90033, and nothing
+// is changed, where that does not fit what is named.
+func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.Attributes) (*App, error) {
+	return r.update(ctx, id, func(a *App) error {
 		merged, err := a.Attributes.Merged(more)
 		if err != nil {
 			return err
@@ -396,7 +397,6 @@ func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.
 		a.Attributes = merged
 		return nil
 	})
-	return err
 }
 
 // Forget makes every ticket of an app be verified anew, after one of its

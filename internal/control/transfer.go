@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -66,11 +67,19 @@ func beginsImport(in []byte) bool {
 	return json.Unmarshal(in, &r) == nil && r.Begins && !r.DryRun
 }
 
+// maxStale is how often a chunk is imported anew because the attributes of the
+// app have changed.
+const maxStale = 3
+
 // importUsers applies the lines of a chunk in their order. It answers when all
 // that could be applied is durable.
+//
+// Lines name attributes, and are mapped to the slots that the app has when they
+// are applied. If its attributes change meanwhile, the store applies no more, and
+// the chunk is applied again from its beginning: a line that is in already
+// changes nothing then.
 func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Reader, out io.Writer) error {
-	a, err := s.find(in.ID)
-	if err != nil {
+	if _, err := s.find(in.ID); err != nil {
 		return err
 	}
 	text, err := io.ReadAll(io.LimitReader(body, MaxChunkBytes+1))
@@ -80,51 +89,83 @@ func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Rea
 	if n := bytes.Count(text, []byte("\n")); len(text) > MaxChunkBytes || n > MaxChunkLines {
 		return fmt.Errorf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)
 	}
-	im := &importer{app: a, attrs: a.Attributes, replace: in.Replace, lines: bytes.Split(text, []byte("\n"))}
+	im := &importer{replace: in.Replace, dryRun: in.DryRun, lines: bytes.Split(text, []byte("\n"))}
 	if in.Begins {
-		if err := s.header(ctx, im, in.DryRun); err != nil {
+		im.takeHeader()
+	}
+	for stale := 0; ; stale++ {
+		if err := s.adopt(ctx, in.ID, im); err != nil {
+			return err
+		}
+		err := im.run(ctx, s.Users)
+		if err == nil {
+			return json.NewEncoder(out).Encode(ImportResult{im.users, im.failures})
+		}
+		if !errors.Is(err, audience.ErrStale) || stale == maxStale {
 			return err
 		}
 	}
-	if err := im.run(ctx, s.Users, in.DryRun); err != nil {
-		return err
-	}
-	return json.NewEncoder(out).Encode(ImportResult{im.users, im.failures})
 }
 
-// header applies the header that the first line may be.
-func (s *Service) header(ctx context.Context, im *importer, dryRun bool) error {
-	first := slices.IndexFunc(im.lines, func(l []byte) bool { return len(bytes.TrimSpace(l)) > 0 })
-	if first < 0 || !userfile.IsHeader(im.lines[first]) {
-		return nil
+// adopt lets an importer begin, with an app as it is after the header.
+func (s *Service) adopt(ctx context.Context, id uint32, im *importer) (err error) {
+	im.failures = nil
+	if im.app, err = s.Apps.Settled(ctx, id); err != nil {
+		return err
 	}
-	line := im.lines[first]
-	im.lines[first] = nil
-	attrs, err := userfile.ParseHeader(line)
-	if err != nil {
-		im.fail(first, "", err.Error())
-		return nil
+	im.attrs = im.app.Attributes
+	var refused *apierr.Error
+	switch {
+	case im.badHeader != "":
+		im.fail(im.headerLine, "", im.badHeader)
+	case im.header == nil:
+	case im.dryRun:
+		var merged audience.Attributes
+		if merged, refused = im.attrs.Merged(im.header); refused == nil {
+			im.attrs = merged
+		}
+	default:
+		a, err := s.Apps.AddAttributes(ctx, id, im.header)
+		if err == nil {
+			im.app, im.attrs = a, a.Attributes
+		} else if refused = apierr.From(err); refused.Kind != apierr.InvalidAttribute {
+			return err
+		}
 	}
-	merged, refused := im.attrs.Merged(attrs)
 	if refused != nil {
-		im.fail(first, "", refused.Info())
-		return nil
+		im.fail(im.headerLine, "", refused.Info())
 	}
-	im.attrs = merged
-	if dryRun {
-		return nil
-	}
-	return s.Apps.AddAttributes(ctx, im.app.ID, attrs)
+	return nil
 }
 
 // importer works on one chunk.
 type importer struct {
+	replace    bool
+	dryRun     bool
+	lines      [][]byte
+	headerLine int                  // which line is the header
+	header     *audience.Attributes // nil: there is none, or a bad one
+	badHeader  string               // what is wrong with the header
+
+	// Of one attempt.
 	app      *app.App
-	attrs    audience.Attributes
-	replace  bool
-	lines    [][]byte
+	attrs    audience.Attributes // those of app; in a dry run also those that the header would name
 	users    int
 	failures []LineFailure
+}
+
+// takeHeader takes away the header that the first line may be.
+func (im *importer) takeHeader() {
+	first := slices.IndexFunc(im.lines, func(l []byte) bool { return len(bytes.TrimSpace(l)) > 0 })
+	if first < 0 || !userfile.IsHeader(im.lines[first]) {
+		return
+	}
+	attrs, err := userfile.ParseHeader(im.lines[first])
+	im.lines[first] = nil
+	im.headerLine, im.header = first, attrs
+	if err != nil {
+		im.header, im.badHeader = nil, err.Error()
+	}
 }
 
 func (im *importer) fail(line int, account, reason string) {
@@ -141,7 +182,7 @@ type piece struct {
 
 // run parses pieces while those before are applied, which takes longer and one
 // processor.
-func (im *importer) run(ctx context.Context, users audience.Store, dryRun bool) error {
+func (im *importer) run(ctx context.Context, users audience.Store) error {
 	pieces := make([]piece, (len(im.lines)+importBatch-1)/importBatch)
 	for i := range pieces {
 		pieces[i].ready = make(chan struct{})
@@ -173,7 +214,7 @@ func (im *importer) run(ctx context.Context, users audience.Store, dryRun bool) 
 		}
 	})
 	refused := 0
-	err := users.Import(ctx, im.app.ID, batches, dryRun, func(i int, err *apierr.Error) {
+	err := users.Import(ctx, im.app.ID, batches, im.dryRun, func(i int, err *apierr.Error) {
 		refused++
 		im.fail(numbers[i], "", err.Info())
 	})
@@ -240,6 +281,14 @@ func (im *importer) change(l *userfile.Line) (audience.Change, error) {
 		}
 		if err := audience.CheckValue(v.Value); err != nil {
 			return c, fmt.Errorf("%s: %s", "Attrs."+v.Name, err.Info())
+		}
+		if im.attrs[slot] != im.app.Attributes[slot] {
+			// A dry run of a header: the store knows no such slot, so that its
+			// check is made here. The line says of what type its account is.
+			if im.attrs[slot].Kind != l.Kind {
+				return c, fmt.Errorf("attribute %s is not for this account type", v.Name)
+			}
+			continue
 		}
 		c.Set[slot], c.Attributes = v.Value, &im.attrs
 	}

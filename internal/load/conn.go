@@ -113,7 +113,7 @@ func (h *head) appendRequest(dst []byte, command string, random uint32, body []b
 // the workload needs and are then reused.
 type conn struct {
 	wire
-	head         head
+	heads        []head // of the targets
 	work         Workload
 	allowPartial bool
 	keep         func(body []byte) // if not nil, sees the body of every answer
@@ -124,7 +124,11 @@ type conn struct {
 func (c *conn) prepare(seq uint64) {
 	var command string
 	command, c.body = c.work.Append(c.body[:0], seq)
-	c.out = c.head.appendRequest(c.out[:0], command, uint32(seq), c.body)
+	target := 0
+	if c.work.Target != nil {
+		target = c.work.Target(seq)
+	}
+	c.out = c.heads[target].appendRequest(c.out[:0], command, uint32(seq), c.body)
 }
 
 func (c *conn) exchange(ctx context.Context) (code int, err error) {

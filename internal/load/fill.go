@@ -21,29 +21,60 @@ const (
 // them much more frequent. It may be repeated. progress, if not nil, is told
 // every second how many of how many users are done; each counts twice.
 func Fill(ctx context.Context, t Target, n uint64, progress func(done, of uint64)) error {
-	c, err := Dial(ctx, t, fillConnections)
+	return FillAll(ctx, []Target{t}, n, progress)
+}
+
+// FillAll is Fill for apps of one server, with n accounts each.
+func FillAll(ctx context.Context, targets []Target, n uint64, progress func(done, of uint64)) error {
+	c, err := DialAll(ctx, targets, fillConnections)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	var names []string
-	for slot, name := range attrNames {
-		names = append(names, fmt.Sprintf("%q:%q", fmt.Sprint(slot), name))
-	}
-	if _, err := c.Call(ctx, "timpush/set_attr_name", `{"AttrNames":{`+strings.Join(names, ",")+`}}`); err != nil {
+	if err := c.NameAttrs(ctx, attrNames[:]); err != nil {
 		return err
 	}
-	users, each := InOrder(n), int(min(n, fillUsers))
-	for i, w := range []Workload{Import(users, each), setAll(users, each)} {
-		o := Options{Duration: fillTime, Requests: (n + uint64(each) - 1) / uint64(each)}
+	users, each, all := InOrder(n), min(n, fillUsers), n*uint64(len(targets))
+	for i, w := range []Workload{Import(users, int(each)), setAll(users, int(each))} {
+		w.Requests = (n + each - 1) / each // the last may begin anew
+		o := Options{Duration: fillTime}
 		if progress != nil {
-			o.Progress = func(requests uint64) { progress(uint64(i)*n+min(requests*uint64(each), n), 2*n) }
+			o.Progress = func(requests uint64) { progress(uint64(i)*all+min(requests*each, all), 2*all) }
 		}
-		if err := c.all(ctx, w, o); err != nil {
+		if err := c.all(ctx, w.Over(len(targets)), o); err != nil {
 			return fmt.Errorf("fill: %w", err)
 		}
 	}
 	return nil
+}
+
+// NameAttrs names the attributes of all targets, by slot.
+func (c *Client) NameAttrs(ctx context.Context, names []string) error {
+	var slots []string
+	for slot, name := range names {
+		slots = append(slots, fmt.Sprintf("%q:%q", fmt.Sprint(slot), name))
+	}
+	const command = "timpush/set_attr_name"
+	body := `{"AttrNames":{` + strings.Join(slots, ",") + `}}`
+	// The first on its own, because Call returns what a refusal says.
+	if _, err := c.Call(ctx, command, body); err != nil {
+		return err
+	}
+	others := len(c.conns[0].heads) - 1
+	if others == 0 {
+		return nil
+	}
+	return c.Prepare(ctx, Workload{
+		Requests: uint64(others),
+		Append:   func(dst []byte, _ uint64) (string, []byte) { return command, append(dst, body...) },
+		Target:   func(seq uint64) int { return 1 + int(seq) },
+	})
+}
+
+// Prepare makes all requests of a workload, Workload.Requests, however long that
+// takes. One that fails is an error.
+func (c *Client) Prepare(ctx context.Context, w Workload) error {
+	return c.all(ctx, w, Options{Duration: fillTime})
 }
 
 // Restore gives back what RemoveAttr took from the first n users of an order.
@@ -52,21 +83,22 @@ func (c *Client) Restore(ctx context.Context, u Users, n uint64) error {
 		return nil
 	}
 	each := min(n, fillUsers)
-	o := Options{Duration: fillTime, Requests: (n + each - 1) / each}
-	if err := c.all(ctx, SetAttr(u, int(each)), o); err != nil {
+	w := SetAttr(u, int(each))
+	w.Requests = (n + each - 1) / each
+	if err := c.Prepare(ctx, w); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	return nil
 }
 
-// all is Run for requests that must all succeed.
+// all is Run for requests that must all be made and succeed.
 func (c *Client) all(ctx context.Context, w Workload, o Options) error {
 	r, err := c.Run(ctx, w, o)
 	if err := cmp.Or(err, r.Err()); err != nil {
 		return err
 	}
-	if r.Requests < o.Requests {
-		return fmt.Errorf("only %d of %d requests in %v", r.Requests, o.Requests, o.Duration)
+	if r.Requests < w.Requests {
+		return fmt.Errorf("only %d of %d requests in %v", r.Requests, w.Requests, o.Duration)
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ type Options struct {
 	Requests     uint64                // most requests; default Workload.Requests
 	Rate         float64               // requests per second in all; 0: each when the last is answered
 	Grace        time.Duration         // how long answers are waited for after the end; default 10s
+	Stop         <-chan struct{}       // no request is begun after it is closed; nil: never
 	AllowPartial bool                  // an answer with an ErrorList is no error
 	Progress     func(requests uint64) // if not nil, called every second with the requests begun
 }
@@ -127,11 +128,10 @@ func (r Result) String() string {
 	return s
 }
 
-// A Client is a set of open connections to a Target. It may make many runs,
+// A Client is a set of open connections to a server. It may make many runs,
 // one at a time.
 type Client struct {
-	target Target
-	conns  []*conn
+	conns []*conn
 }
 
 // DefaultConnections is how many connections Run and Dial open if not told.
@@ -139,13 +139,23 @@ const DefaultConnections = 64
 
 // Dial opens connections to a target; 0 means DefaultConnections.
 func Dial(ctx context.Context, t Target, connections int) (*Client, error) {
-	dial, head, err := t.endpoint()
-	if err != nil {
-		return nil, err
+	return DialAll(ctx, []Target{t}, connections)
+}
+
+// DialAll opens connections to one server, which has all targets: at least one.
+// Each connection serves all of them.
+func DialAll(ctx context.Context, targets []Target, connections int) (*Client, error) {
+	var dial dialFunc
+	heads := make([]head, len(targets))
+	for i := range targets {
+		var err error
+		if dial, heads[i], err = targets[i].endpoint(); err != nil {
+			return nil, err
+		}
 	}
-	c := &Client{target: t}
+	c := new(Client)
 	for range cmp.Or(connections, DefaultConnections) {
-		k := &conn{wire: wire{dial: dial}, head: head}
+		k := &conn{wire: wire{dial: dial}, heads: heads}
 		if err := k.connect(ctx); err != nil {
 			c.Close()
 			return nil, err
@@ -185,7 +195,7 @@ func Run(ctx context.Context, t Target, w Workload, connections int, o Options) 
 	return c.Run(ctx, w, o)
 }
 
-// Call makes one request and returns the body of the answer. An ErrorCode
+// Call makes one request to the first target and returns the body of the answer. An ErrorCode
 // other than 0 is an error; an ErrorList is not.
 func (c *Client) Call(ctx context.Context, command, body string) ([]byte, error) {
 	var answer []byte
@@ -193,7 +203,7 @@ func (c *Client) Call(ctx context.Context, command, body string) ([]byte, error)
 	w := Workload{Append: func(dst []byte, _ uint64) (string, []byte) { return command, append(dst, body...) }}
 	k.keep = func(body []byte) { answer = slices.Clone(body) }
 	defer func() { k.keep = nil }()
-	one := &Client{target: c.target, conns: []*conn{k}}
+	one := &Client{conns: []*conn{k}}
 	r, err := one.Run(ctx, w, Options{Requests: 1, AllowPartial: true})
 	if err := cmp.Or(err, r.Err()); err != nil {
 		return answer, fmt.Errorf("%s: %w: %s", command, err, answer)

@@ -146,30 +146,78 @@ func TestWorkloadBodies(t *testing.T) {
 	}
 }
 
-func TestChangeGivesBackWhatItRemoved(t *testing.T) {
-	const users, each = 1000, 10
-	w := Change(Shuffled(users, 1), each)
-	has := make(map[string]bool)
-	for i := range uint64(users) {
-		has[User(i)] = true
-	}
-	lag := 50
-	for seq := range uint64(2000) {
-		command, body := w.Append(nil, seq)
-		var in struct {
-			UserAttrs []struct {
-				ToAccount string `json:"To_Account"`
+// TestAlternationChangesEveryUser follows what users have, in one app and in
+// several, from the start and when a run goes on where another has ended.
+func TestAlternationChangesEveryUser(t *testing.T) {
+	for _, c := range []struct {
+		users uint64
+		each  int
+	}{{1000, 10}, {1000, 100}, {1234, 100}, {999, 1}, {150, 50}} {
+		attrs := FilledAttrs()
+		a := Alternate(Shuffled(c.users, 1), c.each, attrs)
+		const apps = 3
+		var has [apps]map[string][2]string // values by account
+		for app := range has {
+			has[app] = make(map[string][2]string)
+			for i := range c.users {
+				has[app][User(i)] = [2]string{attrValue(0, i), attrValue(1, i)}
 			}
 		}
-		if err := json.Unmarshal(body, &in); err != nil {
-			t.Fatal(err)
+		var last [apps]map[string][2]string // values before they were removed
+		for app := range last {
+			last[app] = make(map[string][2]string)
 		}
-		remove := command == "timpush/remove_attr"
-		for _, u := range in.UserAttrs {
-			if has[u.ToAccount] != remove && seq >= uint64(2*lag) {
-				t.Fatalf("request %d, %s: %s has attributes: %v", seq, command, u.ToAccount, has[u.ToAccount])
+		follow := func(w Workload, seq uint64) {
+			command, body := w.Append(nil, seq)
+			app := w.Target(seq)
+			var in struct {
+				UserAttrs []struct {
+					ToAccount string `json:"To_Account"`
+					Attrs     any
+				}
 			}
-			has[u.ToAccount] = !remove
+			if err := json.Unmarshal(body, &in); err != nil {
+				t.Fatal(err)
+			}
+			if len(in.UserAttrs) != w.Users {
+				t.Fatalf("%d users in a request, want %d", len(in.UserAttrs), w.Users)
+			}
+			for _, u := range in.UserAttrs {
+				old, exists := has[app][u.ToAccount]
+				if remove := command == "timpush/remove_attr"; remove != exists {
+					t.Fatalf("%+v: request %d, %s: %s has attributes: %v", c, seq, command, u.ToAccount, exists)
+				} else if remove {
+					last[app][u.ToAccount] = old
+					delete(has[app], u.ToAccount)
+					continue
+				}
+				values := u.Attrs.(map[string]any)
+				set := [2]string{values[attrs[0].Name].(string), values[attrs[1].Name].(string)}
+				if was := last[app][u.ToAccount]; seq > apps*4*c.users && (set[0] == was[0] || set[1] == was[1]) {
+					t.Fatalf("%+v: request %d sets %s to %v, and it was %v", c, seq, u.ToAccount, set, was)
+				}
+				has[app][u.ToAccount] = set
+			}
+		}
+		prime := a.Prime().Over(apps)
+		for seq := range prime.Requests {
+			follow(prime, seq)
+		}
+		w := a.Workload().Over(apps)
+		total := 15*c.users/uint64(c.each)*apps + 1
+		for seq := range total / 2 {
+			follow(w, seq)
+		}
+		w = w.From(total / 2)
+		for seq := range total - total/2 {
+			follow(w, seq)
+		}
+		// The first app has had a request more than the others.
+		without, n := a.Without((total + apps - 1) / apps)
+		for i := range c.users {
+			if _, exists := has[0][User(without.at(i))]; exists != (i >= n) {
+				t.Fatalf("%+v: %d users in the order of Without: has attributes: %v; %d are said to have none", c, i, exists, n)
+			}
 		}
 	}
 }
@@ -472,10 +520,10 @@ func (c *canned) Read(b []byte) (int, error) {
 
 func TestRequestsDoNotAllocate(t *testing.T) {
 	for name, w := range map[string]Workload{
-		"remove": RemoveAttr(Shuffled(1000, 1), 100), "change": Change(Shuffled(1000, 1), 100), "get": GetAttr(Random(1000, 1), 100),
+		"remove": RemoveAttr(Shuffled(1000, 1), 100), "alternation": Alternate(Shuffled(1000, 1), 100, FilledAttrs()).Workload(), "get": GetAttr(Random(1000, 1), 100),
 	} {
 		answer := "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n" + ok
-		c := &conn{work: w, wire: wire{nc: &canned{answer: answer}}}
+		c := &conn{work: w, heads: make([]head, 1), wire: wire{nc: &canned{answer: answer}}}
 		seq := uint64(0)
 		allocs := testing.AllocsPerRun(1000, func() {
 			c.prepare(seq)
@@ -494,7 +542,7 @@ func BenchmarkRequest(b *testing.B) {
 	answer := "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n" + ok
 	for _, n := range []int{1, 100} {
 		b.Run(fmt.Sprintf("users=%d", n), func(b *testing.B) {
-			c := &conn{work: RemoveAttr(Shuffled(1_000_000, 1), n), wire: wire{nc: &canned{answer: answer}}}
+			c := &conn{work: RemoveAttr(Shuffled(1_000_000, 1), n), heads: make([]head, 1), wire: wire{nc: &canned{answer: answer}}}
 			b.ReportAllocs()
 			for seq := uint64(0); b.Loop(); seq++ {
 				c.prepare(seq)
@@ -623,13 +671,58 @@ func TestRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for range 2 {
-		if err := c.Fill(ctx, 1050); err != nil {
-			t.Fatal(err)
+	if err := c.Fill(ctx, 1050); err != nil {
+		t.Fatal(err)
+	}
+	a := Alternate(Shuffled(1050, 1), 50, FilledAttrs())
+	if err := c.Prime(ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	for first := uint64(0); first < 150; first += 50 {
+		r, err := c.Alternate(ctx, a, first, Options{Requests: 50})
+		if err != nil || r.Err() != nil || r.Users != 50*50 {
+			t.Fatalf("from request %d: %v, %v", first, r, err)
 		}
-		r, err := c.Remove(ctx, Shuffled(1050, 1), 100, Options{})
-		if err != nil || r.Err() != nil || r.Users != 1000 {
-			t.Fatalf("got %v, %v", r, err)
+	}
+	// A second time the users do not have what it removes.
+	if err := c.Prime(ctx, a); err == nil {
+		t.Error("no error of commands that change nothing")
+	}
+}
+
+func TestRunStopsWhenTold(t *testing.T) {
+	target := serve(t, func(*http.Request, []byte) string { return ok })
+	stop := make(chan struct{})
+	time.AfterFunc(100*time.Millisecond, func() { close(stop) })
+	w := GetAttr(InOrder(10), 1)
+	for _, rate := range []float64{0, 100} {
+		began := time.Now()
+		r, err := Run(t.Context(), target, w, 2, Options{Duration: time.Hour, Rate: rate, Stop: stop})
+		if took := time.Since(began); err != nil || r.Err() != nil || took > 5*time.Second {
+			t.Errorf("rate %v: %v, %v after %v", rate, r, err, took)
+		}
+	}
+}
+
+func TestTargetsTakeTurns(t *testing.T) {
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	first := serve(t, func(r *http.Request, _ []byte) string {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[r.URL.Query().Get("sdkappid")+r.URL.Path]++
+		return ok
+	})
+	second := first
+	second.SDKAppID++
+	if err := FillAll(t.Context(), []Target{first, second}, 250, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, app := range []string{"1400000001", "1400000002"} {
+		for command, want := range map[string]int{"timpush/set_attr_name": 1, "im_open_login_svc/multiaccount_import": 3, "timpush/set_attr": 3} {
+			if got := seen[app+"/v4/"+command]; got != want {
+				t.Errorf("app %s: %d requests of %s, want %d", app, got, command, want)
+			}
 		}
 	}
 }

@@ -65,13 +65,14 @@ draw:
 // TraitNames are the attributes' names, by slot.
 var TraitNames = []string{"plan", "platform", "region", "city", "version", Serial}
 
-// AppendLine appends the member as a line of an import file.
-func (m Member) AppendLine(dst []byte) []byte {
+// AppendLine appends the member as a line of an import file, with the first
+// attrs of its attributes.
+func (m Member) AppendLine(dst []byte, attrs int) []byte {
 	dst = append(dst, `{"To_Account":"`...)
 	dst = appendUser(dst, uint64(m))
 	dst = append(dst, `","Attrs":{`...)
 	values := m.Values()
-	for i, name := range TraitNames {
+	for i, name := range TraitNames[:attrs] {
 		dst = append(dst, '"')
 		dst = append(append(append(dst, name...), `":"`...), values[i]...)
 		dst = append(dst, `",`...)

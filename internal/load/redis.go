@@ -3,7 +3,6 @@ package load
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -45,7 +44,7 @@ func (r *Redis) Close() {
 func (r *Redis) Fill(ctx context.Context, n uint64) error {
 	u, each := InOrder(n), min(n, fillUsers)
 	o := Options{Duration: fillTime, Requests: (n + each - 1) / each}
-	res, err := r.run(ctx, int(each), o, false, func(dst []byte, seq uint64) []byte {
+	res, err := r.run(ctx, int(each), o, anyReply, func(dst []byte, seq uint64) []byte {
 		for i := range each {
 			user := u.at(seq*each + i)
 			dst = appendCommand(dst, "HSET", user, 2+2*len(attrNames))
@@ -61,27 +60,66 @@ func (r *Redis) Fill(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// Remove does what the workload RemoveAttr does: HDEL of sex and city, n users
-// in one pipeline, which is one request of the Result.
-func (r *Redis) Remove(ctx context.Context, u Users, n int, o Options) (Result, error) {
-	o.Requests = cmp.Or(o.Requests, u.n/uint64(n))
-	return r.run(ctx, n, o, true, func(dst []byte, seq uint64) []byte {
-		for i := range uint64(n) {
-			dst = appendCommand(dst, "HDEL", u.at(seq*uint64(n)+i), 4)
-			dst = append(dst, "$3\r\nsex\r\n$4\r\ncity\r\n"...)
+// Prime does what Alternation.Prime does.
+func (r *Redis) Prime(ctx context.Context, a Alternation) error {
+	n := min(a.half, primeUsers)
+	o := Options{Duration: fillTime, Requests: a.half / n}
+	res, err := r.run(ctx, int(n), o, twoFields, func(dst []byte, seq uint64) []byte {
+		return a.appendHDEL(dst, seq*n, n)
+	})
+	if err := cmp.Or(err, res.Err()); err != nil {
+		return fmt.Errorf("redis prime: %w", err)
+	}
+	return nil
+}
+
+// Alternate does what Alternation.Workload does from request first on: HDEL and
+// HSET of two fields. The users of a request are one pipeline.
+func (r *Redis) Alternate(ctx context.Context, a Alternation, first uint64, o Options) (Result, error) {
+	return r.run(ctx, int(a.each), o, twoFields, func(dst []byte, seq uint64) []byte {
+		pos, remove := a.position(first + seq)
+		if remove {
+			return a.appendHDEL(dst, pos, a.each)
 		}
-		return dst
+		return a.appendHSET(dst, pos, a.each)
 	})
 }
 
-// run sends pipelines of one command for each user. If mustChange, a reply of
-// 0 is an error.
+func (a *Alternation) appendHDEL(dst []byte, pos, n uint64) []byte {
+	for i := range n {
+		dst = appendCommand(dst, "HDEL", a.users.at(pos+i), 2+len(a.attrs))
+		for attr := range a.attrs {
+			dst = appendBulk(dst, a.attrs[attr].Name)
+		}
+	}
+	return dst
+}
+
+func (a *Alternation) appendHSET(dst []byte, pos, n uint64) []byte {
+	for i := range n {
+		user := a.users.at(pos + i)
+		dst = appendCommand(dst, "HSET", user, 2+2*len(a.attrs))
+		for attr := range a.attrs {
+			dst = appendBulk(appendBulk(dst, a.attrs[attr].Name), a.value(attr, pos+i, user))
+		}
+	}
+	return dst
+}
+
+// Replies that a pipeline expects of each command.
+const (
+	anyReply  = ""
+	twoFields = ":2" // HDEL and HSET: two fields were removed or are new
+)
+
+// run sends pipelines of one command for each user. A reply other than the
+// wanted one is an error.
 func (r *Redis) run(
-	ctx context.Context, users int, o Options, mustChange bool, pipeline func([]byte, uint64) []byte,
+	ctx context.Context, users int, o Options, want string, pipeline func([]byte, uint64) []byte,
 ) (Result, error) {
 	sessions := make([]session, len(r.sessions))
 	for i, s := range r.sessions {
-		s.pipeline, s.replies, s.mustChange = pipeline, users, mustChange
+		s.pipeline, s.replies, s.want = pipeline, users, want
 		sessions[i] = s
 	}
 	return run(ctx, sessions, users, o)
@@ -108,9 +146,9 @@ func appendBulk[T string | []byte](dst []byte, s T) []byte {
 // pipeline of commands that each have an integer as reply.
 type redisConn struct {
 	wire
-	pipeline   func(dst []byte, seq uint64) []byte
-	replies    int
-	mustChange bool
+	pipeline func(dst []byte, seq uint64) []byte
+	replies  int
+	want     string
 
 	out, in []byte
 }
@@ -143,15 +181,13 @@ func (c *redisConn) pipe() error {
 		switch reply := in.buf[pos:end]; {
 		case len(reply) < 2 || reply[0] != ':':
 			return fmt.Errorf("redis: %q", reply)
-		case c.mustChange && string(reply) == ":0":
-			return errNothingDone
+		case c.want != anyReply && string(reply) != c.want:
+			return fmt.Errorf("redis: a command answers %s, want %s: it did not change what it should", reply, c.want)
 		}
 		pos = next
 	}
 	return nil
 }
-
-var errNothingDone = errors.New("redis: a command changed nothing")
 
 // RedisArgs are the arguments that make redis-server as durable as ours: a
 // change is on disk when it is answered.

@@ -177,14 +177,15 @@ func (r *runner) pace() {
 	}
 }
 
-// watch ends the run in time: when the duration is over it lets no request
-// begin, and when answers do not come within the grace, or ctx ends, it
+// watch ends the run in time: when the duration is over, or it is told to stop,
+// it lets no request begin, and when answers do not come within the grace, or ctx ends, it
 // interrupts the sessions.
 func (r *runner) watch(ctx context.Context, sessions []session, done <-chan struct{}) {
 	end := time.NewTimer(r.opts.Duration)
 	defer end.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	stop := r.opts.Stop
 	for {
 		select {
 		case <-done:
@@ -193,6 +194,13 @@ func (r *runner) watch(ctx context.Context, sessions []session, done <-chan stru
 		case <-tick.C:
 			if r.opts.Progress != nil && !r.over.Load() {
 				r.opts.Progress(min(r.next.Load(), r.limit))
+			}
+			continue
+		case <-stop:
+			stop = nil
+			if !r.over.Load() {
+				r.finish()
+				end.Reset(r.opts.Grace)
 			}
 			continue
 		case <-end.C:

@@ -11,6 +11,30 @@ type Workload struct {
 	// command, such as timpush/remove_attr. It is called from many
 	// goroutines at once.
 	Append func(dst []byte, seq uint64) (command string, body []byte)
+	// Target returns which target of the client request number seq goes to;
+	// nil: the first. It is called like Append.
+	Target func(seq uint64) int
+}
+
+// From returns the workload begun at its request number first.
+func (w Workload) From(first uint64) Workload {
+	next := w
+	next.Append = func(dst []byte, seq uint64) (string, []byte) { return w.Append(dst, first+seq) }
+	if w.Target != nil {
+		next.Target = func(seq uint64) int { return w.Target(first + seq) }
+	}
+	return next
+}
+
+// Over returns the workload of as many targets as said: each gets all requests
+// of w, and the targets take turns.
+func (w Workload) Over(targets int) Workload {
+	n := uint64(targets)
+	return Workload{
+		Users: w.Users, Requests: w.Requests * n,
+		Append: func(dst []byte, seq uint64) (string, []byte) { return w.Append(dst, seq/n) },
+		Target: func(seq uint64) int { return int(seq % n) },
+	}
 }
 
 // The attributes of users that Fill sets, by slot.
@@ -47,14 +71,14 @@ func attrValue(attr int, user uint64) string {
 
 // RemoveAttr removes sex and city from n users a request.
 func RemoveAttr(u Users, n int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		return "timpush/remove_attr", u.appendRemove(dst, seq, n)
 	}}
 }
 
 // SetAttr gives sex and city back to n users a request.
 func SetAttr(u Users, n int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		return "timpush/set_attr", u.appendSet(dst, seq, n, 2)
 	}}
 }
@@ -62,7 +86,7 @@ func SetAttr(u Users, n int) Workload {
 // GiveAttr gives n users a request another value of sex and city: whose it is
 // depends on the turn, too, so each request of a turn changes something.
 func GiveAttr(u Users, n, turn int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"UserAttrs":[`...)
 		for i := range uint64(n) {
 			user := u.at(seq*uint64(n) + i)
@@ -81,7 +105,7 @@ func GiveAttr(u Users, n, turn int) Workload {
 // AddTag gives n users a request a tag that they do not have if no other turn,
 // of up to 100, has begun since ClearTags.
 func AddTag(u Users, n, turn int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"UserTags":[`...)
 		for i := range uint64(n) {
 			user := u.at(seq*uint64(n) + i)
@@ -100,7 +124,7 @@ var moreTags = numberedTo("more%03d", 100)
 
 // ClearTags takes all tags from n users a request.
 func ClearTags(u Users, n int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"To_Account":[`...)
 		for i := range uint64(n) {
 			dst = append(dst, '"')
@@ -108,22 +132,6 @@ func ClearTags(u Users, n int) Workload {
 			dst = append(dst, `",`...)
 		}
 		return "timpush/clear_all_tags", append(dst[:len(dst)-1], `]}`...)
-	}}
-}
-
-// Change removes attributes from n users with every other request and gives
-// them back to others with the rest, so that it never runs out of users who
-// have something to remove.
-func Change(u Users, n int) Workload {
-	// A user gets back what was removed half a population earlier, or 256
-	// requests if that is less: no two requests in flight meet.
-	lag := min(u.n/uint64(n)/2, 256)
-	ahead := u.From(lag * uint64(n))
-	return Workload{Users: n, Append: func(dst []byte, seq uint64) (string, []byte) {
-		if seq%2 == 0 {
-			return "timpush/remove_attr", ahead.appendRemove(dst, seq/2, n)
-		}
-		return "timpush/set_attr", u.appendSet(dst, seq/2, n, 2)
 	}}
 }
 
@@ -142,7 +150,7 @@ func GetAttr(u Users, n int) Workload {
 
 // Import creates n accounts a request.
 func Import(u Users, n int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"AccountList":[`...)
 		for i := range uint64(n) {
 			dst = append(dst, `{"UserID":"`...)
@@ -155,7 +163,7 @@ func Import(u Users, n int) Workload {
 
 // setAll gives n users a request all their attributes.
 func setAll(u Users, n int) Workload {
-	return Workload{n, u.n / uint64(n), func(dst []byte, seq uint64) (string, []byte) {
+	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		return "timpush/set_attr", u.appendSet(dst, seq, n, len(attrNames))
 	}}
 }

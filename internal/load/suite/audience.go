@@ -37,7 +37,7 @@ const (
 func (s *suite) audiences(ctx context.Context) error {
 	file := filepath.Join(s.dir, "users.ndjson")
 	n := s.scaled(audienceUsers)
-	if err := s.writePopulation(ctx, file, n); err != nil {
+	if err := s.writePopulation(ctx, file, n, len(load.TraitNames)); err != nil {
 		return err
 	}
 	if err := s.audienceStore(ctx, file, n); err != nil {
@@ -49,8 +49,9 @@ func (s *suite) audiences(ctx context.Context) error {
 	return s.indexAlone(ctx, n)
 }
 
-// writePopulation writes an import file.
-func (s *suite) writePopulation(ctx context.Context, file string, n uint64) error {
+// writePopulation writes an import file of n users with the first attrs of their
+// attributes.
+func (s *suite) writePopulation(ctx context.Context, file string, n uint64, attrs int) error {
 	s.logf("writing %s users to a file", count(n))
 	f, err := os.Create(file)
 	if err != nil {
@@ -59,7 +60,7 @@ func (s *suite) writePopulation(ctx context.Context, file string, n uint64) erro
 	w := bufio.NewWriterSize(f, 1<<20)
 	line := make([]byte, 0, 512)
 	for m := range members(ctx, n) {
-		line = m.AppendLine(line[:0])
+		line = m.AppendLine(line[:0], attrs)
 		if _, err := w.Write(line); err != nil {
 			return errors.Join(err, f.Close())
 		}
@@ -89,11 +90,7 @@ func (s *suite) audienceStore(ctx context.Context, file string, n uint64) (err e
 	if err != nil {
 		return err
 	}
-	var names []string
-	for slot, name := range load.TraitNames {
-		names = append(names, fmt.Sprintf(`"%d":%q`, slot, name))
-	}
-	if _, err := st.client.Call(ctx, "timpush/set_attr_name", `{"AttrNames":{`+strings.Join(names, ",")+`}}`); err != nil {
+	if err := st.client.NameAttrs(ctx, load.TraitNames); err != nil {
 		return err
 	}
 	out := filepath.Join(s.dir, "export.ndjson")
@@ -209,7 +206,7 @@ func (s *suite) countsBesideChanges(ctx context.Context, st *store) error {
 	if err := s.settle(ctx, st.process); err != nil {
 		return err
 	}
-	counter, err := load.Dial(ctx, st.target, countSessions)
+	counter, err := load.Dial(ctx, st.targets[0], countSessions)
 	if err != nil {
 		return err
 	}

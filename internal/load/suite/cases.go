@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,9 +46,9 @@ func (s *suite) bare(ctx context.Context, st *store, w load.Workload) (*store, e
 	if err != nil {
 		return nil, err
 	}
-	b := &store{process: p, target: st.target}
-	b.target.URL = p.url
-	if b.client, err = load.Dial(ctx, b.target, s.opts.Connections); err != nil {
+	b := &store{process: p, targets: []load.Target{st.targets[0]}}
+	b.targets[0].URL = p.url
+	if b.client, err = load.DialAll(ctx, b.targets, s.opts.Connections); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return b, nil
@@ -92,22 +90,7 @@ func (s *suite) against(
 	return mine, base, nil
 }
 
-// removeOne is case 1: the cost of everything around the work, and of making
-// it durable, compared with what HTTP alone costs.
-func (s *suite) removeOne(ctx context.Context, st *store) error {
-	w := load.RemoveAttr(load.Shuffled(st.users, 1), 1)
-	mine, base, err := s.against(ctx, st, w, 0, func(d time.Duration) (load.Result, error) {
-		r, err := st.remove(ctx, 1, st.users, d)
-		return r.Result, err
-	})
-	if err != nil {
-		return err
-	}
-	s.addRates("remove_attr, 1 user a request, "+st.name, mine, base, 0.5)
-	return nil
-}
-
-// get is case 3.
+// get measures get_attr, compared with what HTTP alone costs.
 func (s *suite) get(ctx context.Context, st *store) error {
 	w := load.GetAttr(load.Random(st.users, 1), batch)
 	mine, base, err := s.against(ctx, st, w, 0, func(d time.Duration) (load.Result, error) {
@@ -152,117 +135,13 @@ func p99(rs []load.Result) time.Duration {
 	return time.Duration(ns).Round(10 * time.Microsecond)
 }
 
-// removeBatch is case 2, users per second, and case 4, latency at half of that.
-func (s *suite) removeBatch(ctx context.Context, st *store) error {
-	name := "remove_attr, 100 users a request, " + st.name
-	w := load.RemoveAttr(load.Shuffled(st.users, 1), batch)
-	remove := func(d time.Duration) (load.Result, error) {
-		r, err := st.remove(ctx, batch, st.users, d)
-		return r.Result, err
-	}
-	mine, base, err := s.against(ctx, st, w, 0, remove)
-	if err != nil {
-		return err
-	}
-	peak := medianOf(mine, load.Result.RequestsPerSecond)
-	aim := 200_000.0
-	redis, mineToo, err := s.redis(ctx, st, remove)
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		s.report.Notes = append(s.report.Notes, "redis-server is not installed: case 2 was not compared with it.")
-	case err != nil:
-		return err
-	default:
-		var r ratios
-		for i := range redis {
-			r = append(r, mineToo[i].UsersPerSecond()/redis[i].UsersPerSecond())
-		}
-		theirs := medianOf(redis, load.Result.UsersPerSecond)
-		ours := medianOf(mineToo, load.Result.UsersPerSecond)
-		aim = min(aim, theirs)
-		s.add(Row{
-			Case: name, Ours: count(ours) + " users/s", Baseline: "Redis HDEL, appendfsync always, " + count(theirs) + " users/s",
-			Ratio: r.String(), Aim: ">= 1, or 200 000 users/s", Met: median(r) >= 1 || ours >= 200_000,
-		})
-	}
-	var r ratios
-	for i := range mine {
-		r = append(r, mine[i].RequestsPerSecond()/base[i].RequestsPerSecond())
-	}
-	users := medianOf(mine, load.Result.UsersPerSecond)
-	s.add(Row{
-		Case: name, Ours: count(users) + " users/s, " + rates(mine), Baseline: "bare handler " + rates(base), Ratio: r.String(),
-		Aim: ">= " + count(aim) + " users/s", Met: users >= aim,
-	})
-	return s.paced(ctx, st, peak/2)
-}
-
-// redis measures Redis and the server in turns. The error is exec.ErrNotFound
-// if there is no Redis on this machine.
-func (s *suite) redis(
-	ctx context.Context, st *store, ours func(d time.Duration) (load.Result, error),
-) (redis, mine []load.Result, err error) {
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, nil, err
-	}
-	dir := filepath.Join(s.dir, "redis")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, nil, err
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, nil, err
-	}
-	p, _, err := spawn(ctx, append([]string{binary}, load.RedisArgs(port, dir)...), nil, filepath.Join(s.dir, "redis.log"))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, p.stop(), os.RemoveAll(dir)) }()
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := load.AwaitRedis(wait, addr); err != nil {
-		return nil, nil, err
-	}
-	c, err := load.DialRedis(ctx, addr, s.opts.Connections)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer c.Close()
-	s.logf("filling Redis")
-	for range s.opts.Rounds {
-		if err := s.settle(ctx, st.process); err != nil {
-			return nil, nil, err
-		}
-		var sum load.Result
-		for sum.Elapsed < s.opts.Round {
-			if err := c.Fill(ctx, st.users); err != nil {
-				return nil, nil, err
-			}
-			o := load.Options{Duration: s.opts.Round - sum.Elapsed}
-			r, err := c.Remove(ctx, load.Shuffled(st.users, 1), batch, o)
-			if err := cmp.Or(err, r.Err()); err != nil {
-				return nil, nil, err
-			}
-			sum.Add(r)
-		}
-		m, err := ours(s.opts.Round)
-		if err != nil {
-			return nil, nil, err
-		}
-		redis, mine = append(redis, sum), append(mine, m)
-	}
-	return redis, mine, nil
-}
-
 // indexed compares changes of what audiences are selected by with remove_attr:
 // of a program before there was an index of that, or else of this one.
 func (s *suite) indexed(ctx context.Context, st *store) (err error) {
 	old, name := st, "remove_attr now"
 	if s.opts.Before != nil {
 		name = "remove_attr before"
-		if old, err = s.openAs(ctx, st.users, s.opts.Before); err != nil {
+		if old, err = s.openWith(ctx, setup{users: st.users, serve: s.opts.Before}); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, old.close()) }()
@@ -329,93 +208,7 @@ func freePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-// paced is case 4: latency at a fixed rate of changes, half of them removals.
-// The baseline is what the machine and the generator add.
-func (s *suite) paced(ctx context.Context, st *store, rate float64) error {
-	u := load.Shuffled(st.users, 1)
-	w := load.Change(u, batch)
-	mine, base, err := s.against(ctx, st, w, rate, func(d time.Duration) (load.Result, error) {
-		r, err := st.client.Run(ctx, w, load.Options{Duration: d, Rate: rate})
-		if err := cmp.Or(err, r.Err()); err != nil {
-			return r, err
-		}
-		return r, st.client.Restore(ctx, u, st.users)
-	})
-	if err != nil {
-		return err
-	}
-	ours, theirs := p99(mine), p99(base)
-	s.add(Row{
-		Case: fmt.Sprintf("p99 of remove_attr and set_attr, 100 users a request, %s requests/s", count(rate)),
-		Ours: ours.String(), Baseline: "bare handler " + theirs.String(), Ratio: "-",
-		Aim: "<= 10ms", Met: ours <= 10*time.Millisecond,
-	})
-	return nil
-}
-
-// sizes is case 5: what a request costs must not grow with the users stored.
-func (s *suite) sizes(ctx context.Context) (err error) {
-	large, err := s.open(ctx, s.scaled(largeUsers))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, large.close()) }()
-	small, err := s.open(ctx, min(smallUsers, large.users/10))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, small.close()) }()
-	for _, n := range []int{1, batch} {
-		var big, little []removal
-		for round := range s.opts.Rounds + 1 {
-			for _, st := range []*store{small, large} {
-				if err := s.settle(ctx, st.process); err != nil {
-					return err
-				}
-				// The same stretches for both: as many users as the small one has.
-				r, err := st.remove(ctx, n, small.users, s.opts.Round)
-				if err != nil {
-					return err
-				}
-				switch {
-				case round == 0: // warm-up
-				case st == large:
-					big = append(big, r)
-				default:
-					little = append(little, r)
-				}
-			}
-		}
-		name := fmt.Sprintf("remove_attr, %d user%s a request, %s against %s", n, plural(n), large.name, small.name)
-		cost := func(r removal) float64 { return float64(r.cpu.Microseconds()) / float64(r.Requests) }
-		s.addGrowth(name+", CPU", "µs a request", big, little, cost)
-		took := func(r removal) float64 { return 1e6 / r.RequestsPerSecond() }
-		s.addGrowth(name+", throughput", "µs from answer to answer", big, little, took)
-	}
-	return nil
-}
-
-func plural(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
-}
-
-func (s *suite) addGrowth(name, unit string, big, little []removal, f func(removal) float64) {
-	var r ratios
-	var b, l []float64
-	for i := range big {
-		b, l = append(b, f(big[i])), append(l, f(little[i]))
-		r = append(r, f(big[i])/f(little[i]))
-	}
-	s.add(Row{
-		Case: name, Ours: fmt.Sprintf("%.1f %s", median(b), unit), Baseline: fmt.Sprintf("%.1f %s", median(l), unit),
-		Ratio: r.String(), Aim: "<= 1.3", Met: median(r) <= 1.3,
-	})
-}
-
-// footprint is case 6: memory and start, compared with an empty server.
+// footprint measures memory and start, compared with an empty server.
 func (s *suite) footprint(ctx context.Context, st *store) (err error) {
 	worked, err := s.rssAtRest(ctx, st)
 	if err != nil {

@@ -65,6 +65,9 @@ type suite struct {
 	dir    string
 	stores int // started so far: each has its own directory
 	report Report
+
+	probed      bool
+	checkpoints bool // the server writes checkpoints; set when probed
 }
 
 // Run runs all cases. On an error it returns the rows it has.
@@ -88,20 +91,40 @@ func Run(ctx context.Context, o Options) (Report, error) {
 // Groups of cases, by what they need.
 const (
 	Requests  = "requests"  // one large server, memory and start of that and an empty one
+	Changes   = "changes"   // one large server beside Redis, and Sizes
 	Sizes     = "sizes"     // a very large server and a small one
 	Audiences = "audiences" // ten million users with attributes and tags
 )
 
-// Groups are the groups in the order in which they run.
-func Groups() []string { return []string{Requests, Sizes, Audiences} }
+// parts are the parts of a run, in order, each with the groups that it belongs to.
+var parts = []struct {
+	groups []string
+	run    func(*suite, context.Context) error
+}{
+	{[]string{Requests}, (*suite).mainStore},
+	{[]string{Changes}, (*suite).changeCases},
+	{[]string{Changes, Sizes}, (*suite).sizes},
+	{[]string{Audiences}, (*suite).audiences},
+}
+
+// Groups returns the groups in the order in which they run.
+func Groups() (groups []string) {
+	for _, p := range parts {
+		for _, g := range p.groups {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
+		}
+	}
+	return groups
+}
 
 func (s *suite) all(ctx context.Context) error {
-	run := map[string]func(context.Context) error{Requests: s.mainStore, Sizes: s.sizes, Audiences: s.audiences}
-	for _, group := range Groups() {
-		if s.opts.Only != "" && s.opts.Only != group {
+	for _, p := range parts {
+		if s.opts.Only != "" && !slices.Contains(p.groups, s.opts.Only) {
 			continue
 		}
-		if err := run[group](ctx); err != nil {
+		if err := p.run(s, ctx); err != nil {
 			return err
 		}
 	}
@@ -114,7 +137,7 @@ func (s *suite) mainStore(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	for _, c := range []func(context.Context, *store) error{s.removeOne, s.removeBatch, s.get, s.footprint, s.indexed} {
+	for _, c := range []func(context.Context, *store) error{s.get, s.indexed, s.footprint} {
 		if err := c(ctx, st); err != nil {
 			return err
 		}
@@ -132,21 +155,40 @@ func (s *suite) scaled(n float64) uint64 { return max(uint64(n*s.opts.Scale), 20
 // A store is a running server with its data.
 type store struct {
 	*process
-	name   string
-	config string
-	serve  func(config string) []string
-	target load.Target
-	client *load.Client
-	users  uint64
-	cursor uint64 // where in the order of users the next removal begins
+	name    string
+	config  string
+	serve   func(config string) []string
+	secret  string        // key of all apps
+	targets []load.Target // apps with users
+	client  *load.Client  // of the targets
+	users   uint64        // of each of the targets
+	cursor  uint64        // where in the order of users the next removal begins
+}
+
+// setup says what store to open.
+type setup struct {
+	users         uint64                       // that load.Fill gives to the app sdkAppID
+	serve         func(config string) []string // default Options.Serve
+	noCheckpoints bool                         // none is written unless it is asked for
 }
 
 // open starts a server on a fresh directory and stores users.
 func (s *suite) open(ctx context.Context, users uint64) (*store, error) {
-	return s.openAs(ctx, users, s.opts.Serve)
+	return s.openWith(ctx, setup{users: users})
 }
 
-func (s *suite) openAs(ctx context.Context, users uint64, serve func(config string) []string) (*store, error) {
+// openWith starts a server on a fresh directory.
+func (s *suite) openWith(ctx context.Context, want setup) (*store, error) {
+	more := s.opts.Config
+	if want.noCheckpoints {
+		offered, err := s.checkpointsOffered(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if offered {
+			more += "\ncheckpoint_log: " + longLog
+		}
+	}
 	s.stores++
 	dir := filepath.Join(s.dir, fmt.Sprint("store", s.stores))
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -154,8 +196,13 @@ func (s *suite) openAs(ctx context.Context, users uint64, serve func(config stri
 	}
 	var secret [32]byte
 	_, _ = rand.Read(secret[:])
-	st := &store{name: count(users) + " users", config: filepath.Join(dir, "config.yaml"), serve: serve, users: users}
-	key := hex.EncodeToString(secret[:])
+	st := &store{
+		name: count(want.users) + " users", config: filepath.Join(dir, "config.yaml"), serve: want.serve,
+		secret: hex.EncodeToString(secret[:]), users: want.users,
+	}
+	if st.serve == nil {
+		st.serve = s.opts.Serve
+	}
 	config := fmt.Sprintf(`listen: 127.0.0.1:0
 metrics_listen: 127.0.0.1:0
 data: %s
@@ -166,34 +213,42 @@ apps:
     admins: [%s]
     limits: {default: 0}
 %s
-`, st.data(), sdkAppID, key, identifier, s.opts.Config)
+`, st.data(), sdkAppID, st.secret, identifier, more)
 	if err := os.WriteFile(st.config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	st.target = load.Target{
-		SDKAppID: sdkAppID, Identifier: identifier, Ticket: s.opts.Sign(key, sdkAppID, identifier),
-	}
+	st.targets = []load.Target{s.target(st, sdkAppID)}
 	if err := s.start(ctx, st); err != nil {
 		return nil, err
 	}
-	if users == 0 {
+	if want.users == 0 {
 		return st, nil
 	}
-	last := time.Now()
-	err := load.Fill(ctx, st.target, users, func(done, of uint64) {
-		if time.Since(last) > 5*time.Second {
-			last = time.Now()
-			s.logf("%s: filled %d%%", st.name, 100*done/of)
-		}
-	})
-	if err == nil {
-		err = s.settle(ctx, st.process)
-	}
-	if err != nil {
+	if err := s.fill(ctx, st); err != nil {
 		return nil, errors.Join(err, st.close())
 	}
-	s.logf("%s: filled", st.name)
 	return st, nil
+}
+
+// target returns an app of a store.
+func (s *suite) target(st *store, app uint32) load.Target {
+	return load.Target{SDKAppID: app, Identifier: identifier, Ticket: s.opts.Sign(st.secret, app, identifier)}
+}
+
+// fill gives each target of a store its users.
+func (s *suite) fill(ctx context.Context, st *store) error {
+	last := time.Now()
+	err := load.FillAll(ctx, st.targets, st.users, func(done, total uint64) {
+		if time.Since(last) > 5*time.Second {
+			last = time.Now()
+			s.logf("%s: filled %d%%", st.name, 100*done/total)
+		}
+	})
+	if err := cmp.Or(err, s.settle(ctx, st.process)); err != nil {
+		return err
+	}
+	s.logf("%s: filled", st.name)
+	return nil
 }
 
 // start starts, or after stop starts again, the server of a store.
@@ -203,8 +258,10 @@ func (s *suite) start(ctx context.Context, st *store) error {
 		return err
 	}
 	st.process = p
-	st.target.URL = p.url
-	client, err := load.Dial(ctx, st.target, s.opts.Connections)
+	for i := range st.targets {
+		st.targets[i].URL = p.url
+	}
+	client, err := load.DialAll(ctx, st.targets, s.opts.Connections)
 	if err != nil {
 		return errors.Join(err, p.stop())
 	}
@@ -223,17 +280,11 @@ func (st *store) close() error {
 	return errors.Join(st.stop(), os.RemoveAll(filepath.Dir(st.config)))
 }
 
-// removal is a measured removal of attributes.
-type removal struct {
-	load.Result
-	cpu time.Duration // that the server took for it
-}
-
 // remove removes attributes from users, n a request, for d. It does so in
 // stretches of at most window users, who then get them back off the clock, so
 // that it never meets a user without them.
-func (st *store) remove(ctx context.Context, n int, window uint64, d time.Duration) (removal, error) {
-	var sum removal
+func (st *store) remove(ctx context.Context, n int, window uint64, d time.Duration) (measured, error) {
+	var sum measured
 	for limit := time.Now().Add(10*d + time.Minute); sum.Elapsed < d && time.Now().Before(limit); {
 		u := load.Shuffled(st.users, 1).From(st.cursor)
 		before := st.cpu()

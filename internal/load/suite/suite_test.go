@@ -4,16 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"tidings/internal/control"
 	"tidings/internal/load"
 )
 
@@ -27,23 +30,103 @@ func TestMain(m *testing.M) {
 	case "baseline":
 		_ = load.BaselineProcess(ctx, os.Stdin, os.Stdout)
 	case "server":
-		s := httptest.NewServer(http.HandlerFunc(fakeServer))
-		fmt.Printf("serving on %s\n", s.URL)
-		<-ctx.Done()
-		s.Close()
+		if err := serveFake(ctx, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "broken":
 		fmt.Fprintln(os.Stderr, "no such file")
 		os.Exit(1)
 	}
 }
 
-func fakeServer(w http.ResponseWriter, r *http.Request) {
+// A fake answers like a server that writes checkpoints. Its log is a file in the
+// data directory, a byte for each request that changes something.
+type fake struct {
+	data    string
+	metrics string
+	log     *os.File
+}
+
+var dataKey = regexp.MustCompile(`(?m)^data: (.*)$`)
+
+// serveFake serves with a configuration file until ctx ends.
+func serveFake(ctx context.Context, config string) error {
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	f := &fake{data: string(dataKey.FindSubmatch(text)[1])}
+	if err := os.MkdirAll(f.data, 0o700); err != nil {
+		return err
+	}
+	if f.log, err = os.OpenFile(filepath.Join(f.data, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+		return err
+	}
+	defer f.log.Close()
+	socket, err := control.Listen(f.data)
+	if err != nil {
+		return err
+	}
+	operator := &http.Server{Handler: http.HandlerFunc(f.operate)}
+	go func() { _ = operator.Serve(socket) }()
+	metrics := httptest.NewServer(http.HandlerFunc(f.measure))
+	f.metrics = metrics.URL + "/metrics"
+	api := httptest.NewServer(http.HandlerFunc(f.answer))
+	fmt.Printf("serving on %s\n", api.URL)
+	<-ctx.Done()
+	api.Close()
+	metrics.Close()
+	return operator.Close()
+}
+
+func (f *fake) operate(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/info":
+		fmt.Fprintf(w, `{"metrics":%q}`, f.metrics)
+	case "/store/checkpoint":
+		time.Sleep(20 * time.Millisecond)
+		if err := f.log.Truncate(0); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprint(w, `{"position":7,"bytes":1000,"seconds":0.02}`)
+	default:
+		fmt.Fprint(w, "{}")
+	}
+}
+
+func (f *fake) measure(w http.ResponseWriter, _ *http.Request) {
+	log, err := f.log.Stat()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintf(w, `# HELP tidings_users Accounts.
+tidings_users 20000
+tidings_checkpoint_running 0
+tidings_index_bytes{part="accounts"} 600000
+tidings_index_bytes{part="tags"} 400000
+tidings_heap_parts_bytes{part="accounts"} 1e+06
+tidings_heap_parts_bytes{part="other"} 500000
+tidings_log_bytes %d
+go_memstats_heap_alloc_bytes 1.6e+06
+`, 100*log.Size())
+}
+
+func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ToAccount []string `json:"To_Account"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		fmt.Fprint(w, `{"ActionStatus":"FAIL","ErrorInfo":"","ErrorCode":90001}`)
 		return
+	}
+	if in.ToAccount == nil {
+		if _, err := f.log.Write([]byte{0}); err != nil {
+			fmt.Fprint(w, `{"ActionStatus":"FAIL","ErrorInfo":"","ErrorCode":91000}`)
+			return
+		}
 	}
 	fmt.Fprint(w, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0`)
 	if in.ToAccount != nil {
@@ -52,8 +135,8 @@ func fakeServer(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "}")
 }
 
-func as(role string) []string {
-	return []string{"/usr/bin/env", "SUITE_TEST_PROCESS=" + role, os.Args[0]}
+func as(role string, args ...string) []string {
+	return append([]string{"/usr/bin/env", "SUITE_TEST_PROCESS=" + role, os.Args[0]}, args...)
 }
 
 func testOptions(t *testing.T) Options {
@@ -64,7 +147,7 @@ func testOptions(t *testing.T) Options {
 		t.Skip("needs /proc")
 	}
 	return Options{
-		Serve:    func(string) []string { return as("server") },
+		Serve:    func(config string) []string { return as("server", config) },
 		Baseline: as("baseline"),
 		Sign:     func(secret string, _ uint32, identifier string) string { return identifier + secret[:8] },
 		Scale:    0.0001, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir(), Log: t.Output(),
@@ -74,8 +157,12 @@ func testOptions(t *testing.T) Options {
 // TestSuite runs the groups that a server which only seems to be one can pass.
 // Package main runs the others with the real one.
 func TestSuite(t *testing.T) {
-	t.Run(Requests, func(t *testing.T) { testGroup(t, Requests, 10) })
-	t.Run(Sizes, func(t *testing.T) { testGroup(t, Sizes, 4) })
+	for _, c := range []struct {
+		group string
+		want  int // rows
+	}{{Requests, 6}, {Changes, 7}, {Sizes, 4}} {
+		t.Run(c.group, func(t *testing.T) { testGroup(t, c.group, c.want) })
+	}
 }
 
 func testGroup(t *testing.T, group string, want int) {
@@ -90,8 +177,8 @@ func testGroup(t *testing.T, group string, want int) {
 		t.Fatal(err)
 	}
 	t.Log("\n" + table.String())
-	if n := len(report.Rows) + len(report.Notes); n != want {
-		t.Errorf("%d rows and notes, want %d", n, want)
+	if n := len(report.Rows); n != want {
+		t.Errorf("%d rows, want %d", n, want)
 	}
 	if bad := regexp.MustCompile(`NaN|Inf|%!`).FindString(table.String()); bad != "" {
 		t.Errorf("the report has a %s", bad)
@@ -125,6 +212,18 @@ func TestCancel(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(o.Dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestReadMetrics(t *testing.T) {
+	got, err := readMetrics(strings.NewReader("# TYPE a gauge\na{part=\"x y\"} 1.5\na{part=\"z\"} 2\n\nb 3e+06\n"))
+	if want := (metrics{"a": 3.5, "b": 3e6}); err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for _, bad := range []string{"a\n", "a b\n"} {
+		if got, err := readMetrics(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q is read as %v", bad, got)
+		}
 	}
 }
 

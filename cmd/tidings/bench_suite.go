@@ -34,14 +34,18 @@ func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool
 	f := cmd.Flags()
 	f.BoolVar(&quick, "quick", false, fmt.Sprintf("with --suite: a twentieth of the users and the time (--scale %g)", quickScale))
 	f.Float64Var(&o.Scale, "scale", 1, "with --suite: scale of users and time")
+	f.DurationVar(&o.Round, "turn", 0, "with --suite: measured time of one turn (default 5s times the scale, at least 1s)")
 	f.IntVar(&o.Rounds, "rounds", 3, "with --suite: turns of each comparison")
 	f.StringVar(&o.Only, "only", "", fmt.Sprintf("with --suite: one `GROUP` of cases, %s", strings.Join(suite.Groups(), ", ")))
 	f.StringVar(&before, "before", "", "with --suite: an older `PROGRAM` whose changes are compared with")
 	f.StringVar(&o.Dir, "dir", "", "with --suite: `DIRECTORY` for its temporary one: the disk that is measured")
-	names = []string{"quick", "scale", "rounds", "only", "before", "dir"}
+	names = []string{"quick", "scale", "turn", "rounds", "only", "before", "dir"}
 	return func(cmd *cobra.Command, connections int, asJSON bool) error {
 		if o.Scale <= 0 || o.Scale > 100 || o.Rounds < 1 {
 			return usagef("--scale must be above 0 and at most 100, and --rounds at least 1")
+		}
+		if f.Changed("turn") && (o.Round < 10*time.Millisecond || o.Round > time.Hour) {
+			return usagef("--turn %v is not from 10ms to 1h", o.Round)
 		}
 		if quick {
 			if f.Changed("scale") {

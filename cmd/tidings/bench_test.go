@@ -150,6 +150,42 @@ func TestBenchAudiences(t *testing.T) {
 	}
 }
 
+// TestBenchGroups runs further parts of the suite, small. A row comes out for each
+// case, also of what this server does not offer.
+func TestBenchGroups(t *testing.T) {
+	_, err := os.Stat("/proc/self/stat")
+	require(t, "the suite", err)
+	_, err = exec.LookPath("redis-server")
+	require(t, "Redis", err)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		group string
+		rows  int
+	}{{suite.Changes, 7}, {suite.Checkpoints, 5}, {suite.Memory, 5}} {
+		t.Run(c.group, func(t *testing.T) {
+			dir := t.TempDir()
+			o := suite.Options{Only: c.group, Scale: 0.0003, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: dir, Log: t.Output()}
+			suiteCommands(&o, program)
+			report, err := suite.Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range report.Rows {
+				t.Logf("%+v", r)
+			}
+			if len(report.Rows) != c.rows || len(report.Notes) != 0 {
+				t.Errorf("%d rows, want %d; notes: %q", len(report.Rows), c.rows, report.Notes)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
 func TestSuiteReport(t *testing.T) {
 	b, err := json.Marshal(newSuiteReport(suite.Report{Machine: "m", Rows: []suite.Row{{Case: "c", Met: true}}}))
 	want := `{"machine":"m","rows":[{"case":"c","ours":"","baseline":"","ratio":"","aim":"","met":true}],"notes":null,"met":true}`

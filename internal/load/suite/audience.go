@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -121,18 +120,25 @@ func (s *suite) audienceStore(ctx context.Context, file string, n uint64) (err e
 
 // transfer runs an import or an export to its end.
 func (s *suite) transfer(ctx context.Context, st *store, name string, args []string) error {
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
 	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s%w\n%s", name, err, said.String())
+	if err := runProgram(ctx, args); err != nil {
+		return fmt.Errorf("%s%w", name, err)
 	}
 	rate := float64(st.users) / time.Since(began).Seconds()
 	s.add(Row{
 		Case: name + st.name + " of 6 attributes and 5 tags", Ours: count(rate) + " users/s", Baseline: "-", Ratio: "-",
 		Aim: ">= 150 000 users/s", Met: rate >= 150_000,
 	})
+	return nil
+}
+
+// runProgram runs a program to its end. An error has what the program wrote.
+func runProgram(ctx context.Context, args []string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
 	return nil
 }
 

@@ -108,6 +108,13 @@ func (p *process) stop() error {
 	return err
 }
 
+// kill ends the process without asking, and waits until it has ended.
+func (p *process) kill() error {
+	err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	p.wait.Wait()
+	return err
+}
+
 // cpu is the processor time that the process has used, to a clock tick; 0 if
 // it has ended.
 func (p *process) cpu() time.Duration {
@@ -124,17 +131,29 @@ func (p *process) cpu() time.Duration {
 }
 
 // rss is the resident memory in bytes.
-func (p *process) rss() (uint64, error) {
+func (p *process) rss() (uint64, error) { return p.memory("VmRSS:") }
+
+// peakRSS is the largest resident memory in bytes since resetPeak.
+func (p *process) peakRSS() (uint64, error) { return p.memory("VmHWM:") }
+
+// memory is a figure of proc_pid_status(5).
+func (p *process) memory(field string) (uint64, error) {
 	b, err := os.ReadFile(p.proc("status"))
 	if err != nil {
 		return 0, err
 	}
-	_, after, _ := strings.Cut(string(b), "VmRSS:")
+	_, after, _ := strings.Cut(string(b), field)
 	var kib uint64
 	if _, err := fmt.Sscan(after, &kib); err != nil {
-		return 0, fmt.Errorf("%s: no VmRSS", p.proc("status"))
+		return 0, fmt.Errorf("%s: no %s", p.proc("status"), field)
 	}
 	return kib << 10, nil
+}
+
+// resetPeak has peakRSS begin at the memory that there is now.
+func (p *process) resetPeak() error {
+	const peak = "5" // proc_pid_clear_refs(5)
+	return os.WriteFile(p.proc("clear_refs"), []byte(peak), 0)
 }
 
 func (p *process) proc(file string) string {

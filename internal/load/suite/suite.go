@@ -90,10 +90,12 @@ func Run(ctx context.Context, o Options) (Report, error) {
 
 // Groups of cases, by what they need.
 const (
-	Requests  = "requests"  // one large server, memory and start of that and an empty one
-	Changes   = "changes"   // one large server beside Redis, and Sizes
-	Sizes     = "sizes"     // a very large server and a small one
-	Audiences = "audiences" // ten million users with attributes and tags
+	Requests    = "requests"    // one large server, memory and start of that and an empty one
+	Changes     = "changes"     // one large server beside Redis, and Sizes
+	Sizes       = "sizes"       // a very large server and a small one
+	Checkpoints = "checkpoints" // ten million users in a hundred apps
+	Memory      = "memory"      // ten million users in one app, then ten thousand apps
+	Audiences   = "audiences"   // ten million users with attributes and tags
 )
 
 // parts are the parts of a run, in order, each with the groups that it belongs to.
@@ -104,6 +106,8 @@ var parts = []struct {
 	{[]string{Requests}, (*suite).mainStore},
 	{[]string{Changes}, (*suite).changeCases},
 	{[]string{Changes, Sizes}, (*suite).sizes},
+	{[]string{Checkpoints}, (*suite).checkpointCases},
+	{[]string{Memory}, (*suite).memoryCases},
 	{[]string{Audiences}, (*suite).audiences},
 }
 

@@ -149,18 +149,19 @@ func testOptions(t *testing.T) Options {
 	return Options{
 		Serve:    func(config string) []string { return as("server", config) },
 		Baseline: as("baseline"),
+		Import:   func(string, uint32, string) []string { return []string{"/bin/true"} },
 		Sign:     func(secret string, _ uint32, identifier string) string { return identifier + secret[:8] },
 		Scale:    0.0001, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir(), Log: t.Output(),
 	}
 }
 
 // TestSuite runs the groups that a server which only seems to be one can pass.
-// Package main runs the others with the real one.
+// Package main runs those that need the real one, and the newer ones again.
 func TestSuite(t *testing.T) {
 	for _, c := range []struct {
 		group string
 		want  int // rows
-	}{{Requests, 6}, {Changes, 7}, {Sizes, 4}} {
+	}{{Requests, 6}, {Changes, 7}, {Sizes, 4}, {Checkpoints, 5}, {Memory, 5}} {
 		t.Run(c.group, func(t *testing.T) { testGroup(t, c.group, c.want) })
 	}
 }

@@ -36,6 +36,10 @@ type changes struct {
 	gone  uint64                 // a tag lost its last user
 }
 
+// newChanges returns the changes of users that were just read. Version is 1 for
+// what has not changed since, so the first change is number 2.
+func newChanges() changes { return changes{n: 1} }
+
 // noted is a new number for a change.
 func (c *changes) noted() uint64 {
 	c.n++
@@ -90,7 +94,7 @@ type tags struct {
 
 // NewUsers makes an app without users.
 func NewUsers() *Users {
-	return &Users{accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
+	return &Users{changes: newChanges(), accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
 }
 
 // Len is how many users there are.

@@ -287,7 +287,7 @@ func (u *Users) Write(w *Writer) {
 
 // ReadUsers reads what Write wrote. FindHoles must follow, as after AddAt.
 func ReadUsers(r *Reader) *Users {
-	u := &Users{accounts: readStrtab(r)}
+	u := &Users{changes: newChanges(), accounts: readStrtab(r)}
 	u.created.read(r)
 	for i := range u.byKind {
 		u.byKind[i] = readBitmap(r)

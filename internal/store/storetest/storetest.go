@@ -55,6 +55,7 @@ func Run(t *testing.T, make func(t *testing.T) Database) {
 		{"apps", testApps},
 		{"apps are apart", testApart},
 		{"app deletion", testDeleteApp},
+		{"first change after a start", testFirstChange},
 		{"unknown app", testUnknownApp},
 		{"cancelled context", testCancelled},
 		{"closed", testClosed},
@@ -329,4 +330,9 @@ func Continue(t *testing.T, db Database, apps []*app.App, look func(Store)) {
 	look(h.Store)
 	h.want(2, "new", "0=x")
 	h.inspect()
+}
+
+// withoutAdmin returns accounts without the one that every app has.
+func withoutAdmin(accounts []string) []string {
+	return slices.DeleteFunc(accounts, func(a string) bool { return a == app.BuiltInAdmin })
 }

@@ -85,6 +85,7 @@ func (s *Store) SaveApp(ctx context.Context, a *app.App) error {
 	for _, admin := range a.Admins {
 		u.last[s.place(admin)] = g.seq
 	}
+	u.newest = g.seq
 	if isNew {
 		for i := range u.last {
 			u.last[i] = g.seq // who finds an account missing has found the app too

@@ -18,13 +18,14 @@ import (
 )
 
 // read calls f with the users of an app as they are after every change made
-// before, and returns when all that f saw is durable.
+// before, and returns when all that f saw is durable. An error of f rests on what
+// f saw as well.
 func (s *Store) read(ctx context.Context, app uint32, f func(u *users) error) error {
 	newest, err := s.look(ctx, app, f)
-	if err != nil {
+	if err := s.commit.waitFor(ctx, newest); err != nil {
 		return err
 	}
-	return s.commit.waitFor(ctx, newest)
+	return err
 }
 
 // look is read without waiting: newest is the group that what f saw rests on.

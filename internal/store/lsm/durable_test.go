@@ -155,6 +155,55 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 	})
 }
 
+// TestAudiencesWaitForTheDisk: what is told of all users waits for the last
+// change of any, and so does an error that rests on it.
+func TestAudiencesWaitForTheDisk(t *testing.T) {
+	everyone := audience.Query{Expr: audience.And{}, Attributes: storetest.Attributes}
+	for _, pending := range []struct {
+		name   string
+		change func(context.Context, *lsm.Store) error
+	}{
+		{"an admin made", func(ctx context.Context, s *lsm.Store) error {
+			a := storetest.NewApp(id)
+			a.Admins = append(a.Admins, "robot")
+			return s.SaveApp(ctx, a)
+		}},
+		{"an account deleted", func(ctx context.Context, s *lsm.Store) error {
+			_, err := s.Delete(ctx, id, audience.UserID, []string{"doomed"})
+			return err
+		}},
+	} {
+		t.Run(pending.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testAudiencesWait(t, everyone, pending.change) })
+		})
+	}
+}
+
+func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Context, *lsm.Store) error) {
+	s, g := held(t)
+	defer s.Close()
+	g.shut()
+	c := &calls{t: t}
+	ctx := t.Context()
+	c.start("change", func() error { return change(ctx, s) })
+	synctest.Wait()
+	c.start("estimate", func() error { _, err := s.Estimate(ctx, id, q, 5); return err })
+	c.start("explain", func() error { _, err := s.Explain(ctx, id, q, "a"); return err })
+	c.start("explain doomed", func() error { _, err := s.Explain(ctx, id, q, "doomed"); return err })
+	c.start("list", func() error { _, err := s.List(ctx, id, q, 5, ""); return err })
+	c.start("tags", func() error { _, _, err := s.Tags(ctx, id, "", 5); return err })
+	c.start("values", func() error { _, _, err := s.AttrValues(ctx, id, 0, "", 5); return err })
+	c.start("count", func() error { _, err := s.Count(ctx, id); return err })
+	c.want()
+	g.lift()
+	c.wg.Wait()
+	for name, err := range c.ended {
+		if err != nil && !(name == "explain doomed" && errors.Is(err, apierr.UnknownAccount)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestDeletedAppWaitsForTheDisk: that an app is gone, and what comes after it
 // under the same number, is told when the deletion is durable.
 func TestDeletedAppWaitsForTheDisk(t *testing.T) {

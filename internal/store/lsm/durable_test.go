@@ -271,6 +271,44 @@ func TestCancelledWait(t *testing.T) {
 	})
 }
 
+// TestKickAfterDeletion: an account is kicked, deleted, made again and kicked in
+// the same second while the disk is slow. The database still shows the first
+// kick when the second comes, which is not the same.
+func TestKickAfterDeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		ctx, second := t.Context(), time.Unix(1_700_000_000, 0)
+		if err := s.Revoke(ctx, id, "doomed", second); err != nil {
+			t.Fatal(err)
+		}
+		g.shut()
+		c := &calls{t: t}
+		for _, call := range []struct {
+			name string
+			f    func() error
+		}{
+			{"change", func() error { _, err := s.Change(ctx, id, []audience.Change{set("a", "new")}); return err }}, // its fsync is held
+			{"delete", func() error { _, err := s.Delete(ctx, id, audience.UserID, []string{"doomed"}); return err }},
+			{"make again", func() error { _, err := s.Change(ctx, id, []audience.Change{set("doomed", "new")}); return err }},
+			{"kick again", func() error { return s.Revoke(ctx, id, "doomed", second) }},
+		} {
+			c.start(call.name, call.f)
+			synctest.Wait()
+		}
+		g.lift()
+		c.wg.Wait()
+		for name, err := range c.ended {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if got, err := s.RevokedUpTo(ctx, id, "doomed"); err != nil || got != second.Unix() {
+			t.Errorf("RevokedUpTo = %d, %v; want %d", got, err, second.Unix())
+		}
+	})
+}
+
 // TestOneSyncForAll: requests that come during an fsync share the next.
 func TestOneSyncForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -28,8 +28,9 @@ type users struct {
 	// last is the group of the last change, by the hash of the account.
 	last [lastSize]uint64
 	// revoked are the invalidations that may not be in the database yet, by
-	// account.
+	// account. A deletion leaves the account one of no ticket.
 	revoked map[string]revocation
+	swept   uint64 // the revocations of the groups up to this one were taken out
 
 	estimates estimates
 }
@@ -281,6 +282,7 @@ func (s *Store) Delete(ctx context.Context, app uint32, kind audience.Kind, acco
 		return nil, err
 	}
 	answers := make([]*apierr.Error, len(accounts))
+	var deleted []string
 	var seq uint64
 	g, err := s.commit.add(func(b *pebble.Batch) {
 		for i, account := range accounts {
@@ -291,7 +293,7 @@ func (s *Store) Delete(ctx context.Context, app uint32, kind audience.Kind, acco
 			}
 			u.remove(n)
 			s.logDeletion(b, app, account)
-			delete(u.revoked, account)
+			deleted = append(deleted, account)
 			for _, table := range append([]byte{tableUser}, accountTables...) {
 				must(b.Delete(appendKey(nil, table, app, account), nil))
 			}
@@ -300,6 +302,10 @@ func (s *Store) Delete(ctx context.Context, app uint32, kind audience.Kind, acco
 	if err == nil {
 		for _, account := range accounts {
 			s.touch(u, g, account, &seq)
+		}
+		u.sweepRevoked(s.commit.durable.Load())
+		for _, account := range deleted {
+			u.noteRevoked(account, revocation{0, g.seq})
 		}
 	}
 	u.mu.Unlock()
@@ -344,19 +350,15 @@ func (s *Store) Revoke(ctx context.Context, app uint32, account string, upTo tim
 }
 
 func (s *Store) revoke(u *users, app uint32, account string, upTo int64) error {
-	// What is no longer among the revocations of the last groups is in the
-	// database, but for an account deleted since, which has none that counts.
-	durable := s.commit.durable.Load()
-	for account, r := range u.revoked {
-		if r.seq <= durable {
-			delete(u.revoked, account)
+	u.sweepRevoked(s.commit.durable.Load())
+	last, recent := u.revoked[account]
+	if !recent {
+		var err error
+		if last.upTo, err = s.readRevoked(app, account); err != nil {
+			return err
 		}
 	}
-	was, err := s.readRevoked(app, account)
-	if err != nil {
-		return err
-	}
-	if was = max(was, u.revoked[account].upTo); was >= upTo {
+	if last.upTo >= upTo {
 		return nil
 	}
 	g, err := s.commit.add(func(b *pebble.Batch) {
@@ -365,12 +367,31 @@ func (s *Store) revoke(u *users, app uint32, account string, upTo int64) error {
 	if err != nil {
 		return err
 	}
+	u.noteRevoked(account, revocation{upTo, g.seq})
+	u.last[s.place(account)] = g.seq
+	return nil
+}
+
+// noteRevoked keeps a revocation until its group is in the database.
+func (u *users) noteRevoked(account string, r revocation) {
 	if u.revoked == nil {
 		u.revoked = map[string]revocation{}
 	}
-	u.revoked[account] = revocation{upTo, g.seq}
-	u.last[s.place(account)] = g.seq
-	return nil
+	u.revoked[account] = r
+}
+
+// sweepRevoked takes out the revocations that the database shows, those of the
+// groups up to the one that is durable.
+func (u *users) sweepRevoked(durable uint64) {
+	if u.swept == durable {
+		return
+	}
+	for account, r := range u.revoked {
+		if r.seq <= durable {
+			delete(u.revoked, account)
+		}
+	}
+	u.swept = durable
 }
 
 // RevokedUpTo is the Unix second up to which the tickets of an account are

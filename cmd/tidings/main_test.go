@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the processes that bench --suite starts.
+// TestMain lets the test binary be the processes that bench --suite starts, and
+// others that a test needs as a process of their own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{benchServer, benchBaseline, "import", "export"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{benchServer, benchBaseline, "serve", "import", "export"}, os.Args[1]) {
 		main()
 		os.Exit(0)
 	}

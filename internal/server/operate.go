@@ -25,16 +25,14 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 	if !errors.Is(err, control.ErrNoServer) {
 		return c, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "db")); err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		if readOnly {
+	if readOnly { // changes nothing on disk, not even a mode
+		if _, err := os.Stat(filepath.Join(dir, "db")); errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
-		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		} else if err != nil {
 			return nil, err
 		}
+	} else if err := makePrivate(dir, log); err != nil {
+		return nil, err
 	}
 	info := control.Info{Version: version, Data: dir}
 	open := func(ctx context.Context) (control.Caller, error) {

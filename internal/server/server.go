@@ -52,8 +52,8 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+	if err := makePrivate(cfg.Data, log); err != nil {
+		return nil, err
 	}
 	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, Logger: log})
 	if err != nil {

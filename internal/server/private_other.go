@@ -1,0 +1,18 @@
+//go:build !unix
+
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+)
+
+// makePrivate creates the data directory if it does not exist. Modes mean nothing
+// here: the new directory has the permissions of the one above it.
+func makePrivate(dir string, _ *slog.Logger) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return nil
+}

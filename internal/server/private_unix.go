@@ -1,0 +1,41 @@
+//go:build unix
+
+package server
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"syscall"
+)
+
+// makePrivate creates the data directory if it does not exist.
+//
+// Only the owner of a data directory may read what is in it: the keys of all apps
+// and the users. So whatever this process creates from now on is for its user
+// only, 0600 or 0700, whichever mode a library asks for; and a directory that
+// exists becomes 0700. If its mode cannot be changed, as on a volume that belongs
+// to somebody else, it stays and the files in it are private at least.
+func makePrivate(dir string, log *slog.Logger) error {
+	syscall.Umask(0o077)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	mode := info.Mode().Perm()
+	if mode&0o077 == 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		log.Warn("others than the owner can open the data directory, and its mode cannot be changed to 0700", "data", dir, "mode", octal(mode), "error", err)
+		return nil
+	}
+	log.Warn("others than the owner could open the data directory, its mode is 0700 now", "data", dir, "mode", octal(mode))
+	return nil
+}
+
+func octal(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode) }

@@ -122,8 +122,18 @@ func (h *harness) wantUnknown(app uint32) {
 	_, change := h.Change(ctx, app, []audience.Change{{Account: "a", Create: true}})
 	_, users := h.Users(ctx, app, []string{"a"})
 	_, del := h.Delete(ctx, app, audience.UserID, []string{"a"})
+	everyone := audience.Query{Expr: audience.And{}, Attributes: Attributes}
+	_, estimate := h.Estimate(ctx, app, everyone, 1)
+	_, explain := h.Explain(ctx, app, everyone, "a")
+	_, list := h.List(ctx, app, everyone, 1, "")
+	_, _, values := h.AttrValues(ctx, app, 0, "", 1)
+	_, _, tags := h.Tags(ctx, app, "", 1)
+	batch := slices.Values([][]audience.Change{{{Account: "a", Create: true}}})
 	for call, err := range map[string]error{
 		"Change": change, "Users": users, "Delete": del,
+		"Estimate": estimate, "Explain": explain, "List": list, "AttrValues": values, "Tags": tags,
+		"Import": h.Import(ctx, app, batch, false, nil), "Import, dry": h.Import(ctx, app, batch, true, nil),
+		"Export": h.Export(ctx, app, nil, nil),
 		"Revoke": h.Revoke(ctx, app, "a", time.Unix(1, 0)), "DeleteApp": h.DeleteApp(ctx, app),
 	} {
 		if !errors.Is(err, apierr.UnknownApp) {

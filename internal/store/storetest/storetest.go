@@ -32,6 +32,11 @@ type Database struct {
 	Crash func()
 	// Inspect fails the test if the data is not consistent. It may be nil.
 	Inspect func(t *testing.T, s Store)
+
+	// The promises of audience.Store that not every backend keeps yet.
+	DeletionRevokes  bool // Delete makes the tickets issued so far invalid
+	KeepsAdmins      bool // Delete refuses admins of the app
+	ChecksAttributes bool // Change refuses attributes that the app no longer has
 }
 
 // Run tests a backend. make gives an empty database each time.
@@ -49,6 +54,20 @@ func Run(t *testing.T, make func(t *testing.T) Database) {
 		{"what no record may hold", testUnstorable},
 		{"reading", testReading},
 		{"deletion", testDelete},
+		{"deletion by kind", testDeleteKind},
+		{"deletion of an admin", testDeleteAdmin},
+		{"stale attributes", testStale},
+		{"tags of an account", testTagEdits},
+		{"tags beside other changes", testTagsWhole},
+		{"limits of tags", testTagLimits},
+		{"kinds of tags", testTagKinds},
+		{"tags of an app", testTags},
+		{"values of an attribute", testAttrValues},
+		{"estimate", testEstimate},
+		{"explain", testExplain},
+		{"list", testList},
+		{"list while accounts change", testListFixed},
+		{"page tokens", testPageTokens},
 		{"ticket invalidation", testRevoke},
 		{"import and export", testImport},
 		{"export of one moment", testExportMoment},

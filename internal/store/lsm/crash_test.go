@@ -339,3 +339,46 @@ func all(users [crashUsers]audience.User, want audience.User) bool {
 	}
 	return true
 }
+
+// TestTagNumbersRunOut: an app that had as many tags as there are numbers for,
+// and has others now, starts from the snapshot and the records after it.
+func TestTagNumbersRunOut(t *testing.T) {
+	const users, each = 1024, 64
+	fs := newFS(t)
+	s := open(t, fs)
+	if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
+		t.Fatal(err)
+	}
+	edit := func(account string, op audience.TagOp, tags ...string) {
+		t.Helper()
+		failures, err := s.Change(t.Context(), id, []audience.Change{{Account: account, Create: true, Tags: audience.TagEdit{Op: op, Tags: tags}}})
+		if err != nil || len(failures) > 0 {
+			t.Fatalf("%s: %v, %v", account, failures, err)
+		}
+	}
+	tag := func(n int) string { return fmt.Sprintf("t%05d", n) }
+	for u := range users {
+		var tags []string
+		for i := range each {
+			tags = append(tags, tag(u*each+i))
+		}
+		edit(fmt.Sprintf("m%04d", u), audience.AddTags, tags...)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, fs)
+	edit("m1023", audience.RemoveTags, tag(users*each-1))
+	edit("a", audience.AddTags, "fresh") // before the other by name
+	crashed := fs.CrashClone(vfsNothing)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, crashed)
+	defer s.Close()
+	got, err := s.Users(t.Context(), id, []string{"a", "m0000"})
+	if err != nil || !slices.Equal(got[0].Tags, []string{"fresh"}) || got[1].Tags[0] != tag(0) || len(got[1].Tags) != each {
+		t.Errorf("after a crash: %+v, %v", got, err)
+	}
+	sound(t, s)
+}

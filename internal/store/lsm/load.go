@@ -52,7 +52,36 @@ func (s *Store) bringUpToDate(from map[uint32]*index.Users, epoch uint64) error 
 	if err := s.forgetGone(epoch); err != nil {
 		return err
 	}
+	if err := s.forgetChanged(epoch + 1); err != nil {
+		return err
+	}
+	for _, u := range s.apps {
+		u.index.FindHoles() // the numbers of tags that nobody has any more can be given out
+	}
 	return s.readUsers(epoch + 1)
+}
+
+// forgetChanged takes out of the index who has a record of an epoch or later.
+// All of them go before the first comes back: a tag that went from users of one
+// kind to those of the other would else be of the first kind still, and tags could
+// need more numbers than there are.
+func (s *Store) forgetChanged(from uint64) error {
+	filters := []pebble.BlockPropertyFilter{sstable.NewBlockIntervalFilter(epochs, from, 1<<62, nil)}
+	return s.scan(tableUser, filters, func(key, value []byte) error {
+		id, account, err := parseAccountKey(key)
+		if err != nil {
+			return err
+		}
+		if epoch, ok := epochOf(value); ok && epoch < from {
+			return nil
+		}
+		if u := s.apps[id]; u != nil {
+			if n, exists := u.index.Find(account); exists {
+				u.index.Remove(n)
+			}
+		}
+		return nil
+	})
 }
 
 // forgetGone takes out of the index what was deleted after an epoch.
@@ -81,7 +110,7 @@ func (s *Store) forgetGone(after uint64) error {
 // readUsers puts the records written in an epoch or later into the index.
 //
 // Goroutines share the work: one reads records, one puts accounts and tags into
-// the index and, if all records are read, one values.
+// the index, and one values.
 func (s *Store) readUsers(from uint64) error {
 	l := &loader{store: s, from: from, read: make(chan []loadedUser, 2), named: make(chan []loadedUser, 2), used: make(chan []loadedUser, 8)}
 	stop := make(chan struct{})
@@ -102,11 +131,7 @@ func (s *Store) readUsers(from uint64) error {
 			close(stop)
 			break
 		}
-		if from == 0 {
-			l.named <- users
-		} else { // an account that loses what it has loses values
-			l.putValues(users)
-		}
+		l.named <- users
 	}
 	close(l.named)
 	<-valued
@@ -196,17 +221,11 @@ func (l *loader) readAll(stop <-chan struct{}) error {
 
 var errStopped = errors.New("stopped")
 
-// putAccounts puts accounts with their tags into the index. One that is there
-// already, because the snapshot has it, loses what it has.
+// putAccounts puts accounts with their tags into the index.
 func (l *loader) putAccounts(batch []loadedUser) error {
 	for i := range batch {
 		r := &batch[i]
 		u := r.users.index
-		if l.from > 0 {
-			if n, exists := u.Find(r.account); exists {
-				u.Remove(n)
-			}
-		}
 		if u.Has(r.number) {
 			return fmt.Errorf("users %q and %q of app %d have the same number %d", u.Account(r.number), r.account, r.app, r.number)
 		}
@@ -214,7 +233,11 @@ func (l *loader) putAccounts(batch []loadedUser) error {
 		var buf [audience.MaxTags]uint16
 		list := buf[:0]
 		for _, tag := range r.tags {
-			list = append(list, uint16(u.AddTag(tag, r.kind)))
+			t := u.AddTag(tag, r.kind)
+			if t >= index.MaxTags {
+				return fmt.Errorf("user %q of app %d has tag %q, for which there is no number", r.account, r.app, tag)
+			}
+			list = append(list, uint16(t))
 		}
 		slices.Sort(list)
 		u.SetTags(r.number, slices.Compact(list))

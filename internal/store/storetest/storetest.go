@@ -61,6 +61,7 @@ func Run(t *testing.T, make func(t *testing.T) Database) {
 		{"tags beside other changes", testTagsWhole},
 		{"limits of tags", testTagLimits},
 		{"kinds of tags", testTagKinds},
+		{"kinds of tags after a crash", testTagsAfterCrash},
 		{"tags of an app", testTags},
 		{"values of an attribute", testAttrValues},
 		{"estimate", testEstimate},

@@ -186,6 +186,37 @@ func testTagKinds(_ *testing.T, h *harness) {
 	})
 }
 
+// testTagsAfterCrash: tags that go from one kind to the other after a restart are
+// of that kind after a crash, whichever account comes first by name.
+func testTagsAfterCrash(t *testing.T, h *harness) {
+	if h.db.Crash == nil {
+		t.Skip("the backend cannot crash")
+	}
+	h.saveApp(NewApp(id))
+	h.change(id, []audience.Change{
+		tagged("m", audience.AddTags, "up", "down"),
+		ofKind(audience.RegistrationID, tagged("a", audience.KeepTags)),
+		ofKind(audience.RegistrationID, tagged("z", audience.KeepTags)),
+	})
+	h.reopen()
+	h.change(id, []audience.Change{
+		tagged("m", audience.ReplaceTags, "own"),
+		tagged("a", audience.AddTags, "up"),
+		tagged("z", audience.AddTags, "down"),
+	})
+	for range 2 {
+		h.db.Crash()
+		h.reopen()
+		h.twice(func() {
+			h.wantTopTags("", 10, 3, "up 1 1", "down 1 1", "own 1 0")
+			h.wantSelected(`tag("up")`, "a")
+			h.wantSelected(`!tag("up")`, "z")
+			h.wantSelected(`tag("down")`, "z")
+			h.wantSelected(`tag("own")`, "m")
+		})
+	}
+}
+
 func testTags(_ *testing.T, h *harness) {
 	h.saveApp(NewApp(id))
 	h.wantTopTags("", 10, 0)

@@ -2,10 +2,10 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"tidings/internal/app"
 	"tidings/internal/audience"
@@ -16,6 +16,7 @@ import (
 func Model(t *testing.T, db Database, seed uint64, steps int) {
 	t.Logf("seed %d", seed)
 	m := &model{harness: &harness{T: t, db: db}, r: rand.New(rand.NewPCG(seed, 1)), apps: map[uint32]*modelApp{}}
+	defer m.showLog()
 	m.open()
 	defer m.close()
 	for i := range steps {
@@ -25,209 +26,149 @@ func Model(t *testing.T, db Database, seed uint64, steps int) {
 		}
 	}
 	m.compare()
-	m.inspect()
 }
 
-// model is the naive version of a Store.
+// model is the naive version of a Store: maps of users, which are asked one by
+// one.
 type model struct {
 	*harness
-	r    *rand.Rand
-	apps map[uint32]*modelApp
-	log  []string // the last steps
-}
-
-type modelApp struct {
-	app     *app.App
-	users   map[string]audience.Values
-	revoked map[string]int64
+	r     *rand.Rand
+	apps  map[uint32]*modelApp
+	fresh int      // counts the tags that nobody had before
+	log   []string // the last steps
 }
 
 // modelIDs are neighbours at every byte of a key, and the last app there can be.
 var modelIDs = []uint32{1, 2, 255, 256, 1<<32 - 1}
 
+// tagless is an app whose users have no tags: a start reads some tags of all
+// others.
+const tagless = 256
+
+// account returns one of a few names, so that most of them are used again and
+// again, by either kind. Neighbours have very different lengths.
 func (m *model) account() string {
 	if m.r.IntN(100) == 0 {
 		return app.BuiltInAdmin
 	}
-	n := m.r.IntN(40)
+	n := m.r.IntN(50)
 	return fmt.Sprintf("%0*d", 2+n%5*10, n)
 }
+
+// kind returns one of the account types.
+func (m *model) kind() audience.Kind { return audience.Kind(m.r.IntN(2)) }
+
+// chance reports true once in n times.
+func (m *model) chance(n int) bool { return m.r.IntN(n) == 0 }
 
 func (m *model) note(format string, args ...any) {
 	m.log = append(m.log, fmt.Sprintf(format, args...))
 	m.log = m.log[max(0, len(m.log)-12):]
 }
 
-// failed ends the test and shows how it came to that.
-func (m *model) failed(format string, args ...any) {
-	m.Helper()
-	for _, step := range m.log {
-		m.Log(step)
+// showLog shows how it came to a failure.
+func (m *model) showLog() {
+	if m.Failed() {
+		for _, step := range m.log {
+			m.Log(step)
+		}
 	}
-	m.Fatalf(format, args...)
+}
+
+// modelSteps are what happens to an app, each as often as its weight says.
+var modelSteps = []struct {
+	weight int
+	do     func(m *model, id uint32, a *modelApp)
+}{
+	{400, (*model).changeStep},
+	{70, (*model).importStep},
+	{110, (*model).deleteStep},
+	{60, (*model).passOnStep},
+	{60, (*model).revokeStep},
+	{30, (*model).staleStep},
+	{100, (*model).askChangeAsk},
+	{80, (*model).readStep},
+	{20, (*model).listStep},
+	{25, (*model).saveStep},
+	{5, (*model).deleteAppStep},
+	{25, func(m *model, _ uint32, _ *modelApp) { m.restart("restart", func() {}) }},
+	{15, func(m *model, _ uint32, _ *modelApp) {
+		if m.db.Crash != nil {
+			m.restart("crash", m.db.Crash)
+		}
+	}},
 }
 
 func (m *model) step() {
 	m.Helper()
 	id := modelIDs[m.r.IntN(len(modelIDs))]
 	a := m.apps[id]
-	op := m.r.IntN(1000)
-	if a == nil && op < 950 {
-		op = 950
-	}
-	switch {
-	case op < 600:
-		m.changeStep(id, a)
-	case op < 750:
-		m.deleteStep(id, a)
-	case op < 850:
-		m.revokeStep(id, a)
-	case op < 950:
-		m.readStep(id, a)
-	case op < 975:
-		m.saveStep(id, a)
-	case op < 985:
-		m.note("DeleteApp(%d)", id)
-		err := m.DeleteApp(m.Context(), id)
-		if (err == nil) != (a != nil) {
-			m.failed("DeleteApp(%d) = %v", id, err)
-		}
-		delete(m.apps, id)
-	case op < 993 || m.db.Crash == nil:
-		m.note("restart")
-		m.reopen()
-	default:
-		m.note("crash")
-		m.db.Crash()
-		m.reopen()
-	}
-}
-
-func (m *model) changeStep(id uint32, a *modelApp) {
-	changes := make([]audience.Change, 1+m.r.IntN(5))
-	var failing []string
-	for i := range changes {
-		c := audience.Change{Account: m.account(), Create: m.r.IntN(2) == 0, Attributes: Attributes}
-		for slot := range c.Set {
-			switch m.r.IntN(8) {
-			case 0, 1:
-				if slot < 9 || m.r.IntN(20) == 0 {
-					c.Set[slot] = fmt.Sprint("v", m.r.IntN(50))
-				}
-			case 2:
-				c.Remove.Add(slot)
-			}
-		}
-		if m.r.IntN(10) == 0 {
-			nick := fmt.Sprint("nick", m.r.IntN(50))
-			c.Profile.Nick = &nick
-		}
-		changes[i] = c
-		values, exists := a.users[c.Account]
-		switch {
-		case !exists && !c.Create:
-			failing = append(failing, c.Account+" 70107")
-		case c.Set[9] != "":
-			failing = append(failing, c.Account+" 90035")
-		default:
-			for slot, v := range c.Set {
-				if v != "" {
-					values[slot] = v
-				} else if c.Remove.Has(slot) {
-					values[slot] = ""
-				}
-			}
-			a.users[c.Account] = values
-		}
-	}
-	m.note("Change(%d, %+v)", id, changes)
-	m.change(id, changes, failing...)
-}
-
-func (m *model) deleteStep(id uint32, a *modelApp) {
-	accounts := make([]string, 1+m.r.IntN(3))
-	want := make([]bool, len(accounts))
-	for i := range accounts {
-		for ok := false; !ok; ok = !a.app.IsAdmin(accounts[i]) { // the API refuses that
-			accounts[i] = m.account()
-		}
-		_, want[i] = a.users[accounts[i]]
-		delete(a.users, accounts[i])
-		delete(a.revoked, accounts[i])
-	}
-	m.note("Delete(%d, %q)", id, accounts)
-	m.deleteUsers(id, accounts, want...)
-}
-
-func (m *model) revokeStep(id uint32, a *modelApp) {
-	account, second := m.account(), 1+m.r.Int64N(1000)
-	m.note("Revoke(%d, %q, %d)", id, account, second)
-	err := m.Revoke(m.Context(), id, account, time.Unix(second, 0))
-	_, exists := a.users[account]
-	if (err == nil) != exists {
-		m.failed("Revoke(%d, %q) = %v", id, account, err)
-	}
-	if exists {
-		a.revoked[account] = max(a.revoked[account], second)
-	}
-}
-
-func (m *model) readStep(id uint32, a *modelApp) {
-	account := m.account()
-	m.compareUser(id, a, account)
-}
-
-func (m *model) saveStep(id uint32, a *modelApp) {
 	if a == nil {
-		a = &modelApp{users: map[string]audience.Values{}, revoked: map[string]int64{}}
+		if m.chance(5) {
+			m.wantUnknown(id)
+		} else {
+			m.saveStep(id, nil)
+		}
+		return
+	}
+	total := 0
+	for _, s := range modelSteps {
+		total += s.weight
+	}
+	n := m.r.IntN(total)
+	for _, s := range modelSteps {
+		if n -= s.weight; n < 0 {
+			s.do(m, id, a)
+			return
+		}
+	}
+}
+
+// restart opens the database again, after a crash if that is one. Each app is
+// asked at once, changed, and asked again: what a start forgets to bring up to
+// date shows before the first change has mended it.
+func (m *model) restart(what string, crash func()) {
+	m.Helper()
+	m.note("%s", what)
+	crash()
+	m.reopen()
+	for _, id := range slices.Sorted(maps.Keys(m.apps)) {
+		m.askChangeAsk(id, m.apps[id])
+	}
+	if m.chance(3) {
+		m.compare()
+	}
+}
+
+// saveStep makes an app or changes it.
+func (m *model) saveStep(id uint32, a *modelApp) {
+	m.Helper()
+	if a == nil {
+		a = &modelApp{users: map[string]*modelUser{}, revoked: map[string]span{}}
 		m.apps[id] = a
 	}
 	a.app = NewApp(id)
 	a.app.Name = fmt.Sprint("name", m.r.IntN(1000))
-	if other := m.account(); m.r.IntN(2) == 0 && other != app.BuiltInAdmin {
+	other := m.account()
+	if u := a.users[other]; m.chance(2) && other != app.BuiltInAdmin && (u == nil || u.kind == audience.UserID) {
 		a.app.Admins = append(a.app.Admins, other)
 		slices.Sort(a.app.Admins)
 	}
 	for _, admin := range a.app.Admins {
-		if _, exists := a.users[admin]; !exists {
-			a.users[admin] = audience.Values{}
+		if a.users[admin] == nil {
+			a.users[admin] = &modelUser{created: soon()}
 		}
 	}
-	m.note("SaveApp(%d)", id)
+	m.note("SaveApp(%d), admins %q", id, a.app.Admins)
 	m.saveApp(a.app)
 }
 
-func (m *model) compareUser(id uint32, a *modelApp, account string) {
+func (m *model) deleteAppStep(id uint32, _ *modelApp) {
 	m.Helper()
-	users, err := m.Users(m.Context(), id, []string{account})
-	if err != nil {
-		m.failed("Users(%d, %q): %v", id, account, err)
+	m.note("DeleteApp(%d)", id)
+	if err := m.DeleteApp(m.Context(), id); err != nil {
+		m.Fatalf("DeleteApp(%d): %v", id, err)
 	}
-	values, exists := a.users[account]
-	if got := users[0]; got.Exists != exists || got.Values != values {
-		m.failed("user %q of app %d is %+v, want %t, %+v", account, id, got, exists, values)
-	}
-	revoked, err := m.RevokedUpTo(m.Context(), id, account)
-	if err != nil || revoked != a.revoked[account] {
-		m.failed("RevokedUpTo(%d, %q) = %d, %v; want %d", id, account, revoked, err, a.revoked[account])
-	}
-}
-
-// compare looks at everything.
-func (m *model) compare() {
-	m.Helper()
-	var apps []*app.App
-	for _, id := range modelIDs {
-		a := m.apps[id]
-		if a == nil {
-			m.wantCount(id, 0)
-			continue
-		}
-		apps = append(apps, a.app)
-		m.wantCount(id, len(a.users))
-		for account := range a.users {
-			m.compareUser(id, a, account)
-		}
-	}
-	m.wantApps(apps...)
+	delete(m.apps, id)
+	m.wantUnknown(id)
 }

@@ -14,3 +14,10 @@ type Summary struct {
 	Users int `json:"users"`
 	Other int `json:"other"` // records of other tables
 }
+
+// A Checkpoint is what a start reads instead of the log before it.
+type Checkpoint struct {
+	Position uint64  `json:"position"` // of the log
+	Bytes    int64   `json:"bytes"`
+	Seconds  float64 `json:"seconds"` // that it took; 0 if nothing had changed since the last
+}

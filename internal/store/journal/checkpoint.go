@@ -1,0 +1,440 @@
+package journal
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/zeebo/xxh3"
+
+	"tidings/internal/store"
+)
+
+// A checkpoint is the memory in a file, so that a start need not read the whole log.
+// It is written beside changes: what it holds of an app may be newer than its
+// position, never older, and the memory knows how new.
+//
+//	8 bytes  magic
+//	8 bytes  history of the directory
+//	8 bytes  position: every group up to it is in the memory that follows
+//	8 bytes  chain of the group at that position
+//	         what Memory.Save wrote
+//	8 bytes  XXH3 of all before
+//
+// Numbers are little-endian. Two checkpoints are kept, and the log since the older:
+// one that cannot be read loses nothing.
+const (
+	checkpointDir     = "checkpoints"
+	checkpointMagic   = "TIDCKP\x001"
+	checkpointHeader  = 32
+	checkpointTrailer = 8
+	checkpointsKept   = 2
+	checkpointPiece   = 1 << 20   // bytes written and read at once
+	checkpointPace    = 256 << 20 // bytes a second, at most: the disk is the log's first of all
+)
+
+// checkpoint names a checkpoint; the zero one is that of an empty directory.
+type checkpoint struct {
+	pos   Pos
+	chain uint64
+	file  string
+	size  int64
+}
+
+// checkpoints knows which there are and when the next is due.
+type checkpoints struct {
+	one sync.Mutex // held while one is written
+
+	mu      sync.Mutex
+	last    checkpoint
+	since   int64          // bytes of log since the last
+	written time.Time      // when the last was, or the directory was opened
+	first   map[uint64]Pos // position of the first group of each segment that has one
+	running bool
+	took    time.Duration
+	count   int
+
+	wake   chan struct{} // holds at most one token: one may be due
+	ended  chan struct{} // closed when run has ended
+	cancel context.CancelFunc
+}
+
+func checkpointName(pos Pos) string { return fmt.Sprintf("%016x", uint64(pos)) }
+
+// list returns the positions of the checkpoints that are there, newest first.
+func (db *DB) list() ([]Pos, error) {
+	names, err := db.opts.FS.List(db.path(checkpointDir))
+	if err != nil {
+		return nil, err
+	}
+	var all []Pos
+	for _, name := range names {
+		n, err := strconv.ParseUint(name, 16, 64)
+		switch {
+		case err == nil && name == checkpointName(Pos(n)):
+			all = append(all, Pos(n))
+		case !strings.HasSuffix(name, tempSuffix):
+			return nil, fmt.Errorf("%s is no checkpoint", db.path(checkpointDir, name))
+		case !db.opts.ReadOnly: // its writing was interrupted
+			if err := db.opts.FS.Remove(db.path(checkpointDir, name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(all)
+	slices.Reverse(all)
+	return all, nil
+}
+
+// loadCheckpoint reads the newest good checkpoint into the memory.
+func (db *DB) loadCheckpoint() (checkpoint, error) {
+	all, err := db.list()
+	if err != nil {
+		return checkpoint{}, err
+	}
+	for _, pos := range all {
+		c, err := db.openCheckpoint(pos, db.memory.Load)
+		var bad *badCheckpoint
+		if err == nil || !errors.As(err, &bad) {
+			return c, err
+		}
+		db.opts.Logger.Warn("a checkpoint cannot be read, taking the one before and more of the log", "file", bad.file, "error", bad.err)
+	}
+	return checkpoint{}, nil
+}
+
+// badCheckpoint is the error of a checkpoint that is not as it was written.
+type badCheckpoint struct {
+	file string
+	err  error
+}
+
+func (e *badCheckpoint) Error() string { return fmt.Sprintf("%s: %v", e.file, e.err) }
+func (e *badCheckpoint) Unwrap() error { return e.err }
+
+// openCheckpoint calls load with the content of a checkpoint once it has verified
+// it: the memory it becomes is of many pieces that live and change on their own, and
+// one buffer for all would outlive most, so the file is read twice.
+func (db *DB) openCheckpoint(pos Pos, load func(io.Reader, int64) error) (checkpoint, error) {
+	c := checkpoint{pos: pos, file: db.path(checkpointDir, checkpointName(pos))}
+	f, err := db.opts.FS.Open(c.file, vfs.SequentialReadsOption)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return c, err
+	}
+	c.size = stat.Size()
+	header := make([]byte, checkpointHeader)
+	if err := db.verifyCheckpoint(f, &c, header); err != nil {
+		return c, &badCheckpoint{c.file, err}
+	}
+	c.chain = binary.LittleEndian.Uint64(header[24:])
+	size := c.size - checkpointHeader - checkpointTrailer
+	body := bufio.NewReaderSize(io.NewSectionReader(f, checkpointHeader, size), checkpointPiece)
+	if err := load(body, size); err != nil {
+		return c, fmt.Errorf("%s: %w", c.file, err)
+	}
+	return c, nil
+}
+
+// verifyCheckpoint reads a whole file and compares checksum and header.
+func (db *DB) verifyCheckpoint(f io.ReaderAt, c *checkpoint, header []byte) error {
+	if c.size < checkpointHeader+checkpointTrailer {
+		return fmt.Errorf("%d bytes are too few", c.size)
+	}
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return err
+	}
+	if magic := string(header[:8]); magic != checkpointMagic {
+		return fmt.Errorf("it begins with %q, want %q", magic, checkpointMagic)
+	}
+	sum := xxh3.New()
+	body := io.NewSectionReader(f, 0, c.size-checkpointTrailer)
+	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{body}, make([]byte, checkpointPiece)); err != nil {
+		return err
+	}
+	var want [checkpointTrailer]byte
+	if _, err := f.ReadAt(want[:], c.size-checkpointTrailer); err != nil {
+		return err
+	}
+	switch {
+	case sum.Sum64() != binary.LittleEndian.Uint64(want[:]):
+		return errors.New("its checksum is wrong")
+	case binary.LittleEndian.Uint64(header[8:]) != db.history:
+		return errors.New("it is of another data directory, or of this one before it was restored")
+	case Pos(binary.LittleEndian.Uint64(header[16:])) != c.pos:
+		return fmt.Errorf("it is of group %d and is named for group %d", binary.LittleEndian.Uint64(header[16:]), c.pos)
+	}
+	return nil
+}
+
+// loaded notes from which checkpoint the directory was opened, and how long the log
+// since is.
+func (c *checkpoints) loaded(last checkpoint, since int64) {
+	c.last, c.since, c.written = last, since, time.Now()
+}
+
+// wrote notes a group in the log.
+func (c *checkpoints) wrote(segment uint64, pos Pos, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.first[segment]; !known {
+		c.first[segment] = pos
+	}
+	if c.since += size; c.since == size {
+		c.written = time.Now() // the first change since the last
+	}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// due reports whether the log since the last checkpoint is long, and until when to
+// wait if not.
+func (c *checkpoints) due(o *Options) (bool, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since == 0 {
+		return false, o.CheckpointAge
+	}
+	wait := o.CheckpointAge - time.Since(c.written)
+	return c.since > max(o.CheckpointLog, c.last.size) || wait <= 0, wait
+}
+
+// run writes checkpoints when they are due, until stop.
+func (c *checkpoints) run(ctx context.Context, db *DB) {
+	defer close(c.ended)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		due, wait := c.due(&db.opts)
+		if due {
+			if _, err := db.Checkpoint(ctx); err != nil && ctx.Err() == nil {
+				db.opts.Logger.Error("a checkpoint could not be written, the log grows until one is", "error", err)
+				wait = time.Minute
+				due = false
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if due {
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-c.wake:
+		}
+	}
+}
+
+// stop ends run, and the checkpoint that it may be writing.
+func (c *checkpoints) stop() {
+	c.cancel()
+	<-c.ended
+}
+
+// checkpointAtEnd writes a checkpoint when the directory is closed, if there is much
+// log that the next start would have to read.
+func (db *DB) checkpointAtEnd() error {
+	db.checkpoints.mu.Lock()
+	much := db.checkpoints.since > db.opts.CheckpointLog/16
+	db.checkpoints.mu.Unlock()
+	if !much {
+		return nil
+	}
+	if _, err := db.writeCheckpoint(context.Background(), false); err != nil {
+		db.opts.Logger.Warn("no checkpoint could be written, the next start reads more of the log", "error", err)
+	}
+	return nil
+}
+
+// Checkpoint writes a checkpoint beside changes and returns when it is complete. If
+// nothing changed since the last, it returns that.
+func (db *DB) Checkpoint(ctx context.Context) (store.Checkpoint, error) {
+	if db.opts.ReadOnly {
+		return store.Checkpoint{}, errReadOnly
+	}
+	if err := db.enter(); err != nil {
+		return store.Checkpoint{}, err
+	}
+	defer db.leave()
+	return db.writeCheckpoint(ctx, true)
+}
+
+func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Checkpoint, err error) {
+	c := &db.checkpoints
+	c.one.Lock()
+	defer c.one.Unlock()
+	start := time.Now()
+	db.mu.Lock()
+	next := checkpoint{pos: db.Applied(), chain: db.appliedChain}
+	db.mu.Unlock()
+	c.mu.Lock()
+	last, since := c.last, c.since
+	c.running = next.pos > last.pos
+	c.mu.Unlock()
+	if next.pos == last.pos {
+		return store.Checkpoint{Position: uint64(last.pos), Bytes: last.size}, nil
+	}
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.running = false; err == nil {
+			c.last, c.written, c.took = next, time.Now(), time.Since(start)
+			c.since -= since
+			c.count++
+		}
+	}()
+	next.file = db.path(checkpointDir, checkpointName(next.pos))
+	temp := next.file + tempSuffix
+	if next.size, err = db.saveMemory(ctx, temp, next, paced); err != nil {
+		return info, errors.Join(err, ignoreMissing(db.opts.FS.Remove(temp)))
+	}
+	if err := db.tables.sync(); err != nil {
+		return info, err
+	}
+	if err := errors.Join(db.opts.FS.Rename(temp, next.file), syncDir(db.opts.FS, db.path(checkpointDir))); err != nil {
+		return info, err
+	}
+	if err := db.trim(); err != nil {
+		return info, err
+	}
+	took := time.Since(start)
+	db.opts.Logger.Info("checkpoint written", "position", next.pos, "bytes", next.size, "duration", took)
+	return store.Checkpoint{Position: uint64(next.pos), Bytes: next.size, Seconds: took.Seconds()}, nil
+}
+
+// saveMemory writes a file and returns when it, and every group of which something
+// is in it, is durable.
+func (db *DB) saveMemory(ctx context.Context, name string, c checkpoint, paced bool) (size int64, err error) {
+	f, err := db.opts.FS.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return 0, err
+	}
+	out := &checkpointWriter{ctx: ctx, file: vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: checkpointPiece}), sum: xxh3.New(), start: time.Now(), paced: paced}
+	header := append(make([]byte, 0, checkpointHeader), checkpointMagic...)
+	for _, n := range []uint64{db.history, uint64(c.pos), c.chain} {
+		header = binary.LittleEndian.AppendUint64(header, n)
+	}
+	w := bufio.NewWriterSize(out, checkpointPiece)
+	_, err = w.Write(header)
+	var newest Pos
+	if err == nil {
+		newest, err = db.memory.Save(ctx, c.pos, db.Seal, w)
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		_, err = out.Write(binary.LittleEndian.AppendUint64(nil, out.sum.Sum64()))
+	}
+	if err == nil {
+		err = out.file.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return 0, err
+	}
+	return out.size, db.Wait(ctx, newest)
+}
+
+func ignoreMissing(err error) error {
+	if isNotExist(err) {
+		return nil
+	}
+	return err
+}
+
+// checkpointWriter writes a checkpoint, no faster than checkpointPace.
+type checkpointWriter struct {
+	ctx   context.Context //nolint:containedctx // of the one checkpoint that is written
+	file  vfs.File
+	sum   *xxh3.Hasher
+	size  int64
+	start time.Time
+	paced bool
+}
+
+// Write writes a piece.
+func (w *checkpointWriter) Write(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	_, _ = w.sum.Write(b) // never fails; before the file, which may spoil what it is given
+	n, err := w.file.Write(b)
+	w.size += int64(n)
+	if early := time.Duration(w.size)*time.Second/checkpointPace - time.Since(w.start); w.paced && early > time.Millisecond {
+		select {
+		case <-time.After(early):
+		case <-w.ctx.Done():
+		}
+	}
+	return n, err
+}
+
+// trim removes the checkpoints before the two newest, and the segments of the log
+// whose groups are all in the older of those.
+func (db *DB) trim() error {
+	all, err := db.list()
+	if err != nil || len(all) < checkpointsKept {
+		return err
+	}
+	for _, pos := range all[checkpointsKept:] {
+		if err := db.opts.FS.Remove(db.path(checkpointDir, checkpointName(pos))); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(db.opts.FS, db.path(checkpointDir)); err != nil {
+		return err
+	}
+	older := all[checkpointsKept-1]
+	c := &db.checkpoints
+	c.mu.Lock()
+	first := maps.Clone(c.first)
+	c.mu.Unlock()
+	numbers, err := segments(db.opts.FS, db.path(logDir))
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		if follower := firstAfter(first, n); follower == 0 || follower > older+1 {
+			break // it has a group that is not in the older checkpoint, or is the last
+		}
+		if err := db.opts.FS.Remove(db.path(logDir, segmentName(n))); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		delete(c.first, n)
+		c.mu.Unlock()
+	}
+	return syncDir(db.opts.FS, db.path(logDir))
+}
+
+// firstAfter returns the position of the first group in the segments after one; 0 if
+// they have none.
+func firstAfter(first map[uint64]Pos, segment uint64) Pos {
+	least := Pos(0)
+	for n, pos := range first {
+		if n > segment && (least == 0 || pos < least) {
+			least = pos
+		}
+	}
+	return least
+}

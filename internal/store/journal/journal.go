@@ -1,0 +1,452 @@
+// Package journal makes changes durable in groups: one write and one fsync for all
+// requests of a moment.
+//
+// The log is the truth. A group of changes is on disk, whole, before anybody hears
+// of it, and everything else is made from groups: the tables, which a Pebble
+// database holds, and the memory, which belongs to whoever uses the package and is
+// kept in checkpoints.
+//
+//	Commit ─► open group ─► one append to the log, one fsync ─► tables ─► Wait returns
+//	start:  newest good checkpoint ─► the groups after it, to memory and tables
+//
+// Memory and tables are each at a position of the log. A start gives each the
+// groups that it lacks, through the same functions that apply a group otherwise.
+//
+// A failure is final. What was handed to the log is answered OK, or nobody knows
+// what became of it: the process ends, and the next start reads what is on disk.
+package journal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options tunes a DB. The zero value is good for one small node.
+type Options struct {
+	FS           vfs.FS       // default: the operating system's
+	MemtableSize int64        // bytes of changed records in memory before they become a file; default 4 MiB
+	CacheSize    int64        // bytes of table blocks in memory; default 8 MiB
+	Logger       *slog.Logger // default slog.Default()
+	ReadOnly     bool         // changes nothing on disk, not even to recover
+
+	Room          int           // bytes of changes that wait for the disk before further ones wait to be made; default 8 MiB
+	SegmentSize   int64         // bytes of a file of the log; default 64 MiB
+	CheckpointLog int64         // bytes of log after which a checkpoint is due, if the last is not larger; default 256 MiB
+	CheckpointAge time.Duration // after which a checkpoint is due if anything changed; default 12 h, so that what is erased has left both within 24
+
+	// Fatal ends the process. It is called once, when a change can no longer be
+	// made durable; should it return, every change and every answer that rests on
+	// one fails.
+	Fatal func(error)
+}
+
+// Memory is what a user of the package keeps in memory and has made from the log.
+type Memory interface {
+	// CheckEntry returns why Replay could not read an entry. Every entry is
+	// checked before it is written, so that none keeps a later start from reading
+	// the log.
+	CheckEntry(entry []byte) error
+	// Replay applies an entry at a start, in the order of the log. A checkpoint
+	// may hold some of the entries that come after its own position.
+	Replay(pos Pos, app uint32, entry []byte) error
+	// Save writes all of the memory for a checkpoint, beside changes. Everything of
+	// the groups up to pos is in it. It returns the position of the last group of
+	// which something is in it. Seal is DB.Seal.
+	Save(ctx context.Context, pos Pos, seal func(Pos), w io.Writer) (Pos, error)
+	// Load reads what Save wrote. The memory is empty.
+	Load(r io.Reader, size int64) error
+	// Loaded is called when the memory is what the log says.
+	Loaded() error
+}
+
+// InUse is the error of opening a data directory that another process has.
+type InUse struct{ Dir string }
+
+func (e *InUse) Error() string {
+	return fmt.Sprintf("data directory %s is in use by another tidings process", e.Dir)
+}
+
+var (
+	errClosed   = errors.New("the store is closed")
+	errReadOnly = errors.New("the store is open for reading only")
+)
+
+// DB is an open directory. It is safe for concurrent use.
+type DB struct {
+	dir     string
+	opts    Options
+	lock    *pebble.Lock
+	fault   *fault
+	tables  *tables
+	memory  Memory
+	history uint64
+
+	life   sync.RWMutex // held for reading while tables are used beside the committer
+	closed bool
+
+	// The committer, in commit.go.
+	applied atomic.Uint64 // every group up to this one is on disk and in the tables
+	wake    chan struct{} // holds at most one token: there is a group to write, or the committer is to end
+	done    chan struct{} // closed when the committer has ended
+
+	mu           sync.Mutex
+	room         chan struct{} // closed when there may be room again
+	groups       []*group      // on its way or last written, then sealed ones, then the open one
+	err          error         // set once: no further change is taken
+	writers      int           // Commits that are under way
+	waiting      int           // bytes of changes that are not applied yet
+	waitingBulk  int           // of these, those of bulk writers
+	closing      bool
+	appliedChain uint64 // of the group at applied
+	observe      func(bytes int, took, sync time.Duration)
+
+	// What follows belongs to the committer's goroutine.
+	segment *segmentWriter
+	ahead   chan aheadSegment // the next segment, once it is asked for
+	chain   uint64
+	second  int64
+
+	checkpoints checkpoints
+}
+
+// Open opens a directory, which must exist, and makes memory and tables what the
+// log says. It fails with *InUse if another process has it, with *Damage if files
+// are not as they were written.
+func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
+	o.FS = cmp.Or[vfs.FS](o.FS, vfs.Default)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.MemtableSize = cmp.Or(o.MemtableSize, 4<<20)
+	o.CacheSize = cmp.Or(o.CacheSize, 8<<20)
+	o.Room = cmp.Or(o.Room, 8<<20)
+	o.SegmentSize = cmp.Or(o.SegmentSize, 64<<20)
+	o.CheckpointLog = cmp.Or(o.CheckpointLog, 256<<20)
+	o.CheckpointAge = cmp.Or(o.CheckpointAge, 12*time.Hour)
+	db := &DB{dir: dir, opts: o, memory: m, fault: &fault{end: o.Fatal, log: o.Logger}}
+	if o.ReadOnly {
+		db.opts.FS = readOnlyFS{o.FS}
+	}
+	if err := db.claim(); err != nil {
+		return nil, err
+	}
+	if err := db.start(list); err != nil {
+		var errs []error
+		if db.tables != nil {
+			errs = append(errs, db.tables.db.Close())
+		}
+		return nil, errors.Join(append([]error{err}, append(errs, db.lock.Close())...)...)
+	}
+	go db.run()
+	ctx, cancel := context.WithCancel(context.Background())
+	db.checkpoints.cancel = cancel
+	if o.ReadOnly {
+		close(db.checkpoints.ended)
+	} else {
+		go db.checkpoints.run(ctx, db)
+	}
+	return db, nil
+}
+
+func (db *DB) path(elem ...string) string {
+	return db.opts.FS.PathJoin(append([]string{db.dir}, elem...)...)
+}
+
+// claim makes the directories there have to be, and locks them.
+func (db *DB) claim() error {
+	fsys, path := db.opts.FS, db.path(tablesDir)
+	if db.opts.ReadOnly {
+		if _, err := fsys.Stat(path); err != nil {
+			return fmt.Errorf("no database in %s: %w", db.dir, err)
+		}
+	}
+	names, err := fsys.List(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := fsys.Stat(db.path(checkpointDir)); hasDatabase(names) && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is a directory of an earlier program, which this one does not read: export the users of each app with that program (tidings export) and import them into a new directory", db.dir)
+	}
+	if !db.opts.ReadOnly {
+		for _, d := range []string{path, db.path(logDir), db.path(checkpointDir)} {
+			if err := fsys.MkdirAll(d, 0o700); err != nil {
+				return err
+			}
+		}
+		syncAncestors(fsys, path)
+	}
+	if db.lock, err = pebble.LockDirectory(path, fsys); err != nil {
+		if isLocked(err) {
+			return &InUse{db.dir}
+		}
+		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	return nil
+}
+
+// hasDatabase reports whether some files are those of a database.
+func hasDatabase(names []string) bool {
+	for _, name := range names {
+		if name != "LOCK" {
+			return true
+		}
+	}
+	return false
+}
+
+// isLocked reports whether locking a directory failed because another process
+// holds the lock, and not because the file of the lock could not be opened.
+func isLocked(err error) bool {
+	_, opening := errors.AsType[*fs.PathError](err)
+	return !opening
+}
+
+// syncAncestors makes the directories above path durable, some of which may be
+// new: what is synced in a directory is lost with it if a power loss takes back
+// that it was made. Those above the data directory may not be ours to open;
+// then they are not ours to have made either.
+func syncAncestors(fs vfs.FS, path string) {
+	if fs == vfs.Default {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+	}
+	for up := fs.PathDir(path); up != path; path, up = up, fs.PathDir(up) {
+		if d, err := fs.OpenDir(up); err == nil {
+			_ = d.Sync()
+			_ = d.Close()
+		}
+	}
+}
+
+// start makes memory and tables what the log says. Nothing is opened for writing
+// before everything was read and found to fit.
+func (db *DB) start(list []*Table) error {
+	db.checkpoints.ended, db.checkpoints.wake = make(chan struct{}), make(chan struct{}, 1)
+	names, err := db.opts.FS.List(db.path(tablesDir))
+	if err != nil {
+		return err
+	}
+	fresh := !hasDatabase(names)
+	if fresh {
+		err = db.create(list)
+	} else {
+		db.tables, err = openTables(db.dir, &db.opts, db.lock, db.fault, true, list)
+	}
+	if err != nil {
+		return err
+	}
+	if db.history = db.tables.history; db.history == 0 {
+		if db.opts.ReadOnly {
+			return fmt.Errorf("%s: the directory was never opened by a server", db.dir)
+		}
+		if db.history, err = db.interrupted(list); err != nil {
+			return err
+		}
+	}
+	r := &replay{db: db, log: logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.history}}
+	if err := r.run(list, fresh); err != nil {
+		return err
+	}
+	last := r.log.next - 1
+	db.applied.Store(uint64(last))
+	db.chain, db.appliedChain, db.second = r.log.chain, r.log.chain, r.log.second
+	db.room, db.wake, db.done = make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
+	db.observe = func(int, time.Duration, time.Duration) {}
+	db.groups = []*group{newGroup(last + 1)}
+	if db.opts.ReadOnly {
+		db.err = errReadOnly
+		return nil
+	}
+	return db.beginSegment(r)
+}
+
+// create makes the database of a new directory.
+func (db *DB) create(list []*Table) (err error) {
+	if db.opts.ReadOnly {
+		return fmt.Errorf("no database in %s", db.dir)
+	}
+	if db.tables, err = openTables(db.dir, &db.opts, db.lock, db.fault, false, list); err != nil {
+		return err
+	}
+	return db.tables.create(rand.Uint64() | 1)
+}
+
+// interrupted is for a directory whose first opening was cut off before its
+// database had a history: there was nothing in it.
+func (db *DB) interrupted(list []*Table) (history uint64, err error) {
+	numbers, err := segments(db.opts.FS, db.path(logDir))
+	if err != nil {
+		return 0, err
+	}
+	if len(numbers) > 0 || db.tables.position > 0 {
+		return 0, &Damage{db.path(tablesDir), -1, "it does not say what it is"}
+	}
+	if err := db.tables.db.Close(); err != nil {
+		return 0, err
+	}
+	if err := db.create(list); err != nil {
+		return 0, err
+	}
+	return db.tables.history, nil
+}
+
+// beginSegment makes what was read durable, and begins a segment after it: what a
+// killed process wrote may be in the memory of the machine only.
+func (db *DB) beginSegment(r *replay) error {
+	numbers, err := segments(db.opts.FS, db.path(logDir))
+	if err != nil {
+		return err
+	}
+	next := uint64(1)
+	if len(numbers) > 0 {
+		last := numbers[len(numbers)-1]
+		next = last + 1
+		if err := syncFile(db.opts.FS, db.path(logDir, segmentName(last))); err != nil {
+			return err
+		}
+		if last > 1 && len(numbers) > 1 {
+			if err := syncFile(db.opts.FS, db.path(logDir, segmentName(last-1))); err != nil {
+				return err
+			}
+		}
+		if err := syncDir(db.opts.FS, db.path(logDir)); err != nil {
+			return err
+		}
+	}
+	if db.segment, err = createSegment(db.opts.FS, db.path(logDir), next, db.history); err != nil {
+		return err
+	}
+	db.checkpoints.first = r.log.first
+	return nil
+}
+
+// syncFile makes what a file holds durable.
+func syncFile(fs vfs.FS, name string) error {
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Close makes everything durable and closes the directory. Calls that are under way
+// end with what their changes came to; later ones fail.
+func (db *DB) Close() error {
+	db.checkpoints.stop()
+	db.stop()
+	whole := errors.Is(db.State(), errClosed)
+	db.life.Lock()
+	defer db.life.Unlock()
+	if db.closed {
+		return nil
+	}
+	db.closed = true
+	var errs []error
+	if !db.opts.ReadOnly {
+		if whole {
+			errs = append(errs, db.checkpointAtEnd())
+		}
+		errs = append(errs, db.closeSegments())
+	}
+	if b, ok := db.tables.reader.(*pebble.Batch); ok {
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(append(errs, db.tables.db.Close(), db.lock.Close())...)
+}
+
+// enter keeps the tables open until leave.
+func (db *DB) enter() error {
+	db.life.RLock()
+	if db.closed {
+		db.life.RUnlock()
+		return errClosed
+	}
+	return nil
+}
+
+func (db *DB) leave() { db.life.RUnlock() }
+
+// Read calls f with the tables as they are, after every group that Wait has
+// returned for.
+func (db *DB) Read(f func(*View) error) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	return f(&View{db: db, reader: db.tables.reader})
+}
+
+// Ready returns why no change is taken; nil if changes are.
+func (db *DB) Ready() error { return cmp.Or(db.State(), db.fault.trouble()) }
+
+// A fault is what made the store give up. Pebble tells only its logger of some.
+type fault struct {
+	end   func(error)
+	log   *slog.Logger
+	once  sync.Once
+	cause atomic.Pointer[error]
+
+	// What the database goes on in spite of, so far.
+	mu     sync.Mutex
+	recent error
+	since  time.Time // of the last log line
+	last   time.Time
+}
+
+const (
+	troubleTime = 10 * time.Second // how long a passing trouble makes the store unready
+	troubleLog  = 10 * time.Second // between log lines about it
+)
+
+// fatal ends the process.
+func (f *fault) fatal(err error) {
+	f.cause.CompareAndSwap(nil, &err) // before anybody could take a write for done
+	f.once.Do(func() {
+		f.log.Error("storage failed, the server stops: nothing that was answered OK is lost", "error", err)
+		if f.end != nil {
+			f.end(err)
+		}
+	})
+}
+
+// background notes a passing trouble and reports whether to log it.
+func (f *fault) background(err error) (log bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.recent, f.last = err, time.Now()
+	if log = f.last.Sub(f.since) > troubleLog; log {
+		f.since = f.last
+	}
+	return log
+}
+
+// trouble returns what went wrong a moment ago.
+func (f *fault) trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.last) < troubleTime {
+		return f.recent
+	}
+	return nil
+}
+
+func (f *fault) err() error {
+	if err := f.cause.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

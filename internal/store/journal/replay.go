@@ -1,0 +1,139 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// A replay makes memory and tables what the log says, at a start.
+type replay struct {
+	db    *DB
+	log   logReader
+	begin checkpoint // from which the memory was read
+	bytes int64      // of log since
+	first Pos        // that the log has; 0: none
+}
+
+// run reads the newest good checkpoint and the log. The tables were opened for
+// reading only, unless they are fresh: they are opened for writing once everything
+// was read and found to fit.
+func (r *replay) run(list []*Table, fresh bool) error {
+	db := r.db
+	var err error
+	if r.begin, err = db.loadCheckpoint(); err != nil {
+		return err
+	}
+	r.log.floor = r.begin.pos
+	if r.begin.pos == 0 {
+		r.log.next = 1
+	}
+	if err := r.log.read(r.remember); err != nil {
+		return err
+	}
+	if err := r.fits(); err != nil {
+		return err
+	}
+	if err := db.memory.Loaded(); err != nil {
+		return err
+	}
+	db.checkpoints.loaded(r.begin, r.bytes)
+	if fresh {
+		return nil
+	}
+	return r.tables(list)
+}
+
+// remember is the memory's half of a group.
+func (r *replay) remember(info groupInfo, blocks []byte, size int) error {
+	begin, tables := &r.begin, r.db.tables
+	if r.first == 0 {
+		if r.first = info.pos; info.pos > begin.pos+1 {
+			return &Damage{r.log.dir, -1, fmt.Sprintf("the log begins with group %d, and the newest good checkpoint ends with group %d", info.pos, begin.pos)}
+		}
+	}
+	switch {
+	case info.pos == begin.pos && info.chain != begin.chain, info.pos == begin.pos+1 && begin.pos > 0 && info.before != begin.chain:
+		return &Damage{begin.file, -1, "it does not belong to the log that is there"}
+	case info.pos == tables.position && info.chain != tables.chain, info.pos == tables.position+1 && tables.position > 0 && info.before != tables.chain:
+		return &Damage{r.db.path(tablesDir), -1, "the tables do not belong to the log that is there"}
+	case info.pos <= begin.pos:
+		return nil
+	}
+	r.bytes += int64(size)
+	return eachEntry(blocks, func(app uint32, e entry) error {
+		if e.kind != entryMemory {
+			return tables.check(e)
+		}
+		return r.db.memory.Replay(info.pos, app, e.value)
+	})
+}
+
+// fits checks that checkpoint, log and tables can be brought together.
+func (r *replay) fits() error {
+	if r.log.next == 0 { // not one group
+		r.log.next = 1
+	}
+	last, db := r.log.next-1, r.db
+	missing := func(what string, pos Pos) error {
+		if r.log.bad != nil {
+			bad := *r.log.bad
+			bad.What = fmt.Sprintf("group %d cannot be read, and %s at group %d", r.log.next, what, pos)
+			return &bad
+		}
+		return &Damage{r.log.dir, -1, fmt.Sprintf("the log ends with group %d, and %s at group %d", last, what, pos)}
+	}
+	switch p := db.tables.position; {
+	case r.begin.pos > last:
+		return missing("there is a checkpoint "+r.begin.file, r.begin.pos)
+	case p > last:
+		return missing("the tables are", p)
+	case last > 0 && p+1 < r.first:
+		return &Damage{db.path(tablesDir), -1, fmt.Sprintf("the tables end with group %d, and the log begins with group %d", p, r.first)}
+	}
+	return nil
+}
+
+// tables opens the tables for writing and applies the groups that they lack; in a
+// directory that is open for reading only, it puts those over them.
+func (r *replay) tables(list []*Table) error {
+	db := r.db
+	position, last := db.tables.position, r.log.next-1
+	var over *pebble.Batch
+	if db.opts.ReadOnly {
+		if position == last {
+			return nil
+		}
+		over = db.tables.overlay()
+	} else {
+		if err := db.tables.db.Close(); err != nil {
+			return err
+		}
+		db.tables = nil
+		t, err := openTables(db.dir, &db.opts, db.lock, db.fault, false, list)
+		if err != nil {
+			return err
+		}
+		db.tables = t
+		if t.position != position {
+			return errors.New("the tables changed while they were opened")
+		}
+	}
+	if position == last {
+		return nil
+	}
+	again := logReader{fs: r.log.fs, dir: r.log.dir, history: r.log.history, floor: r.log.floor}
+	if r.begin.pos == 0 {
+		again.next = 1
+	}
+	return again.read(func(info groupInfo, blocks []byte, _ int) error {
+		switch {
+		case info.pos <= position:
+			return nil
+		case over != nil:
+			return db.tables.put(over, blocks)
+		}
+		return db.tables.apply(info.pos, info.chain, blocks)
+	})
+}

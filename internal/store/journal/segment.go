@@ -1,0 +1,368 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/record"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// The log is a row of files, its segments: log/0000000001, 0000000002 and so on.
+// Their form is that of Pebble's package record: blocks of 32 KiB with chunks, each
+// with a CRC. A record of a segment is its header, the first, or a part of a group:
+//
+//	header  8 bytes  magic
+//	        8 bytes  history of the directory
+//	        8 bytes  number of the segment
+//	part    8 bytes  history
+//	        8 bytes  position of the group
+//	        2 bytes  which part it is, from 1
+//	        2 bytes  how many there are
+//	                 at most maxPart bytes of the group
+//
+// A start never appends to a segment that is there: it begins the next one. So what
+// a crash left at the end of a segment, half a group, stays there, and where the log
+// goes on is known from the groups themselves: the first of the next segment has
+// the position and the chain that fit the last whole one.
+const (
+	logDir        = "log"
+	segmentMagic  = "TIDLOG\x001"
+	segmentHeader = 24
+	partHeader    = 8 + 8 + 2 + 2
+	maxPart       = 512<<10 - partHeader // a later log takes no longer messages
+	blockSize     = 32 << 10             // of package record
+)
+
+func segmentName(n uint64) string { return fmt.Sprintf("%010d", n) }
+
+// segments lists the numbers of the segments in a directory, ascending.
+func segments(fs vfs.FS, dir string) ([]uint64, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []uint64
+	for _, name := range names {
+		if n, err := strconv.ParseUint(name, 10, 64); err == nil && name == segmentName(n) {
+			numbers = append(numbers, n)
+		} else if !strings.HasSuffix(name, tempSuffix) {
+			return nil, fmt.Errorf("%s is no segment of the log", fs.PathJoin(dir, name))
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// tempSuffix is that of files that are not complete yet.
+const tempSuffix = ".new"
+
+// A segmentWriter writes a segment.
+type segmentWriter struct {
+	number  uint64
+	file    vfs.File
+	records *record.Writer
+	bytes   int64
+	history uint64
+}
+
+// createSegment creates a segment with its header, synced, and syncs the directory.
+func createSegment(fs vfs.FS, dir string, number, history uint64) (*segmentWriter, error) {
+	file, err := fs.Create(fs.PathJoin(dir, segmentName(number)), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	s := &segmentWriter{number: number, file: file, records: record.NewWriter(file), history: history}
+	header := append(make([]byte, 0, segmentHeader), segmentMagic...)
+	header = binary.LittleEndian.AppendUint64(header, history)
+	header = binary.LittleEndian.AppendUint64(header, number)
+	err = s.add(header)
+	if err == nil {
+		err = s.sync()
+	}
+	if err == nil {
+		err = syncDir(fs, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return s, nil
+}
+
+// add writes a record.
+func (s *segmentWriter) add(pieces ...[]byte) error {
+	w, err := s.records.Next()
+	for _, p := range pieces {
+		if err == nil {
+			_, err = w.Write(p)
+			s.bytes += int64(len(p))
+		}
+	}
+	return err
+}
+
+// append writes a group and returns when it is on disk.
+func (s *segmentWriter) append(pos Pos, group []byte) error {
+	n := (len(group) + maxPart - 1) / maxPart
+	var header [partHeader]byte
+	binary.LittleEndian.PutUint64(header[0:], s.history)
+	binary.LittleEndian.PutUint64(header[8:], uint64(pos))
+	binary.LittleEndian.PutUint16(header[18:], uint16(n))
+	for i := range n {
+		binary.LittleEndian.PutUint16(header[16:], uint16(i+1))
+		if err := s.add(header[:], group[i*maxPart:min((i+1)*maxPart, len(group))]); err != nil {
+			return err
+		}
+	}
+	return s.sync()
+}
+
+func (s *segmentWriter) sync() error {
+	if err := s.records.Flush(); err != nil {
+		return err
+	}
+	return s.file.SyncData()
+}
+
+func (s *segmentWriter) close() error { return s.file.Close() }
+
+// Damage is the error of files that are not as they were written, and whose
+// content does not tell what is missing: nothing is opened for writing then.
+type Damage struct {
+	File   string
+	Offset int64 // of the first byte that is not as it was, or shortly before it; -1 if that is not known
+	What   string
+}
+
+func (e *Damage) Error() string {
+	if e.Offset < 0 {
+		return fmt.Sprintf("%s is damaged: %s", e.File, e.What)
+	}
+	return fmt.Sprintf("%s is damaged at or after byte %d: %s", e.File, e.Offset, e.What)
+}
+
+// A logReader reads the groups of all segments, in order.
+type logReader struct {
+	fs      vfs.FS
+	dir     string
+	history uint64
+
+	next   Pos    // position of the group that must come next; 0: any, it is the first
+	floor  Pos    // groups up to this one may be missing before the first
+	chain  uint64 // of the group before next; not looked at for the first
+	second int64
+	bad    *Damage        // where reading the last segments ended, if not at their ends
+	first  map[uint64]Pos // position of the first group of each segment that has one
+}
+
+// read calls f with each group, its blocks valid during the call, until f fails.
+func (r *logReader) read(f func(info groupInfo, blocks []byte, size int) error) error {
+	numbers, err := segments(r.fs, r.dir)
+	if err != nil {
+		return err
+	}
+	r.first = map[uint64]Pos{}
+	for i, n := range numbers {
+		if i > 0 && n != numbers[i-1]+1 {
+			return &Damage{r.fs.PathJoin(r.dir, segmentName(numbers[i-1]+1)), -1, "the file is missing"}
+		}
+		if err := r.segment(n, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segment reads one segment.
+func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error) error {
+	name := r.fs.PathJoin(r.dir, segmentName(number))
+	file, err := r.fs.Open(name, vfs.SequentialReadsOption)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	stat, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	s := &segmentReader{file: file, name: name, size: stat.Size(), history: r.history}
+	s.records = record.NewReader(io.NewSectionReader(file, 0, s.size), 0)
+	if err := s.header(number); err != nil {
+		if errors.Is(err, errOtherHistory) {
+			return &Damage{name, 0, "it is of another data directory, or of this one before it was restored"}
+		}
+		// A segment whose making was interrupted holds nothing.
+		if later, err := s.holdsAfter(0, 0); err != nil || later {
+			return errors.Join(err, &Damage{name, 0, "the header cannot be read, and there are groups behind it"})
+		}
+		return nil
+	}
+	for {
+		offset := s.records.Offset()
+		pos, group, err := s.group()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		var info groupInfo
+		var blocks []byte
+		if err == nil {
+			info, blocks, err = openGroup(pos, group)
+			if err != nil && !errors.Is(err, errGroup) {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if err != nil {
+			return r.torn(s, offset)
+		}
+		if err := r.fits(s, offset, info); err != nil {
+			return err
+		}
+		if _, known := r.first[number]; !known {
+			r.first[number] = pos
+		}
+		if err := f(info, blocks, len(group)); err != nil {
+			return fmt.Errorf("group %d in %s, at byte %d: %w", pos, name, offset, err)
+		}
+		r.next, r.chain, r.second, r.bad = pos+1, info.chain, info.second, nil
+	}
+}
+
+// fits checks that a group follows the one before.
+func (r *logReader) fits(s *segmentReader, offset int64, info groupInfo) error {
+	switch {
+	case r.next == 0:
+		return nil
+	case info.pos == r.next && info.before == r.chain && info.second >= r.second:
+		return nil
+	case r.bad != nil:
+		return r.bad
+	case info.pos == r.next:
+		return &Damage{s.name, offset, fmt.Sprintf("group %d does not follow the group %d that is there", info.pos, r.next-1)}
+	}
+	return &Damage{s.name, offset, fmt.Sprintf("group %d comes after group %d", info.pos, r.next-1)}
+}
+
+// torn is for a segment that cannot be read beyond an offset. If the group there was
+// being written when the machine or the process died, nobody was told of it, and
+// nothing was written after it: one group is on its way at a time. If a later group
+// is there, then so was this one.
+func (r *logReader) torn(s *segmentReader, offset int64) error {
+	next := r.next
+	if next == 0 {
+		next = r.floor + 1
+	}
+	damage := &Damage{s.name, offset, fmt.Sprintf("group %d cannot be read, and it was complete: a later one is there", next)}
+	later, err := s.holdsAfter(offset, next)
+	if err != nil {
+		return err
+	}
+	if later {
+		return damage
+	}
+	r.bad = damage
+	return nil
+}
+
+var errOtherHistory = errors.New("the history is another")
+
+// A segmentReader reads the records of a segment.
+type segmentReader struct {
+	file    vfs.File
+	name    string
+	size    int64
+	history uint64
+	records *record.Reader
+	buf     bytes.Buffer
+}
+
+// record returns the next record, valid until the next call.
+func (s *segmentReader) record() ([]byte, error) {
+	r, err := s.records.Next()
+	if err != nil {
+		return nil, err
+	}
+	s.buf.Reset()
+	if _, err := s.buf.ReadFrom(r); err != nil {
+		return nil, errGroup
+	}
+	return s.buf.Bytes(), nil
+}
+
+func (s *segmentReader) header(number uint64) error {
+	b, err := s.record()
+	switch {
+	case err != nil:
+		return err
+	case len(b) != segmentHeader || string(b[:8]) != segmentMagic || binary.LittleEndian.Uint64(b[16:]) != number:
+		return errGroup
+	case binary.LittleEndian.Uint64(b[8:]) != s.history:
+		return errOtherHistory
+	}
+	return nil
+}
+
+// group returns the next group. Its bytes are valid until the next call.
+func (s *segmentReader) group() (pos Pos, group []byte, err error) {
+	var parts []byte
+	for want := 1; ; want++ {
+		b, err := s.record()
+		if want == 1 && errors.Is(err, io.EOF) {
+			return 0, nil, io.EOF
+		}
+		if err != nil || len(b) < partHeader || binary.LittleEndian.Uint64(b) != s.history {
+			return 0, nil, errGroup
+		}
+		p, i, n := Pos(binary.LittleEndian.Uint64(b[8:])), int(binary.LittleEndian.Uint16(b[16:])), int(binary.LittleEndian.Uint16(b[18:]))
+		if want == 1 {
+			pos = p
+		}
+		if i != want || p != pos || len(parts)+len(b) > maxGroupBytes {
+			return 0, nil, errGroup
+		}
+		if n == 1 {
+			return pos, b[partHeader:], nil
+		}
+		if parts = append(parts, b[partHeader:]...); i == n {
+			return pos, parts, nil
+		}
+	}
+}
+
+// holdsAfter reports whether there is a part of a group later than pos after an
+// offset, whatever is between.
+func (s *segmentReader) holdsAfter(offset int64, pos Pos) (bool, error) {
+	b := make([]byte, s.size-offset)
+	if _, err := s.file.ReadAt(b, offset); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	const chunkHeader = 7
+	mark := binary.LittleEndian.AppendUint64(nil, s.history)
+	for i := 0; ; {
+		j := bytes.Index(b[i:], mark)
+		if j < 0 {
+			return false, nil
+		}
+		i += j
+		if start := i - chunkHeader; start >= 0 && len(b)-i >= partHeader && Pos(binary.LittleEndian.Uint64(b[i+8:])) > pos {
+			end := start + blockSize - int((offset+int64(start))%blockSize)
+			if _, err := record.NewReader(bytes.NewReader(b[start:min(end, len(b))]), 0).Next(); err == nil {
+				return true, nil
+			}
+		}
+		i += len(mark)
+	}
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,414 @@
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A Table holds records that need not be in memory. A key is the byte of the table,
+// the SDKAppID, big-endian, and what names the record in the app.
+type Table struct {
+	ID     byte
+	Name   string // for people: "nickname"
+	PerApp bool   // deleting an app clears it
+	// Check returns what is wrong with a record; nil if nothing is.
+	Check func(key, value []byte) error
+}
+
+// tablesDir is where the tables are, in a Pebble database. Its own log is written
+// and not waited for: what it loses in a crash is applied again from ours.
+const tablesDir = "db"
+
+// The table of what a directory is. Every group is applied to the tables with its
+// position and with one more added to the count of groups. If a file of the
+// database is lost, or an older list of its files is taken for the newest, the
+// count is less than the position: what the file held is missing, though what came
+// after it is there.
+const metaTable = 0
+
+var (
+	formatKey   = []byte("\x00format")
+	historyKey  = []byte("\x00history")
+	positionKey = []byte("\x00position")
+	countKey    = []byte("\x00count")
+)
+
+// FormatVersion is the version of what is on disk. doc/storage-format.md.
+const FormatVersion = 3
+
+// pebbleFormat is the format of Pebble's own files. It is raised by decision: an
+// older program then no longer opens a directory.
+const pebbleFormat = pebble.FormatValueSeparation
+
+// Merger merges numbers: those of the table of what the directory is are added up,
+// of those of other tables the largest stays.
+var Merger = &pebble.Merger{
+	Name: "tidings.numbers",
+	Merge: func(key, value []byte) (pebble.ValueMerger, error) {
+		n := &number{adds: len(key) > 0 && key[0] == metaTable}
+		return n, n.MergeNewer(value)
+	},
+}
+
+type number struct {
+	adds  bool
+	value uint64
+}
+
+// MergeNewer merges a number.
+func (n *number) MergeNewer(value []byte) error {
+	if len(value) != 8 {
+		return fmt.Errorf("a number of %d bytes, want 8", len(value))
+	}
+	if v := binary.BigEndian.Uint64(value); n.adds {
+		n.value += v
+	} else {
+		n.value = max(n.value, v)
+	}
+	return nil
+}
+
+// MergeOlder merges a number.
+func (n *number) MergeOlder(value []byte) error { return n.MergeNewer(value) }
+
+// Finish returns the number.
+func (n *number) Finish(bool) ([]byte, io.Closer, error) {
+	return binary.BigEndian.AppendUint64(nil, n.value), nil, nil
+}
+
+// tables is the database.
+type tables struct {
+	db       *pebble.DB
+	reader   pebble.Reader // db, or in a directory open for reading only, what db lacks over it
+	known    map[byte]*Table
+	position Pos    // up to which groups were applied when it was opened
+	chain    uint64 // of the group at that position
+	history  uint64
+}
+
+// unreadable is the error of a database that Pebble does not open.
+type unreadable struct {
+	path string
+	err  error
+}
+
+func (e *unreadable) Error() string {
+	return fmt.Sprintf("the database in %s cannot be opened: %v", e.path, e.err)
+}
+func (e *unreadable) Unwrap() error { return e.err }
+
+func openTables(dir string, o *Options, lock *pebble.Lock, f *fault, readOnly bool, list []*Table) (*tables, error) {
+	t := &tables{known: map[byte]*Table{}}
+	for _, table := range list {
+		if table.ID == 0 || t.known[table.ID] != nil {
+			panic(fmt.Sprintf("journal: the byte of table %s, %d, is taken", table.Name, table.ID))
+		}
+		t.known[table.ID] = table
+	}
+	path := o.FS.PathJoin(dir, tablesDir)
+	var err error
+	if t.db, err = pebble.Open(path, pebbleOptions(o, lock, f, readOnly)); err != nil {
+		return nil, &unreadable{path, err}
+	}
+	t.reader = t.db
+	if err := t.readMeta(path); err != nil {
+		return nil, errors.Join(err, t.db.Close())
+	}
+	return t, nil
+}
+
+// readMeta reads what the directory is.
+func (t *tables) readMeta(path string) error {
+	format, err := t.get(formatKey)
+	if err != nil {
+		return err
+	}
+	switch string(format) {
+	case "", fmt.Sprint(FormatVersion):
+	case "1", "2":
+		return fmt.Errorf("format %s is that of an earlier program, and this one reads %d: export the users of each app with that program (tidings export) and import them into a new directory", format, FormatVersion)
+	default:
+		return fmt.Errorf("format version %q is not known, this program reads %d: use a newer program", format, FormatVersion)
+	}
+	count, err := t.number(countKey)
+	history, historyErr := t.number(historyKey)
+	at, positionErr := t.get(positionKey)
+	if err := cmp.Or(err, historyErr, positionErr); err != nil {
+		return err
+	}
+	if len(at) == 16 {
+		t.position, t.chain = Pos(binary.BigEndian.Uint64(at)), binary.BigEndian.Uint64(at[8:])
+	} else if at != nil {
+		return fmt.Errorf("meta %q has %d bytes, want 16", positionKey[1:], len(at))
+	}
+	if count != uint64(t.position) {
+		return &Damage{path, -1, fmt.Sprintf("the tables say that %d groups are applied, and have %d of them", t.position, count)}
+	}
+	t.history = history
+	return nil
+}
+
+// overlay puts what the database lacks over it, for a directory that is open for
+// reading only.
+func (t *tables) overlay() *pebble.Batch {
+	b := t.db.NewIndexedBatch()
+	t.reader = b
+	return b
+}
+
+// create makes an empty database one of a history.
+func (t *tables) create(history uint64) error {
+	b := t.db.NewBatch()
+	must(b.Set(formatKey, fmt.Append(nil, FormatVersion), nil))
+	must(b.Set(historyKey, binary.BigEndian.AppendUint64(nil, history), nil))
+	t.history = history
+	return errors.Join(t.db.Apply(b, pebble.Sync), b.Close())
+}
+
+// get returns the value of a key; nil if there is none.
+func (t *tables) get(key []byte) ([]byte, error) {
+	value, closer, err := t.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(value), closer.Close()
+}
+
+func (t *tables) number(key []byte) (uint64, error) {
+	value, err := t.get(key)
+	if err != nil || value == nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, fmt.Errorf("meta %q has %d bytes, want 8", key[1:], len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// must is for writes into a batch, which fail only if the batch is misused.
+func must(err error) {
+	if err != nil {
+		panic(fmt.Sprintf("journal: writing into a batch: %v", err))
+	}
+}
+
+var one = binary.BigEndian.AppendUint64(nil, 1)
+
+// apply applies the changes of a group to the tables: all of them or none. It does
+// not wait for the disk.
+func (t *tables) apply(pos Pos, chain uint64, blocks []byte) error {
+	b := t.db.NewBatch()
+	if err := t.put(b, blocks); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return t.finish(b, pos, chain)
+}
+
+// put puts what the entries of a group change into a batch.
+func (t *tables) put(b *pebble.Batch, blocks []byte) error {
+	return eachEntry(blocks, func(app uint32, e entry) error {
+		switch e.kind {
+		case entrySet:
+			return b.Set(tableKey(e.table, app, e.key), e.value, nil)
+		case entryDelete:
+			return b.Delete(tableKey(e.table, app, e.key), nil)
+		case entryRaise:
+			return b.Merge(tableKey(e.table, app, e.key), e.value, nil)
+		case entryClear:
+			for _, table := range t.known {
+				if table.PerApp {
+					must(b.DeleteRange(tableKey(table.ID, app, nil), tableEnd(table.ID, app), nil))
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// finish applies a batch as what a group changes.
+func (t *tables) finish(b *pebble.Batch, pos Pos, chain uint64) error {
+	var at [16]byte
+	binary.BigEndian.PutUint64(at[:], uint64(pos))
+	binary.BigEndian.PutUint64(at[8:], chain)
+	must(b.Set(positionKey, at[:], nil))
+	must(b.Merge(countKey, one, nil))
+	if err := t.db.Apply(b, pebble.NoSync); err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+// check returns why an entry cannot be applied.
+func (t *tables) check(e entry) error {
+	if e.kind == entryMemory || e.kind == entryClear {
+		return nil
+	}
+	table := t.known[e.table]
+	if table == nil {
+		return fmt.Errorf("table %d is not known", e.table)
+	}
+	if e.kind != entryDelete && table.Check != nil {
+		if err := table.Check(e.key, e.value); err != nil {
+			return fmt.Errorf("%s %q: %w", table.Name, e.key, err)
+		}
+	}
+	return nil
+}
+
+// sync makes what is applied durable.
+func (t *tables) sync() error {
+	return t.db.LogData([]byte("tidings"), pebble.Sync)
+}
+
+func tableKey(table byte, app uint32, key []byte) []byte {
+	b := make([]byte, 0, 5+len(key))
+	b = binary.BigEndian.AppendUint32(append(b, table), app)
+	return append(b, key...)
+}
+
+// tableEnd is the first key after those of an app in a table.
+func tableEnd(table byte, app uint32) []byte {
+	if app == 1<<32-1 {
+		return []byte{table + 1}
+	}
+	return tableKey(table, app+1, nil)
+}
+
+// A View is the tables at one moment.
+type View struct {
+	db     *DB
+	reader pebble.Reader
+	close  func() error
+}
+
+// Get returns a record; nil if there is none.
+func (v *View) Get(t *Table, app uint32, key []byte) ([]byte, error) {
+	value, closer, err := v.reader.Get(tableKey(t.ID, app, key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %q of app %d: %w", t.Name, key, app, err)
+	}
+	return append([]byte{}, value...), closer.Close()
+}
+
+// A Cursor walks the records of an app in a table in the order of their keys.
+type Cursor struct{ it *pebble.Iterator }
+
+// Cursor returns a cursor at the first record. The caller closes it.
+func (v *View) Cursor(ctx context.Context, t *Table, app uint32) (*Cursor, error) {
+	it, err := v.reader.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: tableKey(t.ID, app, nil), UpperBound: tableEnd(t.ID, app)})
+	if err != nil {
+		return nil, err
+	}
+	it.First()
+	return &Cursor{it}, nil
+}
+
+// Seek moves on to a key and returns its value; nil if there is no such record. Keys
+// must ascend from call to call.
+func (c *Cursor) Seek(key []byte) ([]byte, error) {
+	for c.it.Valid() && bytes.Compare(c.it.Key()[5:], key) < 0 {
+		c.it.Next()
+	}
+	if !c.it.Valid() || !bytes.Equal(c.it.Key()[5:], key) {
+		return nil, c.it.Error()
+	}
+	value, err := c.it.ValueAndErr()
+	return append([]byte{}, value...), err
+}
+
+// Close closes the cursor.
+func (c *Cursor) Close() error { return c.it.Close() }
+
+// Close ends the view.
+func (v *View) Close() error { return v.close() }
+
+// readOnlyFS makes no file of a lock: where there is none, as in a copy, or none
+// can be made, no process that writes has the database open.
+type readOnlyFS struct{ vfs.FS }
+
+// Lock locks a file if that is there.
+func (f readOnlyFS) Lock(name string) (io.Closer, error) {
+	if _, err := f.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	lock, err := f.FS.Lock(name)
+	if errors.Is(err, syscall.EROFS) {
+		return io.NopCloser(nil), nil
+	}
+	return lock, err
+}
+
+// Unwrap returns the file system below.
+func (f readOnlyFS) Unwrap() vfs.FS { return f.FS }
+
+func pebbleOptions(o *Options, lock *pebble.Lock, f *fault, readOnly bool) *pebble.Options {
+	log := pebbleLogger{o.Logger, f}
+	p := &pebble.Options{
+		FS:       o.FS,
+		Lock:     lock,
+		ReadOnly: readOnly,
+		Logger:   log,
+		Merger:   Merger,
+		// Pebble takes memtables out of the cache.
+		CacheSize:                   o.CacheSize + 2*o.MemtableSize,
+		MemTableSize:                uint64(o.MemtableSize),
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       64,
+		LBaseMaxBytes:               64 << 20,
+		FormatMajorVersion:          pebbleFormat,
+	}
+	// A block that cannot be read fails what needs it, and nothing else: left to
+	// itself Pebble would end the process.
+	p.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) { log.Errorf("%s", info) },
+		// A table that cannot be written, on a full disk for one, is tried again
+		// without a pause until it can.
+		BackgroundError: func(err error) {
+			if f.background(err) {
+				log.Errorf("a table cannot be written, trying again: %v", err)
+			}
+		},
+	}
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return p
+}
+
+// pebbleLogger passes what Pebble has to say to the server's log.
+type pebbleLogger struct {
+	log   *slog.Logger
+	fault *fault
+}
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	l.log.Debug("storage", "detail", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.log.Error("storage", "detail", fmt.Sprintf(format, args...))
+}
+
+// Fatalf is what Pebble calls when the disk refuses a write.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.fault.fatal(fmt.Errorf(format, args...))
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"tidings/internal/control"
+	"tidings/internal/store/journal"
 )
 
 // session is what an operator writes. It must go the same way with a server
@@ -96,11 +97,10 @@ func TestOperatorSession(t *testing.T) {
 			key := write(t, "key", "the-key-of-the-shop\n")
 			if mode == "running" {
 				serve(t, dir)
-			} else {
-				must(t, "app", "create", "5", "--data", dir)
-				must(t, "app", "disable", "5", "--data", dir)
-				must(t, "app", "delete", "5", "--yes", "--data", dir)
 			}
+			must(t, "app", "create", "5", "--data", dir)
+			must(t, "app", "disable", "5", "--data", dir)
+			must(t, "app", "delete", "5", "--yes", "--data", dir)
 			var transcript strings.Builder
 			for line := range strings.Lines(strings.TrimSpace(session)) {
 				transcript.WriteString(step(t, strings.TrimSpace(line), dir, key))
@@ -220,7 +220,7 @@ func TestDeleteAsks(t *testing.T) {
 func TestCheckFindings(t *testing.T) {
 	dir := t.TempDir()
 	must(t, "app", "create", "9", "--data", dir)
-	db, err := pebble.Open(filepath.Join(dir, "db"), &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	db, err := pebble.Open(filepath.Join(dir, "db"), &pebble.Options{FormatMajorVersion: pebble.FormatValueSeparation, Logger: quiet{}, Merger: journal.Merger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,8 +252,8 @@ func TestCheckFindings(t *testing.T) {
 	if r := tidings(t, "check", "--data", dir); r.code != 1 || !strings.HasSuffix(r.stdout, ": 1 finding.\n") {
 		t.Errorf("damaged: exit code %d, stderr %q\n%s", r.code, r.stderr, r.stdout)
 	}
-	fails(t, 1, "opening the database in "+dir, "app", "list", "--data", dir)
-	fails(t, 1, "opening the database in "+dir, "serve", "--listen", "127.0.0.1:0", "--data", dir)
+	fails(t, 1, "the database in "+dir, "app", "list", "--data", dir)
+	fails(t, 1, "the database in "+dir, "serve", "--listen", "127.0.0.1:0", "--data", dir)
 	fails(t, 2, "could not check: there is no data directory", "check", "--data", filepath.Join(dir, "none"))
 	fails(t, 2, "could not check: ", "check", "--data", t.TempDir())
 }

@@ -39,7 +39,7 @@ func benchNode(b *testing.B) *node {
 	for i := range 100 {
 		changes = append(changes, audience.Change{Account: fmt.Sprintf("u%d", i), Create: true, Attributes: attrs, Set: audience.Values{"female", "Paris", "France"}})
 	}
-	if _, err := n.store.Change(context.Background(), appID, changes); err != nil {
+	if _, err := n.store.Users.Change(context.Background(), appID, changes); err != nil {
 		b.Fatal(err)
 	}
 	return n

@@ -25,7 +25,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/api"
@@ -106,7 +105,7 @@ func open(t testing.TB, opts api.Options, fs vfs.FS) *node {
 			t.Error(err)
 		}
 	})
-	n.over(n.store, n.store, opts)
+	n.over(n.store.Apps, n.store.Users, opts)
 	return n
 }
 
@@ -137,56 +136,39 @@ func (n *node) declare(d app.Declaration) *app.App {
 const device = "3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"
 
 // withDevices makes a file system with the test app and RegistrationIDs, which
-// only devices make: their records are written as doc/storage-format.md says.
+// only devices make.
 func withDevices(t testing.TB, devices ...string) vfs.FS {
 	t.Helper()
 	fs := vfs.NewMem()
-	quiet := slog.New(slog.DiscardHandler)
-	store, err := lsm.Open("", lsm.Options{FS: fs, Logger: quiet})
+	store, err := lsm.Open("", lsm.Options{FS: fs, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	apps, err := app.Open(t.Context(), store, api.Commands())
+	apps, err := app.Open(t.Context(), store.Apps, api.Commands())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := apps.Declare(t.Context(), declaration()); err != nil {
 		t.Fatal(err)
 	}
+	var changes []audience.Change
+	for _, id := range devices {
+		changes = append(changes, audience.Change{Account: id, Create: true, Kind: audience.RegistrationID})
+	}
+	if _, err := store.Users.Change(t.Context(), appID, changes); err != nil {
+		t.Fatal(err)
+	}
 	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pebble.Open("db", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, LoggerAndTracer: quietPebble{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, id := range devices {
-		key := append([]byte{2, 0x53, 0x72, 0x4e, 0x01}, id...)
-		if err := db.Set(key, []byte{1, byte(audience.RegistrationID), byte(100 + i), 1, 0}, pebble.Sync); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := fs.Remove("index.snapshot"); err != nil { // it does not know them
 		t.Fatal(err)
 	}
 	return fs
 }
 
-type quietPebble struct{ pebble.LoggerAndTracer }
-
-func (quietPebble) Infof(string, ...any)                   {}
-func (quietPebble) Errorf(string, ...any)                  {}
-func (quietPebble) IsTracingEnabled(context.Context) bool  { return false }
-func (quietPebble) Eventf(context.Context, string, ...any) {}
-
 // fill makes the users of the seed, and ada without attributes.
 func (n *node) fill() {
 	n.t.Helper()
 	attrs := &n.apps.App(appID).Attributes
-	_, err := n.store.Change(context.Background(), appID, []audience.Change{
+	_, err := n.store.Users.Change(context.Background(), appID, []audience.Change{
 		{Account: "Mary", Create: true, Set: audience.Values{"female", "Paris", "France"}, Attributes: attrs},
 		{Account: "xiaoming", Create: true, Set: audience.Values{"male", "Shenzhen"}, Attributes: attrs},
 		{Account: "ada", Create: true},
@@ -395,13 +377,13 @@ func (n *node) state(accounts ...string) string {
 		n.t.Fatal(err)
 	}
 	accounts = append([]string{"Mary", "xiaoming", "ada", "ghost", admin, "new", device}, accounts...)
-	users, err := n.store.Users(context.Background(), appID, accounts)
+	users, err := n.store.Users.Users(context.Background(), appID, accounts)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	b := fmt.Appendf(nil, "%s\n%d users\n", a, n.count())
 	for i, u := range users {
-		revoked, err := n.store.RevokedUpTo(context.Background(), appID, accounts[i])
+		revoked, err := n.store.Users.RevokedUpTo(context.Background(), appID, accounts[i])
 		if err != nil {
 			n.t.Fatal(err)
 		}
@@ -551,7 +533,7 @@ func (n *node) begin(command, body string) (finish func() answer) {
 // count returns how many accounts the app has.
 func (n *node) count() int {
 	n.t.Helper()
-	users, err := n.store.Count(n.t.Context(), appID)
+	users, err := n.store.Users.Count(n.t.Context(), appID)
 	if err != nil {
 		n.t.Fatal(err)
 	}

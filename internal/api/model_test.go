@@ -460,7 +460,7 @@ func TestModel(t *testing.T) {
 		t.Errorf("%d users, want %d", got, len(m.users))
 	}
 	for id, u := range m.users {
-		users, err := n.store.Users(t.Context(), appID, []string{id})
+		users, err := n.store.Users.Users(t.Context(), appID, []string{id})
 		if err != nil {
 			t.Fatal(err)
 		}

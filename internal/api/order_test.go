@@ -177,10 +177,10 @@ func (c *trial) run(t *testing.T) answer {
 		}
 	}
 	if c.revoked {
-		if _, err := c.n.store.Change(ctx, c.d.ID, []audience.Change{{Account: "ops", Create: true}}); err != nil {
+		if _, err := c.n.store.Users.Change(ctx, c.d.ID, []audience.Change{{Account: "ops", Create: true}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.n.store.Revoke(ctx, c.d.ID, "ops", c.n.clock.now()); err != nil {
+		if err := c.n.store.Users.Revoke(ctx, c.d.ID, "ops", c.n.clock.now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestOrderOfChecks(t *testing.T) {
 				if got := c.run(t); got.ErrorCode != want {
 					t.Errorf("%s: got %s, want code %d", name, got.raw, want)
 				}
-				users, err := n.store.Users(t.Context(), id, []string{"new"})
+				users, err := n.store.Users.Users(t.Context(), id, []string{"new"})
 				if err != nil {
 					t.Fatal(err)
 				}

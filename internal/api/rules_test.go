@@ -38,7 +38,7 @@ func (s refusingStore) Change(ctx context.Context, app uint32, changes []audienc
 // and full2, soon was deleted a moment ago, and broken meets a failure.
 func withRules(t *testing.T, edits ...func(*app.Declaration)) *node {
 	n := start(t, api.Options{}, edits...)
-	n.handler = api.New(n.apps, refusingStore{n.store, map[string]*apierr.Error{
+	n.handler = api.New(n.apps, refusingStore{n.store.Users, map[string]*apierr.Error{
 		"full":   apierr.AccountLimit.Errorf("app has 4 accounts, it may have 4"),
 		"full2":  apierr.AccountLimit.Errorf("app has 4 accounts, it may have 4"),
 		"soon":   apierr.ReimportTooSoon.Errorf("deleted a moment ago"),

@@ -13,12 +13,12 @@ import (
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/audience"
-	"tidings/internal/store/lsm"
+	"tidings/internal/store/storetest"
 )
 
 // A slowStore is that of a node, whose disk stands still while it is held.
 type slowStore struct {
-	*lsm.Store
+	storetest.Store
 	disk atomic.Pointer[chan struct{}] // nil, or closed when the disk goes on
 }
 
@@ -75,7 +75,7 @@ func (s *slowStore) Revoke(ctx context.Context, id uint32, account string, upTo 
 func startSlow(t *testing.T) (*node, *slowStore) {
 	t.Helper()
 	n := start(t, api.Options{})
-	store := &slowStore{Store: n.store}
+	store := &slowStore{Store: storetest.Join(n.store.Apps, n.store.Users, n.store.Close)}
 	n.over(store, store, api.Options{RequestTimeout: 50 * time.Millisecond})
 	t.Cleanup(n.apps.Close)
 	return n.direct(), store

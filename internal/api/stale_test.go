@@ -11,13 +11,13 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
-	"tidings/internal/store/lsm"
+	"tidings/internal/store/storetest"
 )
 
 // A staleStore refuses changes made from attributes that the app no longer has,
 // as it was last saved.
 type staleStore struct {
-	*lsm.Store
+	storetest.Store
 	saved  audience.Attributes
 	asked  int                             // how often Change was called
 	saving func()                          // if set: after an app is saved, before the registry knows
@@ -52,7 +52,7 @@ func (s *staleStore) Change(ctx context.Context, id uint32, changes []audience.C
 func startStale(t *testing.T) (*node, *staleStore) {
 	t.Helper()
 	n := start(t, api.Options{})
-	store := &staleStore{Store: n.store, saved: n.apps.App(appID).Attributes}
+	store := &staleStore{Store: storetest.Join(n.store.Apps, n.store.Users, n.store.Close), saved: n.apps.App(appID).Attributes}
 	n.over(store, store, api.Options{RequestTimeout: 10 * time.Second})
 	t.Cleanup(n.apps.Close)
 	return n.direct(), store

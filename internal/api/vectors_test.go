@@ -67,8 +67,8 @@ func TestVectors(t *testing.T) {
 			}
 		}
 		if err := errors.Join(
-			store.SaveApp(t.Context(), a),
-			store.Revoke(t.Context(), v.SDKAppID, admin, time.Unix(v.Invalidated, 0)),
+			store.Apps.SaveApp(t.Context(), a),
+			store.Users.Revoke(t.Context(), v.SDKAppID, admin, time.Unix(v.Invalidated, 0)),
 			store.Close(),
 		); err != nil {
 			t.Fatal(err)

@@ -46,7 +46,7 @@ func open(t *testing.T) (*app.Registry, *countingStore) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	store := &countingStore{Store: s}
+	store := &countingStore{Store: s.Apps}
 	return reopen(t, store), store
 }
 

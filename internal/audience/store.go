@@ -10,8 +10,8 @@ import (
 )
 
 // ErrStale is the error of changes that were made from attributes which the app
-// no longer has: a slot that they set has another name or account type by now.
-// Nothing was changed. Whoever maps names to slots does it again with the app as
+// no longer has: a slot that they set has another name or account type by now, or a
+// slot that they empty has another name. Nothing was changed. Whoever maps names to slots does it again with the app as
 // it is.
 var ErrStale = errors.New("the attributes of the app have changed")
 
@@ -72,7 +72,7 @@ type Store interface {
 	// before some moment.
 	Import(ctx context.Context, app uint32, batches iter.Seq[[]Change], dryRun bool, failed func(i int, err *apierr.Error)) error
 	// Export calls begin with the attributes of an app and then each with its
-	// users in the order of their accounts, all as they are at one moment after
+	// users in the order in which they were made, all as they are at one moment after
 	// every change that was answered before. What each is given is valid during
 	// the call.
 	Export(ctx context.Context, app uint32, begin func(*Attributes) error, each func(*Exported) error) error

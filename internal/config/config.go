@@ -28,9 +28,10 @@ type Config struct {
 	TrustedProxies   []netip.Prefix
 	CORSOrigins      []string // lower case; "*" is any
 
-	Data         string // directory
-	MemtableSize int64  // bytes
-	CacheSize    int64  // bytes
+	Data          string // directory
+	MemtableSize  int64  // bytes
+	CheckpointLog int64  // bytes
+	CacheSize     int64  // bytes
 
 	MaxBody         int64 // bytes
 	MaxInFlight     int   // requests
@@ -105,9 +106,14 @@ func keys(c *Config, commands []string) []key {
 			one("path", &c.Data, notEmpty),
 		},
 		{
-			"memtable_size", "16MiB",
-			"Memory for recent writes before they move to a table file. More makes fewer and larger files, and a longer start after a crash. From 1MiB to 1GiB.",
+			"memtable_size", "4MiB",
+			"Memory for recent changes of records that are not kept in memory, such as nicknames, before they move to a file. From 1MiB to 1GiB.",
 			one("size", &c.MemtableSize, size(1<<20, 1<<30)),
+		},
+		{
+			"checkpoint_log", "256MiB",
+			"Bytes of log after which the server writes a checkpoint, what a start reads instead of the log before it. It waits longer while the last checkpoint is larger than this. More makes fewer checkpoints and a longer start after a crash. From 1MiB to 64GiB.",
+			one("size", &c.CheckpointLog, size(1<<20, 64<<30)),
 		},
 		{
 			"cache_size", "8MiB",

@@ -49,7 +49,7 @@ func load(t testing.TB, text string, env map[string]string, args ...string) (*Co
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: "127.0.0.1:8080", MetricsListen: "127.0.0.1:8081",
-		Data: "./tidings-data", MemtableSize: 16 << 20, CacheSize: 8 << 20,
+		Data: "./tidings-data", MemtableSize: 4 << 20, CheckpointLog: 256 << 20, CacheSize: 8 << 20,
 		MaxBody: 1 << 20, MaxInFlight: 2048,
 		RequestTimeout: 3 * time.Second, BodyTimeout: 10 * time.Second,
 		IdleTimeout: 75 * time.Second, ShutdownTimeout: 10 * time.Second,
@@ -78,6 +78,7 @@ var samples = map[string][3]struct {
 	"trusted_proxies":    {{"[10.0.0.0/8, '::1']", prefixes("10.0.0.0/8", "::1/128")}, {"10.1.2.3", prefixes("10.1.2.3/32")}, {"fd00::/8, ::ffff:10.0.0.0/104", prefixes("fd00::/8", "10.0.0.0/8")}},
 	"cors_origins":       {{"['*']", []string{"*"}}, {"http://a, https://B.example:8", []string{"http://a", "https://b.example:8"}}, {"http://c", []string{"http://c"}}},
 	"data":               {{"a", "a"}, {"b", "b"}, {"c", "c"}},
+	"checkpoint_log":     {{"1MiB", int64(1 << 20)}, {"64 GiB", int64(64 << 30)}, {"1048577", int64(1<<20 + 1)}},
 	"memtable_size":      {{"1048576", int64(1 << 20)}, {"2048 KiB", int64(2 << 20)}, {"1GiB", int64(1 << 30)}},
 	"cache_size":         {{"1MiB", int64(1 << 20)}, {"2MiB", int64(2 << 20)}, {"64GiB", int64(64 << 30)}},
 	"max_body":           {{"16KiB", int64(16 << 10)}, {"20000", int64(20000)}, {"64MiB", int64(64 << 20)}},

@@ -32,8 +32,10 @@ type Service struct {
 	Apps  *app.Registry
 	Users audience.Store
 	Check Check
-	Info  Info
-	Log   *slog.Logger // nil: operations are not logged
+	// Checkpoint writes a checkpoint and returns when it is complete.
+	Checkpoint func(context.Context) (store.Checkpoint, error)
+	Info       Info
+	Log        *slog.Logger // nil: operations are not logged
 }
 
 // Info is about the server that answers.
@@ -136,6 +138,9 @@ const maxFindings = 10_000
 // OpCheck is the operation that needs nothing but a Check.
 const OpCheck = "check"
 
+// OpCheckpoint answers a store.Checkpoint.
+const OpCheckpoint = "store/checkpoint"
+
 // operation is one thing an operator can ask for.
 type operation func(s *Service, ctx context.Context, body []byte) (any, error)
 
@@ -166,9 +171,12 @@ var operations = map[string]operation{
 	"sig/make":     op((*Service).sigMake),
 	"sig/check":    op((*Service).sigCheck),
 	OpCheck:        op((*Service).check),
+	OpCheckpoint:   op((*Service).checkpoint),
 }
 
 func (s *Service) info(context.Context, struct{}) (any, error) { return s.Info, nil }
+
+func (s *Service) checkpoint(ctx context.Context, _ struct{}) (any, error) { return s.Checkpoint(ctx) }
 
 func (s *Service) view(ctx context.Context, a *app.App, reveal bool) (any, error) {
 	n, err := s.Users.Count(ctx, a.ID)

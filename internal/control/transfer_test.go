@@ -19,6 +19,7 @@ import (
 	"tidings/internal/audience"
 	"tidings/internal/store"
 	"tidings/internal/store/lsm"
+	"tidings/internal/store/storetest"
 )
 
 const appID = 1400000001
@@ -26,7 +27,7 @@ const appID = 1400000001
 // A staleStore refuses imports made from attributes that the app no longer has,
 // from the batch on that has them.
 type staleStore struct {
-	*lsm.Store
+	storetest.Store
 	saved  audience.Attributes
 	asked  int             // how often Import was called
 	before func(batch int) // if set: what happens before a batch is made
@@ -70,7 +71,7 @@ func startStale(t *testing.T, names map[string]string) (*Service, *staleStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := &staleStore{Store: s}
+	st := &staleStore{Store: storetest.Join(s.Apps, s.Users, s.Close)}
 	apps, err := app.Open(t.Context(), st, nil)
 	if err != nil {
 		t.Fatal(err)

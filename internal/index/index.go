@@ -4,21 +4,20 @@
 package index
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
-	"tidings/internal/apierr"
 	"tidings/internal/audience"
 )
 
 // Users are the users of one app. Each has a number, dense from 0, kept for as
-// long as the account exists. It is not safe for concurrent use: whoever owns
-// it locks.
+// long as the account exists. They change by Apply and by nothing else. Users are
+// not safe for concurrent use: whoever owns them locks.
 type Users struct {
 	accounts *strtab
+	freed    freed
 	created  column // Unix seconds
 	byKind   [2]*roaring.Bitmap
 	slots    [audience.Slots]*slot
@@ -35,10 +34,6 @@ type changes struct {
 	tags  []uint64               // by tag: the tag was given or taken away
 	gone  uint64                 // a tag lost its last user
 }
-
-// newChanges returns the changes of users that were just read. Version is 1 for
-// what has not changed since, so the first change is number 2.
-func newChanges() changes { return changes{n: 1} }
 
 // noted is a new number for a change.
 func (c *changes) noted() uint64 {
@@ -94,7 +89,10 @@ type tags struct {
 
 // NewUsers makes an app without users.
 func NewUsers() *Users {
-	return &Users{changes: newChanges(), accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()}}
+	return &Users{
+		accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()},
+		changes: changes{n: 1}, freed: freed{pinned: Unsettled},
+	}
 }
 
 // Len is how many users there are.
@@ -103,57 +101,11 @@ func (u *Users) Len() int { return u.accounts.n }
 // Limit is one above the highest number any user had.
 func (u *Users) Limit() uint32 { return u.accounts.next }
 
-// Has tells whether a user has number n.
+// Has reports whether a user has number n.
 func (u *Users) Has(n uint32) bool { return n < u.accounts.next && u.accounts.has(n) }
 
-// Find gives the number of an account.
+// Find returns the number of an account.
 func (u *Users) Find(account string) (n uint32, ok bool) { return u.accounts.find(account) }
-
-// Add makes a user without attributes and tags and gives it a number. The
-// account must not exist.
-func (u *Users) Add(account string, kind audience.Kind, created uint32) uint32 {
-	n := u.accounts.add(account)
-	u.changes.users = u.changes.noted()
-	u.created.set(n, created)
-	u.byKind[kind].Add(n)
-	return n
-}
-
-// AddAt is Add with a number that is free, for rebuilding. FindHoles must
-// follow the last.
-func (u *Users) AddAt(n uint32, account string, kind audience.Kind, created uint32) {
-	u.accounts.addAt(n, account)
-	u.created.set(n, created)
-	u.byKind[kind].Add(n)
-}
-
-// FindHoles ends a rebuilding with AddAt: numbers of deleted users become
-// available.
-func (u *Users) FindHoles() {
-	u.accounts.findHoles()
-	for _, s := range u.slots {
-		if s != nil {
-			s.values.findHoles()
-		}
-	}
-	u.tags.names.findHoles()
-}
-
-// Remove takes the user with number n away with its attributes and tags. The
-// number rests until Reuse: whoever noted it before may still ask for it.
-func (u *Users) Remove(n uint32) {
-	for i := range u.slots {
-		u.Set(n, i, "")
-	}
-	u.SetTags(n, nil)
-	u.created.set(n, 0)
-	u.changes.users = u.changes.noted()
-	u.byKind[u.Kind(n)].Remove(n)
-	u.accounts.remove(n)
-}
-
-// Reuse lets the number of a removed user be given to another.
-func (u *Users) Reuse(n uint32) { u.accounts.reuse(n) }
 
 // Account is the name of the user with number n, valid until the next change.
 func (u *Users) Account(n uint32) []byte { return u.accounts.bytes(n) }
@@ -169,9 +121,6 @@ func (u *Users) Kind(n uint32) audience.Kind {
 // Created is the second at which the user with number n was made.
 func (u *Users) Created(n uint32) uint32 { return u.created.get(n) }
 
-// SetCreated changes the second at which the user with number n was made.
-func (u *Users) SetCreated(n, created uint32) { u.created.set(n, created) }
-
 // Value is the user's value in a slot, nil if it has none. It is valid until
 // the next change.
 func (u *Users) Value(n uint32, i int) []byte {
@@ -186,27 +135,31 @@ func (u *Users) Value(n uint32, i int) []byte {
 	return s.values.bytes(v - 1)
 }
 
-// Set gives the user a value in a slot, or takes it away if the value is empty.
-// It tells whether that changed anything.
-func (u *Users) Set(n uint32, i int, value string) bool {
-	if !u.set(n, i, value) {
+// HasValue reports whether the user has exactly this value in a slot; the empty
+// one stands for no value.
+func (u *Users) HasValue(n uint32, i int, value string) bool {
+	s := u.slots[i]
+	if s == nil {
+		return value == ""
+	}
+	v := s.value.get(n)
+	if v == 0 || value == "" {
+		return v == 0 && value == ""
+	}
+	return string(s.values.bytes(v-1)) == value
+}
+
+// set gives the user a value in a slot, or takes it away if the value is empty.
+// It reports whether that changed anything.
+func (u *Users) set(n uint32, i int, value string) bool {
+	if !u.put(n, i, value) {
 		return false
 	}
 	u.changes.slots[i] = u.changes.noted()
 	return true
 }
 
-// PutValues gives a user that has no values some, for rebuilding: no version
-// grows. It may run beside AddAt and SetTags, which touch nothing that it does.
-func (u *Users) PutValues(n uint32, values *audience.Values) {
-	for i, v := range values {
-		if v != "" {
-			u.set(n, i, v)
-		}
-	}
-}
-
-func (u *Users) set(n uint32, i int, value string) bool {
+func (u *Users) put(n uint32, i int, value string) bool {
 	s := u.slots[i]
 	if s == nil {
 		if value == "" {
@@ -252,7 +205,7 @@ func (s *slot) release(v, n uint32) {
 	}
 }
 
-// FindTag gives the number of a tag that some user has.
+// FindTag returns the number of a tag that some user has.
 func (u *Users) FindTag(name string) (t uint32, ok bool) { return u.tags.names.find(name) }
 
 // TagName is the name of tag t, valid until the next change.
@@ -264,11 +217,7 @@ func (u *Users) TagKind(t uint32) audience.Kind { return audience.Kind(u.tags.ki
 // TagCount is how many different tags the users have.
 func (u *Users) TagCount() int { return u.tags.names.n }
 
-// MaxTags is how many different tags the users of an app can have: their
-// numbers are stored in two bytes.
-const MaxTags = 1 << 16
-
-// maxListBytes is the longest list of tags. Each of MaxTags steps takes one byte
+// maxListBytes is the longest list of tags. Each of audience.MaxTags steps takes one byte
 // below 128, two below 16384, and no more than four steps are larger.
 const maxListBytes = 2*audience.MaxTags + 4
 
@@ -287,8 +236,9 @@ func (u *Users) TagList(n uint32, list []uint16) []uint16 {
 	return list
 }
 
-// AddTag finds a tag, or makes it for accounts of a kind.
-func (u *Users) AddTag(name string, kind audience.Kind) (t uint32) {
+// addTag returns the number of a tag, which it makes for accounts of a kind if no
+// user has it.
+func (u *Users) addTag(name string, kind audience.Kind) (t uint32) {
 	if t, known := u.tags.names.find(name); known {
 		return t
 	}
@@ -303,9 +253,9 @@ func (u *Users) AddTag(name string, kind audience.Kind) (t uint32) {
 	return t
 }
 
-// SetTags makes list, which is ascending, the user's tags. It tells whether
+// setTags makes list, which is ascending, the user's tags. It reports whether
 // that changed anything. A tag goes away with its last user.
-func (u *Users) SetTags(n uint32, list []uint16) bool {
+func (u *Users) setTags(n uint32, list []uint16) bool {
 	var buf [audience.MaxTags]uint16
 	was := u.TagList(n, buf[:0])
 	if slices.Equal(was, list) {
@@ -354,86 +304,7 @@ func (u *Users) SetTags(n uint32, list []uint16) bool {
 	return true
 }
 
-// EditTags makes an edit of the user's tags, whole or not at all. Those of
-// another account type are 90035; more than the user or the app may have are
-// 90032. It tells whether that changed anything.
-func (u *Users) EditTags(n uint32, edit *audience.TagEdit) (bool, *apierr.Error) {
-	var have [audience.MaxTags]uint16
-	was := u.TagList(n, have[:0])
-	switch edit.Op {
-	case audience.KeepTags:
-		return false, nil
-	case audience.ClearTags:
-		return u.SetTags(n, nil), nil
-	case audience.RemoveTags:
-		left := slices.Clone(was)
-		for _, name := range edit.Tags {
-			if t, known := u.FindTag(name); known {
-				left = slices.DeleteFunc(left, func(x uint16) bool { return uint32(x) == t })
-			}
-		}
-		return u.SetTags(n, left), nil
-	}
-	kind := u.Kind(n)
-	list, fresh, err := u.withTags(was, kind, edit)
-	if err != nil {
-		return false, err
-	}
-	for _, name := range fresh {
-		list = append(list, uint16(u.AddTag(name, kind)))
-	}
-	return u.SetTags(n, sorted(list)), nil
-}
-
-// CheckTags tells why EditTags would refuse an edit that adds or replaces tags,
-// for the user with number n, or with exists false for a new one of a kind.
-func (u *Users) CheckTags(n uint32, exists bool, kind audience.Kind, edit *audience.TagEdit) *apierr.Error {
-	if edit.Op != audience.AddTags && edit.Op != audience.ReplaceTags {
-		return nil
-	}
-	var have [audience.MaxTags]uint16
-	was := have[:0]
-	if exists {
-		was = u.TagList(n, was)
-	}
-	_, _, err := u.withTags(was, kind, edit)
-	return err
-}
-
-// withTags is what tags the edit leaves a user of a kind that has some: those
-// that are known, and the names of new ones.
-func (u *Users) withTags(was []uint16, kind audience.Kind, edit *audience.TagEdit) (list []uint16, fresh []string, err *apierr.Error) {
-	if edit.Op == audience.AddTags {
-		list = slices.Clone(was)
-	}
-	for _, name := range edit.Tags {
-		t, known := u.FindTag(name)
-		switch {
-		case !known:
-			fresh = append(fresh, name)
-		case u.TagKind(t) != kind:
-			return nil, nil, apierr.WrongAccountKind.Errorf("tag %s is not for this account type", name)
-		default:
-			list = append(list, uint16(t))
-		}
-	}
-	list = sorted(list)
-	fresh = sorted(fresh)
-	if len(list)+len(fresh) > audience.MaxTags {
-		return nil, nil, apierr.TooManyTags.Errorf("the user would have %d tags, it may have %d", len(list)+len(fresh), audience.MaxTags)
-	}
-	if most := edit.AppMax; len(fresh) > 0 && (most > 0 && u.TagCount()+len(fresh) > most || u.TagCount()+len(fresh) > MaxTags) {
-		return nil, nil, apierr.TooManyTags.Errorf("tag %s would be one more than the app may have different ones, %d", fresh[0], cmp.Or(most, MaxTags))
-	}
-	return list, fresh, nil
-}
-
-func sorted[T cmp.Ordered](list []T) []T {
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
-// Full tells whether the index may have no room for another user, value or list
+// Full reports whether the index may have no room for another user, value or list
 // of tags: places in a slab are numbers of 32 bits, so the names of accounts have
 // 4 GiB, and so have the values of each slot and the lists of tags.
 func (u *Users) Full() bool {

@@ -38,11 +38,10 @@ func TestUsersAgreeWithModel(t *testing.T) {
 		switch op := r.IntN(10); {
 		case !ok:
 			kind := audience.Kind(r.IntN(2))
-			n = u.Add(a, kind, 7)
+			n = add(u, a, kind, 7)
 			m.number[a], m.values[a], m.kind[a] = n, audience.Values{}, kind
 		case op == 0:
-			u.Remove(n)
-			u.Reuse(n)
+			u.remove(n, 0)
 			delete(m.number, a)
 			delete(m.values, a)
 			delete(m.kind, a)
@@ -52,7 +51,7 @@ func TestUsersAgreeWithModel(t *testing.T) {
 				v = value()
 			}
 			values := m.values[a]
-			if got, want := u.Set(n, slot, v), values[slot] != v; got != want {
+			if got, want := u.set(n, slot, v), values[slot] != v; got != want {
 				t.Fatalf("Set(%q, %d, %q) = %t, want %t", a, slot, v, got, want)
 			}
 			values[slot] = v
@@ -98,22 +97,22 @@ func TestUsersAgreeWithModel(t *testing.T) {
 	}
 	check(u)
 
-	// Rebuilt from its own content, it is the same, and reuses the same holes.
-	again := NewUsers()
-	for a, n := range m.number {
-		again.AddAt(n, a, m.kind[a], 7)
-		for i, v := range m.values[a] {
-			again.Set(n, i, v)
+	// The numbers of those who were removed are given out again, oldest first.
+	for u.freed.len() > 0 {
+		want := u.freed.queue[u.freed.head].user
+		if n := add(u, fmt.Sprint("new ", u.Len()), 0, 7); n != want {
+			t.Fatalf("a new user has number %d, want %d, which has rested longest", n, want)
 		}
 	}
-	again.FindHoles()
-	check(again)
-	for again.Len() < int(again.Limit()) {
-		n := again.Add(fmt.Sprintf("new %d", again.Len()), 0, 7)
-		if used := n >= again.Limit(); used {
-			t.Fatalf("Add gave number %d while there were holes below %d", n, again.Limit())
-		}
+}
+
+// add makes a user with the next number.
+func add(u *Users, account string, kind audience.Kind, created uint32) uint32 {
+	e := audience.Effect{Op: audience.Make, User: u.NextNumber(), Account: account, Kind: kind, Created: created}
+	if err := u.Apply(&e, 0); err != nil {
+		panic(err)
 	}
+	return e.User
 }
 
 // TestStrtabSplits fills a table far enough that parts split, and empties it.
@@ -156,17 +155,17 @@ func BenchmarkUsers(b *testing.B) {
 		names := make([]string, n)
 		for i := range names {
 			names[i] = fmt.Sprintf("user%08d", i)
-			k := u.Add(names[i], 0, 0)
-			u.Set(k, 0, []string{"male", "female"}[i%2])
-			u.Set(k, 1, fmt.Sprint("city", i%300))
-			u.Set(k, 2, fmt.Sprint("country", i%50))
+			k := add(u, names[i], 0, 0)
+			u.set(k, 0, []string{"male", "female"}[i%2])
+			u.set(k, 1, fmt.Sprint("city", i%300))
+			u.set(k, 2, fmt.Sprint("country", i%50))
 		}
 		b.Run(fmt.Sprintf("change/%d", n), func(b *testing.B) {
 			r := rand.New(rand.NewPCG(1, 1))
 			for b.Loop() {
 				k, _ := u.Find(names[r.IntN(n)])
-				u.Set(k, 1, "")
-				u.Set(k, 1, "city1")
+				u.set(k, 1, "")
+				u.set(k, 1, "city1")
 			}
 			m := u.Memory()
 			b.ReportMetric(float64(m.Accounts+m.Values+m.Tags)/float64(n), "B/user")
@@ -177,9 +176,9 @@ func BenchmarkUsers(b *testing.B) {
 // TestFull fills slabs in name only.
 func TestFull(t *testing.T) {
 	u := NewUsers()
-	n := u.Add("a", audience.UserID, 1)
-	u.Set(n, 3, "value")
-	u.SetTags(n, []uint16{uint16(u.AddTag("tag", audience.UserID))})
+	n := add(u, "a", audience.UserID, 1)
+	u.set(n, 3, "value")
+	u.setTags(n, []uint16{uint16(u.addTag("tag", audience.UserID))})
 	for name, l := range map[string]*slab{"accounts": &u.accounts.slab, "values": &u.slots[3].values.slab, "tags": &u.tags.names.slab, "lists": &u.tags.lists} {
 		if u.Full() {
 			t.Fatal("full with one user")

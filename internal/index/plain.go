@@ -2,7 +2,6 @@ package index
 
 import (
 	"math/bits"
-	"slices"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -31,14 +30,6 @@ func (m *members) plain(limit uint32) *plain {
 	p := newPlain(limit)
 	copy(p.words, m.words)
 	return p
-}
-
-func (m *members) equal(o *members) bool {
-	short, long := m.words, o.words
-	if len(short) > len(long) {
-		short, long = long, short
-	}
-	return slices.Equal(short, long[:len(short)]) && !slices.ContainsFunc(long[len(short):], func(w uint64) bool { return w != 0 })
 }
 
 // containerWords are the words of one container of a Roaring bitmap, which

@@ -131,8 +131,7 @@ func (t *strtab) add(s string) uint32 {
 	return n
 }
 
-// addAt puts in s, which must not be there, under number n, which must be
-// free. Numbers that are skipped are given out only after findHoles.
+// addAt puts in s, which must not be there, under number n, which must be free.
 func (t *strtab) addAt(n uint32, s string) {
 	if n >= t.next {
 		t.next = n + 1
@@ -146,7 +145,7 @@ func (t *strtab) addAt(n uint32, s string) {
 func (t *strtab) full() bool { return t.slab.full() || t.next >= 1<<32-1<<16 }
 
 // findHoles makes every number below the highest that is not in use available
-// again, after a load with addAt.
+// again, after a table was read.
 func (t *strtab) findHoles() {
 	t.holes = t.holes[:0]
 	for n := t.next; n > 0; n-- {

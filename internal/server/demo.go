@@ -48,7 +48,7 @@ func (s *Server) FillDemo(ctx context.Context, id uint32) error {
 	for _, u := range demoUsers {
 		accounts = append(accounts, u.account)
 	}
-	there, err := s.store.Users(ctx, id, accounts)
+	there, err := s.store.Users.Users(ctx, id, accounts)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,6 @@ func (s *Server) FillDemo(ctx context.Context, id uint32) error {
 			})
 		}
 	}
-	_, err = s.store.Change(ctx, id, changes)
+	_, err = s.store.Users.Change(ctx, id, changes)
 	return err
 }

@@ -40,11 +40,11 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		if err != nil {
 			return nil, err
 		}
-		apps, err := app.Open(ctx, store, api.Commands())
+		apps, err := app.Open(ctx, store.Apps, api.Commands())
 		if err != nil {
 			return nil, errors.Join(err, store.Close())
 		}
-		service := &control.Service{Apps: apps, Users: store, Check: store.Check, Info: info}
+		service := &control.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Info: info}
 		return service.Local(func() error {
 			apps.Close()
 			return store.Close()

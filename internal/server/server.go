@@ -55,11 +55,11 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if err := makePrivate(cfg.Data, log); err != nil {
 		return nil, err
 	}
-	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, Logger: log})
+	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	if s.apps, err = app.Open(ctx, s.store, api.Commands()); err != nil {
+	if s.apps, err = app.Open(ctx, s.store.Apps, api.Commands()); err != nil {
 		return nil, err
 	}
 	if err := s.declareApps(ctx); err != nil {
@@ -73,7 +73,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store, Check: s.store.Check, Info: control.Info{
+	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Info: control.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	s.build()
@@ -127,7 +127,7 @@ func listenError(key, address string, err error) error {
 func (s *Server) build() {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.store.Register(s.registry)
-	handler := api.New(s.apps, s.store, api.Options{
+	handler := api.New(s.apps, s.store.Users, api.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		SourceLimit:     s.cfg.SourceLimit,

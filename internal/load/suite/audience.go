@@ -271,25 +271,37 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 	unique := slices.Index(load.TraitNames, load.Serial)
 	empty := heap()
 	users := index.NewUsers()
-	for m := range members(ctx, n) {
-		k := users.Add(m.Account(), audience.UserID, 1_700_000_000+uint32(m/100_000))
-		for slot, v := range m.Values() {
-			if slot != unique {
-				users.Set(k, slot, v)
-			}
+	d := audience.Decider{State: users}
+	var e audience.Effect
+	change := func(c *audience.Change) error {
+		if _, err := d.Change(c, &e); err != nil {
+			return err
 		}
+		return users.Apply(&e, 0)
+	}
+	for m := range members(ctx, n) {
 		tags := m.Tags()
-		if _, err := users.EditTags(k, &audience.TagEdit{Op: audience.AddTags, Tags: tags[:]}); err != nil {
+		c := audience.Change{
+			Account: m.Account(), Create: true, Created: 1_700_000_000 + uint32(m/100_000),
+			Tags: audience.TagEdit{Op: audience.AddTags, Tags: tags[:]},
+		}
+		values := m.Values()
+		copy(c.Set[:], values[:])
+		c.Set[unique] = ""
+		if err := change(&c); err != nil {
 			return err
 		}
 	}
 	each := float64(heap()-empty) / float64(n)
 	for m := range members(ctx, n) {
-		k, exists := users.Find(m.Account())
-		if !exists {
+		if _, exists := users.Find(m.Account()); !exists {
 			break // ctx has ended
 		}
-		users.Set(k, unique, m.Values()[unique])
+		c := audience.Change{Account: m.Account()}
+		c.Set[unique] = m.Values()[unique]
+		if err := change(&c); err != nil {
+			return err
+		}
 	}
 	withUnique := float64(heap()-empty) / float64(n)
 	s.add(Row{

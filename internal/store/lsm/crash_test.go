@@ -107,7 +107,7 @@ func TestCrash(t *testing.T) {
 		c := &crasher{fs: newFS(t), r: r, limit: 60}
 		fs := &tapFS{c.fs, c.before}
 		for range 2 { // the second time on what the first left
-			s, err := lsm.Open(dir, lsm.Options{FS: fs, Logger: quiet, MemtableSize: 48 << 10})
+			s, err := tryOpen(fs, lsm.Options{MemtableSize: 48 << 10})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +129,7 @@ func TestCrash(t *testing.T) {
 const crashApp = 1400000001
 
 // crashLoad runs the writers. Stamps go on where the run before ended.
-func crashLoad(t *testing.T, s *lsm.Store, c *crasher) {
+func crashLoad(t *testing.T, s *opened, c *crasher) {
 	stamped := func(n int64) {
 		a := storetest.NewApp(crashApp)
 		a.Description = strconv.FormatInt(n, 10)
@@ -180,7 +180,7 @@ func crashNames(w int) []string {
 
 // crashRequest makes the request of a writer with a stamp: most set, some
 // remove, some delete all of its users.
-func crashRequest(t *testing.T, s *lsm.Store, w int, stamp int64) error {
+func crashRequest(t *testing.T, s *opened, w int, stamp int64) error {
 	if stamp%10 == 9 {
 		_, err := s.Delete(t.Context(), crashApp, audience.UserID, crashNames(w))
 		return err
@@ -263,7 +263,7 @@ type state struct {
 // stateOf opens the store of a file system, checks and reads it.
 func stateOf(t *testing.T, fs vfs.FS) (st state) {
 	t.Helper()
-	s, err := lsm.Open(dir, lsm.Options{FS: fs, Logger: quiet, MemtableSize: 48 << 10})
+	s, err := tryOpen(fs, lsm.Options{MemtableSize: 48 << 10})
 	if err != nil {
 		t.Errorf("Open: %v", err)
 		return st
@@ -291,7 +291,7 @@ func stateOf(t *testing.T, fs vfs.FS) (st state) {
 
 // indexAgrees compares what the index says of each user, and who it says has a
 // tag or a value, with the records.
-func indexAgrees(t *testing.T, s *lsm.Store, app uint32) {
+func indexAgrees(t *testing.T, s *opened, app uint32) {
 	t.Helper()
 	type term struct{ tag, value string }
 	who := map[term]uint64{}

@@ -24,7 +24,7 @@ import (
 const id = 1400000001
 
 // held is a store whose fsyncs of the write-ahead log wait while a gate is shut.
-func held(t *testing.T) (*lsm.Store, *gate) {
+func held(t *testing.T) (*opened, *gate) {
 	t.Helper()
 	g := newGate()
 	mem := vfs.NewMem()
@@ -32,16 +32,19 @@ func held(t *testing.T) (*lsm.Store, *gate) {
 		t.Fatal(err)
 	}
 	fs := &tapFS{mem, func(op, name string) error {
-		if op == "sync" && strings.HasSuffix(name, ".log") {
+		if op == "sync" && inLog(name) {
 			g.pass()
 		}
 		return nil
 	}}
-	s := open(t, fs)
+	s, err := tryOpen(fs, lsm.Options{CheckpointLog: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.Change(t.Context(), id, []audience.Change{set("a", "old"), set("doomed", "old")})
+	_, err = s.Change(t.Context(), id, []audience.Change{set("a", "old"), set("doomed", "old")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +53,10 @@ func held(t *testing.T) (*lsm.Store, *gate) {
 
 // apart is an account that does not share the place of others, and so need not
 // wait for their changes.
-func apart(s *lsm.Store, others ...string) string {
+func apart(s *opened, others ...string) string {
 	for i := 0; ; i++ {
 		name := fmt.Sprint("apart", i)
-		if !slices.ContainsFunc(others, func(o string) bool { return s.SharePlace(name, o) }) {
+		if !slices.ContainsFunc(others, func(o string) bool { return s.lsm.SharePlace(name, o) }) {
 			return name
 		}
 	}
@@ -161,14 +164,14 @@ func TestAudiencesWaitForTheDisk(t *testing.T) {
 	everyone := audience.Query{Expr: audience.And{}, Attributes: storetest.Attributes}
 	for _, pending := range []struct {
 		name   string
-		change func(context.Context, *lsm.Store) error
+		change func(context.Context, *opened) error
 	}{
-		{"an admin made", func(ctx context.Context, s *lsm.Store) error {
+		{"an admin made", func(ctx context.Context, s *opened) error {
 			a := storetest.NewApp(id)
 			a.Admins = append(a.Admins, "robot")
 			return s.SaveApp(ctx, a)
 		}},
-		{"an account deleted", func(ctx context.Context, s *lsm.Store) error {
+		{"an account deleted", func(ctx context.Context, s *opened) error {
 			_, err := s.Delete(ctx, id, audience.UserID, []string{"doomed"})
 			return err
 		}},
@@ -179,7 +182,7 @@ func TestAudiencesWaitForTheDisk(t *testing.T) {
 	}
 }
 
-func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Context, *lsm.Store) error) {
+func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Context, *opened) error) {
 	s, g := held(t)
 	defer s.Close()
 	g.shut()
@@ -398,7 +401,6 @@ func TestHugeGroups(t *testing.T) {
 	s, g := held(t)
 	defer s.Close()
 	g.shut()
-	s.SetMaxGroupBytes(300 << 10) // the memtable has 256
 	nick := strings.Repeat("n", audience.MaxProfileBytes)
 	const requests, each = 20, 100 // of half a kilobyte: 1 MB
 	var wg sync.WaitGroup
@@ -440,12 +442,12 @@ func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 	var broken, fatal atomic.Bool
 	mem := newFS(t)
 	fs := &tapFS{mem, func(o, name string) error {
-		if broken.Load() && o == op && strings.HasSuffix(name, ".log") {
+		if broken.Load() && o == op && inLog(name) {
 			return errno
 		}
 		return nil
 	}}
-	s, err := lsm.Open(dir, lsm.Options{FS: fs, Logger: quiet, Fatal: func() { fatal.Store(true) }})
+	s, err := tryOpen(fs, lsm.Options{Fatal: func() { fatal.Store(true) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +459,7 @@ func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 	if _, err := s.Change(ctx, id, []audience.Change{set("a", "old"), set(b, "old")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Ready(); err != nil {
+	if err := s.lsm.Ready(); err != nil {
 		t.Errorf("Ready: %v", err)
 	}
 	broken.Store(true)
@@ -473,7 +475,7 @@ func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 	if !fatal.Load() {
 		t.Error("the process was not ended")
 	}
-	if s.Ready() == nil {
+	if s.lsm.Ready() == nil {
 		t.Error("Ready, though no change can be made")
 	}
 	if u, err := s.Users(ctx, id, []string{"a"}); err == nil {

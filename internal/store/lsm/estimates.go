@@ -67,3 +67,10 @@ func (s *estimates) keep(key string, e estimated) {
 	}
 	s.known[key] = e
 }
+
+// clear forgets everything.
+func (s *estimates) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = nil
+}

@@ -1,12 +1,17 @@
 package lsm
 
-// SetMaxGroupBytes makes groups full earlier.
-func (s *Store) SetMaxGroupBytes(n int) {
-	s.commit.mu.Lock()
-	defer s.commit.mu.Unlock()
-	s.commit.room = n
+// WithSegments makes the files of the log small.
+func WithSegments(o *Options, bytes int64) *Options {
+	o.segmentSize = bytes
+	return o
 }
 
-// SharePlace tells whether two accounts wait for each other's changes, as one
+// WithRoom makes changes wait for the disk earlier.
+func WithRoom(o *Options, bytes int) *Options {
+	o.room = bytes
+	return o
+}
+
+// SharePlace reports whether two accounts wait for each other's changes, as one
 // pair in lastSize does.
-func (s *Store) SharePlace(a, b string) bool { return s.place(a) == s.place(b) }
+func (s *Store) SharePlace(a, b string) bool { return s.tenants.place(a) == s.tenants.place(b) }

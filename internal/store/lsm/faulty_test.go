@@ -1,6 +1,7 @@
 package lsm_test
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -105,6 +106,9 @@ func (f *tapFile) Close() error {
 	}
 	return f.File.Close()
 }
+
+// inLog reports whether a file is a segment of the log.
+func inLog(name string) bool { return strings.Contains(name, "/log/") }
 
 // vfsNothing is a power loss that keeps nothing that was not synced.
 var vfsNothing = vfs.CrashCloneCfg{}

@@ -1,6 +1,8 @@
 package lsm_test
 
 import (
+	"cmp"
+	"context"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -30,9 +32,36 @@ func newFS(t testing.TB) *vfs.MemFS {
 	return fs
 }
 
-func open(t testing.TB, fs vfs.FS) *lsm.Store {
+// opened is an open store.
+type opened struct {
+	storetest.Store
+	lsm *lsm.Store
+}
+
+func (o *opened) check(ctx context.Context, report func(store.Finding)) error {
+	_, err := o.lsm.Check(ctx, report)
+	return err
+}
+
+// tryOpen opens the data directory of a file system. Segments are small, and so is
+// the log after which a checkpoint is written.
+func tryOpen(fs vfs.FS, o lsm.Options) (*opened, error) {
+	o.FS, o.Logger = fs, quiet
+	o.MemtableSize = cmp.Or(o.MemtableSize, 64<<10)
+	o.CheckpointLog = cmp.Or(o.CheckpointLog, 24<<10)
+	if o.Fatal == nil {
+		o.Fatal = func() {}
+	}
+	s, err := lsm.Open(dir, *lsm.WithSegments(&o, 8<<10))
+	if err != nil {
+		return nil, err
+	}
+	return &opened{storetest.Join(s.Apps, s.Users, s.Close), s}, nil
+}
+
+func open(t testing.TB, fs vfs.FS) *opened {
 	t.Helper()
-	s, err := lsm.Open(dir, lsm.Options{FS: fs, Logger: quiet, MemtableSize: 256 << 10})
+	s, err := tryOpen(fs, lsm.Options{})
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -42,10 +71,9 @@ func open(t testing.TB, fs vfs.FS) *lsm.Store {
 // sound fails the test if a check finds anything.
 func sound(t *testing.T, s storetest.Store) {
 	t.Helper()
-	_, err := s.(*lsm.Store).Check(t.Context(), func(f store.Finding) {
+	if err := s.(*opened).check(t.Context(), func(f store.Finding) {
 		t.Errorf("check: %s: %s", f.Where, f.What)
-	})
-	if err != nil {
+	}); err != nil {
 		t.Errorf("check: %v", err)
 	}
 }
@@ -56,9 +84,9 @@ func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
 	fs := newFS(t)
 	return storetest.Database{
 		Open: func() (storetest.Store, error) {
-			s, err := lsm.Open(dir, lsm.Options{FS: fs, Logger: quiet, MemtableSize: 64 << 10})
+			s, err := tryOpen(fs, lsm.Options{})
 			if err != nil {
-				return nil, err // not a nil *lsm.Store
+				return nil, err // not a nil *opened
 			}
 			return s, nil
 		},
@@ -66,6 +94,8 @@ func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
 			fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: r})
 		},
 		Inspect: sound,
+
+		DeletionRevokes: true, KeepsAdmins: true, ChecksAttributes: true,
 	}
 }
 

@@ -1,267 +1,200 @@
 package lsm
 
 import (
-	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"slices"
-	"sync"
 	"time"
 	"unicode/utf8"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/index"
+	"tidings/internal/store/journal"
+	"tidings/internal/wording"
 )
 
-// users are the users of one app.
-type users struct {
-	mu      sync.RWMutex
-	index   *index.Users
-	gone    uint64 // the group that deletes the app; 0 if none does
-	newest  uint64 // the group of the last change of any account
-	resting []restingNumber
-	// last is the group of the last change, by the hash of the account.
-	last [lastSize]uint64
-	// revoked are the invalidations that may not be in the database yet, by
-	// account. A deletion leaves the account one of no ticket.
-	revoked map[string]revocation
-	swept   uint64 // the revocations of the groups up to this one were taken out
-
-	estimates estimates
+// Users is the audience.Store of the directory.
+type Users struct {
+	*tenants
+	hashKey []byte
 }
 
-// A revocation makes the tickets of an account up to a second invalid.
-type revocation struct {
-	upTo int64
-	seq  uint64 // the group that holds it
+var _ audience.Store = (*Users)(nil)
+
+// A hash stands for an account where its name must not stay.
+type hash [hashBytes]byte
+
+func (s *Users) hash(account string) (h hash) {
+	mac := hmac.New(sha256.New, s.hashKey)
+	mac.Write([]byte(account))
+	copy(h[:], mac.Sum(nil))
+	return h
 }
 
-const lastSize = 128
-
-func (s *Store) place(account string) int {
-	return int(maphash.String(s.seed, account) % lastSize)
-}
-
-// touch notes the group in which accounts changed. Without a group it gives the
-// last in which one of them may have changed.
-func (s *Store) touch(u *users, g *group, account string, seq *uint64) {
-	last := &u.last[s.place(account)]
-	if g != nil {
-		*last, u.newest = g.seq, g.seq
-	}
-	*seq = max(*seq, *last)
-}
-
-// must is for writes into a batch, which fail only if the batch is misused.
-func must(err error) {
-	if err != nil {
-		panic(fmt.Sprintf("lsm: writing into a batch: %v", err))
-	}
-}
-
-// putUser writes the record of user n. Only what writes into a group calls it,
-// so the scratch buffer is guarded by the committer's lock.
-func (s *Store) putUser(b *pebble.Batch, app uint32, u *index.Users, n uint32) {
-	var key [keyHeader + audience.MaxAccountBytes]byte
-	k := append(appendKey(key[:0], tableUser, app, ""), u.Account(n)...)
-	s.scratch = appendUser(s.scratch[:0], u, n, s.epoch)
-	s.marks.add(k)
-	must(b.Set(k, s.scratch, nil))
-}
-
-// Change makes changes to accounts, in order. Accounts that cannot be changed
-// come back as failures and the others are changed, each whole. It returns when
-// everything it says is durable. If ctx ends before that, or the disk fails,
-// the changes are made all or none.
-func (s *Store) Change(ctx context.Context, app uint32, changes []audience.Change) ([]audience.Failure, error) {
-	for i := range changes {
-		if err := storable(&changes[i]); err != nil {
-			return nil, err
-		}
-	}
-	u, err := s.lockApp(ctx, app)
-	if err != nil {
+// Change makes changes to accounts, in order, each whole or not at all.
+func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change) ([]audience.Failure, error) {
+	if err := storable(changes); err != nil {
 		return nil, err
 	}
 	var failures []audience.Failure
-	var seq uint64
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		for i := range changes {
-			if err := s.change(b, app, u, &changes[i]); err != nil {
-				failures = append(failures, audience.Failure{Account: changes[i].Account, Err: err})
-			}
-		}
+	var pos journal.Pos
+	err := s.write(ctx, id, false, func(x *tenant) error {
+		return s.change(x, changes, false, &pos, func(i int, err *apierr.Error) {
+			failures = append(failures, audience.Failure{Account: changes[i].Account, Err: err})
+		})
 	})
 	if err == nil {
-		for i := range changes {
-			s.touch(u, g, changes[i].Account, &seq)
-		}
+		err = s.journal.Wait(ctx, pos)
 	}
-	u.mu.Unlock()
 	if err != nil {
-		return nil, err
-	}
-	if err := s.commit.waitFor(ctx, seq); err != nil {
 		return nil, err
 	}
 	return failures, nil
 }
 
-// A restingNumber is the number of a deleted user, which nobody else gets before
-// the lists that may hold it have expired.
-type restingNumber struct {
-	number uint32
-	since  time.Time
+// change makes changes to a tenant that is locked. It calls failed for those that
+// cannot be made, and makes pos no less than the group that the outcome rests on.
+func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *journal.Pos, failed func(i int, err *apierr.Error)) error {
+	for i := range changes {
+		if x.stale(&changes[i]) {
+			return audience.ErrStale
+		}
+	}
+	d := s.decider(x)
+	var e audience.Effect
+	group, err := s.journal.Commit(x.id, bulk, func(b *journal.Batch) {
+		for i := range changes {
+			c := &changes[i]
+			some, refused := d.Change(c, &e)
+			if refused != nil {
+				failed(i, refused)
+				continue
+			}
+			if some {
+				x.apply(b, &e)
+			}
+			putProfile(b, &c.Profile, &e)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		s.touch(x, group, changes[i].Account, pos)
+	}
+	x.changed(group)
+	return nil
 }
 
-// remove takes user n out; its number rests.
-func (u *users) remove(n uint32) {
-	u.index.Remove(n)
-	u.resting = append(u.resting, restingNumber{n, time.Now()})
-}
-
-// wake makes numbers that have rested long enough available.
-func (u *users) wake(now time.Time) {
-	for len(u.resting) > 0 && now.Sub(u.resting[0].since) > 2*pageLife {
-		u.index.Reuse(u.resting[0].number)
-		u.resting = u.resting[1:]
+// decider decides for a tenant that is locked.
+func (s *Users) decider(x *tenant) *audience.Decider {
+	if x.users.Resting() > 0 {
+		x.users.Pin(x.pages.oldest())
+	}
+	return &audience.Decider{
+		State: x.users, Now: uint32(time.Now().Unix()), Rules: x.app.Settings.Rules(),
+		Deleted: func(account string) (int64, error) { return s.deletedAt(x, account) },
 	}
 }
 
-// tags are the tags of user n, in order.
-func (u *users) tags(n uint32) []string {
-	var buf [audience.MaxTags]uint16
-	list := u.index.TagList(n, buf[:0])
-	if len(list) == 0 {
-		return nil
+// deletedAt returns when an account was deleted that does not exist.
+func (s *Users) deletedAt(x *tenant, account string) (second int64, err error) {
+	h := s.hash(account)
+	if d, recent := x.deleted[h]; recent {
+		return d.second, nil
 	}
-	tags := make([]string, len(list))
-	for i, t := range list {
-		tags[i] = string(u.index.TagName(uint32(t)))
+	err = s.journal.Read(func(v *journal.View) error {
+		second, err = readSecond(v, tableRevoked, x.id, h[:])
+		return err
+	})
+	return second, err
+}
+
+// stale reports whether a change was made from attributes that the app does not have.
+func (x *tenant) stale(c *audience.Change) bool {
+	attrs := &x.app.Attributes
+	if c.Attributes == nil || c.Attributes == attrs {
+		return false
 	}
-	slices.Sort(tags)
-	return tags
+	for slot := range attrs {
+		if c.Set[slot] != "" && c.Attributes[slot] != attrs[slot] || c.Remove.Has(slot) && c.Attributes[slot].Name != attrs[slot].Name {
+			return true
+		}
+	}
+	return false
+}
+
+// putProfile writes what a change does to the profile of the user of an effect.
+func putProfile(b *journal.Batch, p *audience.Profile, e *audience.Effect) {
+	for _, f := range []struct {
+		table *journal.Table
+		value *string
+	}{{tableNick, p.Nick}, {tableFace, p.FaceURL}} {
+		switch {
+		case f.value != nil:
+			b.Set(f.table, numberKey(e.User), []byte(*f.value))
+		case p.Clear && e.Op == audience.Edit: // a new user has none
+			b.Delete(f.table, numberKey(e.User))
+		}
+	}
 }
 
 // storable refuses what no record may hold. Requests were checked before, so it
 // is a mistake of the program, which must not become one on disk: the next
 // start would not read it.
-func storable(c *audience.Change) error {
-	for i, v := range c.Set {
-		if len(v) > audience.MaxValueBytes || !utf8.ValidString(v) {
-			return fmt.Errorf("value of slot %d is no UTF-8 of at most %d bytes", i, audience.MaxValueBytes)
+func storable(changes []audience.Change) error {
+	for i := range changes {
+		c := &changes[i]
+		for slot, v := range c.Set {
+			if len(v) > audience.MaxValueBytes || !utf8.ValidString(v) {
+				return fmt.Errorf("value of slot %d is no UTF-8 of at most %d bytes", slot, audience.MaxValueBytes)
+			}
 		}
-	}
-	for _, tag := range c.Tags.Tags {
-		if (c.Tags.Op == audience.AddTags || c.Tags.Op == audience.ReplaceTags) && (tag == "" || len(tag) > audience.MaxTagBytes || !utf8.ValidString(tag)) {
-			return fmt.Errorf("tag %q is no UTF-8 of 1 to %d bytes", tag, audience.MaxTagBytes)
+		for _, tag := range c.Tags.Tags {
+			if (c.Tags.Op == audience.AddTags || c.Tags.Op == audience.ReplaceTags) && (tag == "" || len(tag) > audience.MaxTagBytes || !utf8.ValidString(tag)) {
+				return fmt.Errorf("tag %q is no UTF-8 of 1 to %d bytes", wording.Clip(tag, audience.MaxTagBytes), audience.MaxTagBytes)
+			}
 		}
-	}
-	for _, p := range []*string{c.Profile.Nick, c.Profile.FaceURL} {
-		if p != nil && len(*p) > audience.MaxProfileBytes {
-			return fmt.Errorf("profile field of %d bytes, at most %d", len(*p), audience.MaxProfileBytes)
-		}
-	}
-	return nil
-}
-
-// change makes one change, in memory and in the batch, whole or not at all.
-func (s *Store) change(b *pebble.Batch, app uint32, u *users, c *audience.Change) *apierr.Error {
-	n, exists, kind, err := u.subject(c)
-	if err != nil {
-		return err
-	}
-	if u.index.Full() && c.Grows(exists) {
-		return apierr.Internal.Errorf("the index of the app is full")
-	}
-	changed := !exists
-	if !exists {
-		now := time.Now()
-		u.wake(now)
-		n = u.index.Add(c.Account, kind, cmp.Or(c.Created, uint32(now.Unix())))
-	}
-	edited, err := u.index.EditTags(n, &c.Tags)
-	if err != nil {
-		if !exists {
-			u.index.Remove(n) // nobody has seen it
-			u.index.Reuse(n)
-		}
-		return err
-	}
-	changed = changed || edited
-	if c.Created != 0 && c.Created != u.index.Created(n) {
-		u.index.SetCreated(n, c.Created)
-		changed = true
-	}
-	for i, v := range c.Set {
-		if v != "" && u.index.Set(n, i, v) || c.Remove.Has(i) && u.index.Set(n, i, "") {
-			changed = true
-		}
-	}
-	if changed {
-		s.putUser(b, app, u.index, n)
-	}
-	for _, p := range []struct {
-		table byte
-		value *string
-	}{{tableNick, c.Profile.Nick}, {tableFace, c.Profile.FaceURL}} {
-		switch {
-		case p.value != nil:
-			must(b.Set(appendKey(nil, p.table, app, c.Account), []byte(*p.value), nil))
-		case c.Profile.Clear && exists: // a new account has none: Delete takes it away
-			must(b.Delete(appendKey(nil, p.table, app, c.Account), nil))
+		for _, p := range []*string{c.Profile.Nick, c.Profile.FaceURL} {
+			if p != nil && len(*p) > audience.MaxProfileBytes {
+				return fmt.Errorf("profile field of %d bytes, at most %d", len(*p), audience.MaxProfileBytes)
+			}
 		}
 	}
 	return nil
-}
-
-// subject is the account that a change is about, and the kind it has or will
-// have; an error if the change may not be made to it.
-func (u *users) subject(c *audience.Change) (n uint32, exists bool, kind audience.Kind, err *apierr.Error) {
-	n, exists = u.index.Find(c.Account)
-	kind = c.Kind
-	switch {
-	case exists:
-		kind = u.index.Kind(n)
-	case !c.Create || c.Account == "" || len(c.Account) > audience.MaxAccountBytes:
-		return 0, false, 0, apierr.UnknownAccount.Errorf("account does not exist")
-	}
-	return n, exists, kind, c.Allows(kind)
 }
 
 // Users reads accounts, one answer for each in the same order.
-func (s *Store) Users(ctx context.Context, app uint32, accounts []string) ([]audience.User, error) {
-	u := s.find(app)
-	if u == nil {
-		return nil, apierr.UnknownApp
-	}
+func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audience.User, error) {
 	users := make([]audience.User, len(accounts))
 	lengths := make([][audience.Slots]uint8, len(accounts))
 	var text []byte // all values, so that they take one allocation
-	var seq uint64
-	u.mu.RLock()
-	gone := u.gone
-	for i, account := range accounts {
-		s.touch(u, nil, account, &seq)
-		n, exists := u.index.Find(account)
-		if !exists {
-			continue
+	var pos journal.Pos
+	gone, err := s.look(ctx, id, func(x *tenant) error {
+		for i, account := range accounts {
+			s.touch(x, 0, account, &pos)
+			n, exists := x.users.Find(account)
+			if !exists {
+				continue
+			}
+			users[i].Exists, users[i].Kind, users[i].Tags = true, x.users.Kind(n), tagsOf(x.users, n)
+			for slot := range audience.Slots {
+				v := x.users.Value(n, slot)
+				lengths[i][slot] = uint8(len(v))
+				text = append(text, v...)
+			}
 		}
-		users[i].Exists, users[i].Kind, users[i].Tags = true, u.index.Kind(n), u.tags(n)
-		for slot := range audience.Slots {
-			v := u.index.Value(n, slot)
-			lengths[i][slot] = uint8(len(v))
-			text = append(text, v...)
-		}
+		return nil
+	})
+	if errors.Is(err, apierr.UnknownApp) {
+		return nil, s.unknown(ctx, gone)
 	}
-	u.mu.RUnlock()
-	if gone != 0 {
-		return nil, s.unknownApp(ctx, gone)
+	if err != nil {
+		return nil, err
 	}
 	rest := string(text)
 	for i := range users {
@@ -269,165 +202,154 @@ func (s *Store) Users(ctx context.Context, app uint32, accounts []string) ([]aud
 			users[i].Values[slot], rest = rest[:n], rest[n:]
 		}
 	}
-	if err := s.commit.waitFor(ctx, seq); err != nil {
-		return nil, err
-	}
-	return users, nil
+	return users, s.journal.Wait(ctx, pos)
 }
 
-// Delete takes accounts away with all their data.
-func (s *Store) Delete(ctx context.Context, app uint32, kind audience.Kind, accounts []string) ([]*apierr.Error, error) {
-	u, err := s.lockApp(ctx, app)
-	if err != nil {
-		return nil, err
-	}
+// tagsOf returns the tags of user n, in order; nil if there are none.
+func tagsOf(u *index.Users, n uint32) []string { return u.Traits(n).Tags }
+
+// Delete takes accounts away with all their data, and makes the tickets issued for
+// them up to now invalid.
+func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accounts []string) ([]*apierr.Error, error) {
 	answers := make([]*apierr.Error, len(accounts))
-	var deleted []string
-	var seq uint64
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		for i, account := range accounts {
-			n, exists := u.index.Find(account)
-			if !exists || u.index.Kind(n) != kind {
-				answers[i] = apierr.UnknownAccount.Errorf("account does not exist")
-				continue
+	var pos journal.Pos
+	err := s.write(ctx, id, false, func(x *tenant) error {
+		now := time.Now().Unix()
+		d := s.decider(x)
+		var e audience.Effect
+		var deleted []hash
+		group, err := s.journal.Commit(id, false, func(b *journal.Batch) {
+			for i, account := range accounts {
+				if kind == audience.UserID && x.app.IsAdmin(account) {
+					answers[i] = apierr.BadAccountField.Errorf("the account is an admin of the app")
+					continue
+				}
+				if answers[i] = d.Delete(account, kind, &e); answers[i] != nil {
+					continue
+				}
+				h := s.hash(account)
+				x.apply(b, &e)
+				b.Delete(tableNick, numberKey(e.User))
+				b.Delete(tableFace, numberKey(e.User))
+				b.Raise(tableRevoked, h[:], uint64(now))
+				deleted = append(deleted, h)
 			}
-			u.remove(n)
-			s.logDeletion(b, app, account)
-			deleted = append(deleted, account)
-			for _, table := range append([]byte{tableUser}, accountTables...) {
-				must(b.Delete(appendKey(nil, table, app, account), nil))
-			}
+		})
+		if err != nil {
+			return err
 		}
+		x.users.Settle(uint64(group))
+		x.remember(deleted, deletion{now, group}, s.journal.Applied())
+		for _, account := range accounts {
+			s.touch(x, group, account, &pos)
+		}
+		x.changed(group)
+		return nil
 	})
 	if err == nil {
-		for _, account := range accounts {
-			s.touch(u, g, account, &seq)
-		}
-		u.sweepRevoked(s.commit.durable.Load())
-		for _, account := range deleted {
-			u.noteRevoked(account, revocation{0, g.seq})
-		}
+		err = s.journal.Wait(ctx, pos)
 	}
-	u.mu.Unlock()
 	if err != nil {
-		return nil, err
-	}
-	if err := s.commit.waitFor(ctx, seq); err != nil {
 		return nil, err
 	}
 	return answers, nil
 }
 
-// Revoke makes the tickets of an account issued up to a second invalid; a second
-// before one that was given earlier changes nothing. An account that does not
-// exist, or is a RegistrationID, is 70107.
-func (s *Store) Revoke(ctx context.Context, app uint32, account string, upTo time.Time) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	u, err := s.lockApp(ctx, app)
-	if err != nil {
-		return err
-	}
-	var seq uint64
-	n, exists := u.index.Find(account)
-	if exists = exists && u.index.Kind(n) == audience.UserID; exists {
-		err = s.revoke(u, app, account, upTo.Unix())
-	}
-	s.touch(u, nil, account, &seq)
-	u.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if err := s.commit.waitFor(ctx, seq); err != nil {
-		return err
-	}
-	if !exists {
-		return apierr.UnknownAccount.Errorf("account %q does not exist", account)
-	}
-	return nil
-}
-
-func (s *Store) revoke(u *users, app uint32, account string, upTo int64) error {
-	u.sweepRevoked(s.commit.durable.Load())
-	last, recent := u.revoked[account]
-	if !recent {
-		var err error
-		if last.upTo, err = s.readRevoked(app, account); err != nil {
-			return err
+// remember notes deletions that are not in the tables yet, if a rule of the app asks
+// for them, and forgets those that are.
+func (x *tenant) remember(accounts []hash, d deletion, applied journal.Pos) {
+	for h, old := range x.deleted {
+		if old.pos <= applied {
+			delete(x.deleted, h)
 		}
 	}
-	if last.upTo >= upTo {
-		return nil
-	}
-	g, err := s.commit.add(func(b *pebble.Batch) {
-		must(b.Set(appendKey(nil, tableRevoked, app, account), appendSecond(nil, upTo), nil))
-	})
-	if err != nil {
-		return err
-	}
-	u.noteRevoked(account, revocation{upTo, g.seq})
-	u.last[s.place(account)] = g.seq
-	return nil
-}
-
-// noteRevoked keeps a revocation until its group is in the database.
-func (u *users) noteRevoked(account string, r revocation) {
-	if u.revoked == nil {
-		u.revoked = map[string]revocation{}
-	}
-	u.revoked[account] = r
-}
-
-// sweepRevoked takes out the revocations that the database shows, those of the
-// groups up to the one that is durable.
-func (u *users) sweepRevoked(durable uint64) {
-	if u.swept == durable {
+	if x.app.Settings.ReimportWait == 0 {
 		return
 	}
-	for account, r := range u.revoked {
-		if r.seq <= durable {
-			delete(u.revoked, account)
+	if x.deleted == nil {
+		x.deleted = map[hash]deletion{}
+	}
+	for _, h := range accounts {
+		x.deleted[h] = d
+	}
+}
+
+// Revoke makes the tickets of a UserID issued up to a second invalid.
+func (s *Users) Revoke(ctx context.Context, id uint32, account string, upTo time.Time) error {
+	var pos journal.Pos
+	exists := false
+	err := s.write(ctx, id, false, func(x *tenant) (err error) {
+		n, group := uint32(0), journal.Pos(0)
+		n, exists = x.users.Find(account)
+		if exists = exists && x.users.Kind(n) == audience.UserID; exists {
+			h := s.hash(account)
+			group, err = s.journal.Commit(id, false, func(b *journal.Batch) {
+				b.Raise(tableRevoked, h[:], uint64(max(upTo.Unix(), 0)))
+			})
 		}
+		s.touch(x, group, account, &pos)
+		x.changed(group)
+		return err
+	})
+	if err == nil {
+		err = s.journal.Wait(ctx, pos)
 	}
-	u.swept = durable
+	if err == nil && !exists {
+		err = apierr.UnknownAccount.Errorf("account %q does not exist", wording.Clip(account, audience.MaxAccountBytes))
+	}
+	return err
 }
 
-// RevokedUpTo is the Unix second up to which the tickets of an account are
+// RevokedUpTo returns the Unix second up to which the tickets of an account are
 // invalid; 0 if none are.
-func (s *Store) RevokedUpTo(ctx context.Context, app uint32, account string) (int64, error) {
-	if len(account) > audience.MaxAccountBytes {
+func (s *Users) RevokedUpTo(ctx context.Context, id uint32, account string) (second int64, err error) {
+	var pos journal.Pos
+	_, err = s.look(ctx, id, func(x *tenant) error {
+		s.touch(x, 0, account, &pos)
+		return nil
+	})
+	if errors.Is(err, apierr.UnknownApp) {
 		return 0, nil
 	}
-	if err := s.enter(); err != nil {
-		return 0, err
-	}
-	defer s.leave()
-	second, err := s.readRevoked(app, account)
 	if err != nil {
 		return 0, err
 	}
-	// The database shows a group before its fsync.
-	var seq uint64
-	if u := s.find(app); u != nil {
-		u.mu.RLock()
-		s.touch(u, nil, account, &seq)
-		seq = max(seq, u.gone)
-		u.mu.RUnlock()
+	if err := s.journal.Wait(ctx, pos); err != nil { // the tables show what is durable
+		return 0, err
 	}
-	return second, s.commit.waitFor(ctx, seq)
+	err = s.journal.Read(func(v *journal.View) error {
+		h := s.hash(account)
+		own, err := readSecond(v, tableRevoked, id, h[:])
+		if err != nil {
+			return err
+		}
+		ended, err := readSecond(v, tableEnded, id, nil)
+		second = max(own, ended)
+		return err
+	})
+	return second, err
 }
 
-// readRevoked is what the database shows.
-func (s *Store) readRevoked(app uint32, account string) (int64, error) {
-	value, closer, err := s.db.Get(appendKey(nil, tableRevoked, app, account))
-	if errors.Is(err, pebble.ErrNotFound) {
+// readSecond returns the second that a record holds; 0 if there is none.
+func readSecond(v *journal.View, t *journal.Table, id uint32, key []byte) (int64, error) {
+	value, err := v.Get(t, id, key)
+	if err != nil || value == nil {
+		return 0, err
+	}
+	if err := checkSecond(value); err != nil {
+		return 0, fmt.Errorf("%s of app %d: %w", t.Name, id, err)
+	}
+	return int64(binary.BigEndian.Uint64(value)), nil
+}
+
+// Count returns how many accounts an app has.
+func (s *Users) Count(ctx context.Context, id uint32) (n int, err error) {
+	err = s.read(ctx, id, func(x *tenant) error {
+		n = x.users.Len()
+		return nil
+	})
+	if errors.Is(err, apierr.UnknownApp) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, fmt.Errorf("ticket invalidation of %q of app %d: %w", account, app, err)
-	}
-	second, err := parseSecond(value)
-	return second, errors.Join(err, closer.Close())
+	return n, err
 }

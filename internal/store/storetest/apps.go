@@ -83,6 +83,7 @@ func testDeleteApp(t *testing.T, h *harness) {
 			t.Fatal(err)
 		}
 	}
+	since := time.Now()
 	for _, id := range []uint32{1, 1<<32 - 1} {
 		if err := h.DeleteApp(t.Context(), id); err != nil {
 			t.Fatalf("DeleteApp(%d): %v", id, err)
@@ -105,12 +106,12 @@ func testDeleteApp(t *testing.T, h *harness) {
 	h.twice(func() {
 		h.wantCount(1, 1)
 		h.want(1, "a", "-")
-		h.wantRevoked(1, "a", 0)
 	})
 	h.create(1, "a", "b")
 	h.twice(func() {
 		h.want(1, "a", "")
-		h.wantRevoked(1, "a", 0)
+		h.wantRevokedAfterDelete(1, "a", since)
+		h.wantRevokedAfterDelete(1, app.BuiltInAdmin, since)
 		h.wantCount(1, 3)
 	})
 }

@@ -15,7 +15,7 @@ import (
 // the backend can, crashes between them: both agree all along.
 func Model(t *testing.T, db Database, seed uint64, steps int) {
 	t.Logf("seed %d", seed)
-	m := &model{harness: &harness{T: t, db: db}, r: rand.New(rand.NewPCG(seed, 1)), apps: map[uint32]*modelApp{}}
+	m := &model{harness: &harness{T: t, db: db}, r: rand.New(rand.NewPCG(seed, 1)), apps: map[uint32]*modelApp{}, ended: map[uint32]span{}}
 	defer m.showLog()
 	m.open()
 	defer m.close()
@@ -34,8 +34,9 @@ type model struct {
 	*harness
 	r     *rand.Rand
 	apps  map[uint32]*modelApp
-	fresh int      // counts the tags that nobody had before
-	log   []string // the last steps
+	ended map[uint32]span // when an app of a number was last deleted
+	fresh int             // counts the tags that nobody had before
+	log   []string        // the last steps
 }
 
 // modelIDs are neighbours at every byte of a key, and the last app there can be.
@@ -144,7 +145,7 @@ func (m *model) restart(what string, crash func()) {
 func (m *model) saveStep(id uint32, a *modelApp) {
 	m.Helper()
 	if a == nil {
-		a = &modelApp{users: map[string]*modelUser{}, revoked: map[string]span{}}
+		a = &modelApp{users: map[string]*modelUser{}, revoked: map[string]span{}, ended: m.ended[id]}
 		m.apps[id] = a
 	}
 	a.app = NewApp(id)
@@ -166,6 +167,9 @@ func (m *model) saveStep(id uint32, a *modelApp) {
 func (m *model) deleteAppStep(id uint32, _ *modelApp) {
 	m.Helper()
 	m.note("DeleteApp(%d)", id)
+	if m.db.DeletionRevokes {
+		m.ended[id] = soon()
+	}
 	if err := m.DeleteApp(m.Context(), id); err != nil {
 		m.Fatalf("DeleteApp(%d): %v", id, err)
 	}

@@ -244,8 +244,8 @@ func (m *model) revokeStep(id uint32, a *modelApp) {
 }
 
 // staleStep makes changes of which one comes from attributes that the app no
-// longer has: all are refused if it sets the slot that is another one, and none
-// for that reason if it sets others.
+// longer has: all are refused if it sets the slot that is another one, or empties
+// one of another name, and none for that reason if it changes others.
 func (m *model) staleStep(id uint32, a *modelApp) {
 	m.Helper()
 	if !m.db.ChecksAttributes {
@@ -259,16 +259,17 @@ func (m *model) staleStep(id uint32, a *modelApp) {
 	}
 	users := slices.DeleteFunc(a.accounts(), func(account string) bool { return a.users[account].kind != audience.UserID })
 	stale := audience.Change{Account: users[m.r.IntN(len(users))], Attributes: &old}
-	sets := m.chance(2)
-	if !sets {
+	refused := true
+	if m.chance(2) {
 		stale.Remove.Add(slot)
+		refused = old[slot].Name != Attributes[slot].Name
 		slot = (slot + 1) % 9
 	}
 	stale.Set[slot] = m.value(slot)
 	changes := []audience.Change{{Account: app.BuiltInAdmin, Remove: slots(0, 1)}, stale}
 	m.note("Change(%d, %s), the second stale", id, showChanges(changes...))
 	failures, err := m.Change(m.Context(), id, changes)
-	if sets {
+	if refused {
 		if !errors.Is(err, audience.ErrStale) {
 			m.Fatalf("Change(%d) with attributes of before = %v, %v; want %v", id, failures, err, audience.ErrStale)
 		}
@@ -279,6 +280,8 @@ func (m *model) staleStep(id uint32, a *modelApp) {
 		m.Fatalf("Change(%d) that sets no slot which is another one now: %v, %v", id, failures, err)
 	}
 	for i := range changes {
-		a.apply(&changes[i])
+		if kind := a.apply(&changes[i]); kind != nil {
+			m.Fatalf("Change(%d) was not refused: %v", id, kind)
+		}
 	}
 }

@@ -80,6 +80,7 @@ func (m *model) compareUsers(id uint32, a *modelApp) {
 func (m *model) compareRevoked(id uint32, a *modelApp, account string) {
 	m.Helper()
 	want := a.revoked[account]
+	want = span{max(want.min, a.ended.min), max(want.max, a.ended.max)}
 	if a.users[account] == nil {
 		want.min = 0 // there is nobody whose tickets could be good
 	}

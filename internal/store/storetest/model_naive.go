@@ -15,6 +15,7 @@ type modelApp struct {
 	app     *app.App
 	users   map[string]*modelUser
 	revoked map[string]span // by account, of one that was deleted too
+	ended   span            // the last deletion of an app of this number
 }
 
 // modelUser is a user. One that is deleted and made again is another.

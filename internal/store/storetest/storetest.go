@@ -21,6 +21,23 @@ type Store interface {
 	Close() error
 }
 
+// Join makes one Store of those of a backend.
+func Join(apps app.Store, users audience.Store, end func() error) Store {
+	return joined{apps, users, end}
+}
+
+type (
+	appStore  = app.Store
+	userStore = audience.Store
+	joined    struct {
+		appStore
+		userStore
+		end func() error
+	}
+)
+
+func (j joined) Close() error { return j.end() }
+
 // A Database is where a Store keeps things, empty at first.
 type Database struct {
 	// Open opens it; at most one Store is open at a time.
@@ -33,7 +50,7 @@ type Database struct {
 	Inspect func(t *testing.T, s Store)
 
 	// The promises of audience.Store that not every backend keeps yet.
-	DeletionRevokes  bool // Delete makes the tickets issued so far invalid
+	DeletionRevokes  bool // Delete and DeleteApp make the tickets issued so far invalid
 	KeepsAdmins      bool // Delete refuses admins of the app
 	ChecksAttributes bool // Change refuses attributes that the app no longer has
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 	"tidings/internal/audience"
 )
 
-// export is all that a store exports of an app.
+// export returns all that a store exports of an app, by account.
 func (h *harness) export(app uint32) (users []audience.Exported) {
 	h.Helper()
 	err := h.Export(h.Context(), app, func(*audience.Attributes) error { return nil }, func(u *audience.Exported) error {
@@ -23,6 +24,7 @@ func (h *harness) export(app uint32) (users []audience.Exported) {
 	if err != nil {
 		h.Fatalf("Export: %v", err)
 	}
+	slices.SortFunc(users, func(a, b audience.Exported) int { return strings.Compare(a.Account, b.Account) })
 	return users
 }
 

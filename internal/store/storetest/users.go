@@ -129,7 +129,8 @@ func testUnstorable(t *testing.T, h *harness) {
 		{Account: "a", Profile: audience.Profile{Nick: &long}},
 		{Account: "a", Profile: audience.Profile{FaceURL: &long}},
 	} {
-		_, err := h.Change(t.Context(), id, []audience.Change{{Account: "a", Set: audience.Values{1: "x"}}, bad})
+		bad.Attributes = Attributes
+		_, err := h.Change(t.Context(), id, []audience.Change{{Account: "a", Set: audience.Values{1: "x"}, Attributes: Attributes}, bad})
 		if err == nil {
 			t.Errorf("Change(%v) succeeded", bad)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // A Writer writes users so that a Reader reads them. Numbers are little-endian;
-// doc/storage-format.md describes the file.
+// doc/storage-format.md describes them.
 type Writer struct {
 	w   io.Writer
 	buf []byte
@@ -80,7 +80,7 @@ func (r *Reader) fail(err error) {
 // read fills b.
 func (r *Reader) read(b []byte) bool {
 	if uint64(len(b)) > r.left {
-		r.fail(errors.New("index: snapshot ends too early"))
+		r.fail(errors.New("index: file ends too early"))
 		return false
 	}
 	r.left -= uint64(len(b))
@@ -112,7 +112,7 @@ func (r *Reader) Bytes() []byte {
 func (r *Reader) length(size uint64) int {
 	n := r.Uint()
 	if n > r.left/size {
-		r.fail(errors.New("index: snapshot ends too early"))
+		r.fail(errors.New("index: file ends too early"))
 		return 0
 	}
 	return int(n)
@@ -187,7 +187,7 @@ func (t *strtab) write(w *Writer) {
 func readStrtab(r *Reader) *strtab {
 	t := &strtab{seed: r.Uint(), depth: uint8(r.Uint())}
 	if t.depth > 31 {
-		r.fail(fmt.Errorf("index: snapshot has a hash table of depth %d", t.depth))
+		r.fail(fmt.Errorf("index: file has a hash table of depth %d", t.depth))
 		return newStrtab()
 	}
 	t.dir = make([]*part, 0, 1<<t.depth)
@@ -196,7 +196,7 @@ func readStrtab(r *Reader) *strtab {
 		p.slots = r.Bytes()
 		size := (len(p.slots) - slotPad) / slotBytes
 		if r.err != nil || p.depth > t.depth || size <= p.n || len(p.slots) != slotBytes*size+slotPad {
-			r.fail(errors.New("index: snapshot has a broken hash table"))
+			r.fail(errors.New("index: file has a broken hash table"))
 			return newStrtab()
 		}
 		p.size = uint32(size)
@@ -222,7 +222,7 @@ func writeBitmap(w *Writer, set *roaring.Bitmap) {
 func readBitmap(r *Reader) *roaring.Bitmap {
 	set := roaring.New()
 	if err := set.UnmarshalBinary(r.Bytes()); err != nil {
-		r.fail(fmt.Errorf("index: snapshot has a broken bitmap: %w", err))
+		r.fail(fmt.Errorf("index: file has a broken bitmap: %w", err))
 	}
 	return set
 }
@@ -251,9 +251,14 @@ func (p *postings) read(r *Reader) {
 	}
 }
 
-// Write writes all users.
+// Write writes all users. Every deletion is settled.
 func (u *Users) Write(w *Writer) {
 	u.accounts.write(w)
+	w.Uint(uint64(u.freed.len()))
+	for _, f := range u.freed.queue[u.freed.head:] {
+		w.Uint(uint64(f.user))
+		w.Uint(f.pos)
+	}
 	u.created.write(w)
 	for _, set := range u.byKind {
 		writeBitmap(w, set)
@@ -285,9 +290,13 @@ func (u *Users) Write(w *Writer) {
 	}
 }
 
-// ReadUsers reads what Write wrote. FindHoles must follow, as after AddAt.
+// ReadUsers reads what Write wrote.
 func ReadUsers(r *Reader) *Users {
-	u := &Users{changes: newChanges(), accounts: readStrtab(r)}
+	u := &Users{accounts: readStrtab(r), changes: changes{n: 1}, freed: freed{pinned: Unsettled}}
+	u.freed.queue = make([]freedNumber, r.length(16))
+	for i := range u.freed.queue {
+		u.freed.queue[i] = freedNumber{uint32(r.Uint()), r.Uint()}
+	}
 	u.created.read(r)
 	for i := range u.byKind {
 		u.byKind[i] = readBitmap(r)
@@ -297,6 +306,7 @@ func ReadUsers(r *Reader) *Users {
 			continue
 		}
 		s := &slot{values: readStrtab(r)}
+		s.values.findHoles()
 		s.users.read(r)
 		s.value.read(r)
 		s.any.words = make([]uint64, r.length(8))
@@ -306,6 +316,7 @@ func ReadUsers(r *Reader) *Users {
 		u.slots[i] = s
 	}
 	u.tags.names = readStrtab(r)
+	u.tags.names.findHoles()
 	u.tags.kinds.read(r)
 	u.tags.of.read(r)
 	u.tags.lists.read(r)
@@ -320,61 +331,4 @@ func ReadUsers(r *Reader) *Users {
 		u.changes.seeTag(uint32(t))
 	}
 	return u
-}
-
-// Equal tells how two apps' users differ; nil if they do not. It is for checks:
-// it asks everything.
-func (u *Users) Equal(v *Users) error {
-	if u.Len() != v.Len() {
-		return fmt.Errorf("%d users and %d", u.Len(), v.Len())
-	}
-	for n := range u.Limit() {
-		if !u.Has(n) {
-			continue
-		}
-		account := string(u.Account(n))
-		m, ok := v.Find(account)
-		if !ok || m != n {
-			return fmt.Errorf("user %q has number %d and not %d", account, n, m)
-		}
-		if u.Created(n) != v.Created(n) {
-			return fmt.Errorf("user %q was created at %d and at %d", account, u.Created(n), v.Created(n))
-		}
-		a, b := u.Traits(n), v.Traits(n)
-		if a.Kind != b.Kind || a.Values != b.Values || !slices.Equal(a.Tags, b.Tags) {
-			return fmt.Errorf("user %q has %v and %v", account, *a, *b)
-		}
-	}
-	for i, s := range u.slots {
-		if s == nil || s.values.n == 0 {
-			continue
-		}
-		for value := range s.values.next {
-			if !s.values.has(value) {
-				continue
-			}
-			text := string(s.values.bytes(value))
-			other := v.slots[i]
-			if other == nil {
-				return fmt.Errorf("slot %d has value %q and no values", i, text)
-			}
-			w, ok := other.values.find(text)
-			if !ok || !s.users.users(value).Equals(other.users.users(w)) {
-				return fmt.Errorf("value %q of slot %d has other users", text, i)
-			}
-		}
-		if !s.any.equal(&v.slots[i].any) {
-			return fmt.Errorf("slot %d has other users", i)
-		}
-	}
-	for t, set := range u.tags.users {
-		if set == nil || set.IsEmpty() {
-			continue
-		}
-		w, ok := v.FindTag(string(u.TagName(uint32(t))))
-		if !ok || !set.Equals(v.tags.users[w]) || u.TagKind(uint32(t)) != v.TagKind(w) {
-			return fmt.Errorf("tag %q has other users", u.TagName(uint32(t)))
-		}
-	}
-	return nil
 }

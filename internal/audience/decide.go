@@ -1,0 +1,229 @@
+package audience
+
+import (
+	"slices"
+	"time"
+
+	"tidings/internal/apierr"
+)
+
+// A State is what decisions ask about the users of an app. It does not change
+// between a decision and the application of its effect.
+type State interface {
+	// Find returns the number of an account.
+	Find(account string) (user uint32, exists bool)
+	// NextNumber returns the number that the next user gets.
+	NextNumber() uint32
+	// Len returns how many users there are.
+	Len() int
+	Kind(user uint32) Kind
+	Created(user uint32) uint32
+	// HasValue reports whether the user has exactly this value in a slot; the
+	// empty one stands for no value.
+	HasValue(user uint32, slot int, value string) bool
+	// FindTag returns the number of a tag that some user has.
+	FindTag(name string) (tag uint32, exists bool)
+	TagName(tag uint32) []byte
+	TagKind(tag uint32) Kind
+	// TagCount returns how many different tags the users have.
+	TagCount() int
+	// TagList appends the numbers of the user's tags, ascending.
+	TagList(user uint32, list []uint16) []uint16
+	// Full reports whether there may be no room for anything more.
+	Full() bool
+}
+
+// MostAppTags is how many different tags the users of an app can have, whatever
+// the app allows: their numbers take two bytes.
+const MostAppTags = 1 << 16
+
+// A Decider decides what changes do to the users of an app. It is the one place
+// that knows: requests, imports and the demo come through it, and what it decides
+// is all that a store writes down and applies.
+type Decider struct {
+	State State
+	Now   uint32 // Unix second, of accounts that are made
+	Rules Rules
+	// Deleted returns the second at which an account of this name was deleted; 0
+	// if none was. It is asked only if the rules make it matter, and may be nil
+	// else.
+	Deleted func(account string) (int64, error)
+}
+
+// Change decides a change. It fills e, whose lists it uses again, and reports
+// whether there is an effect; what is so already has none. An error is why the
+// change cannot be made; then nothing of it is.
+func (d *Decider) Change(c *Change, e *Effect) (bool, *apierr.Error) {
+	*e = Effect{Tagged: e.Tagged[:0], Untagged: e.Untagged[:0]}
+	user, exists, err := d.subject(c)
+	if err != nil {
+		return false, err
+	}
+	if d.State.Full() && c.Grows(exists) {
+		return false, apierr.Internal.Errorf("the index of the app is full")
+	}
+	if exists {
+		e.Op, e.User, e.Kind = Edit, user, d.State.Kind(user)
+		if c.Created != 0 && c.Created != d.State.Created(user) {
+			e.Created = c.Created
+		}
+	} else {
+		if err := d.mayMake(c.Account); err != nil {
+			return false, err
+		}
+		e.Op, e.User, e.Kind, e.Account, e.Created = Make, d.State.NextNumber(), c.Kind, c.Account, c.Created
+		if e.Created == 0 {
+			e.Created = d.Now
+		}
+	}
+	if err := d.tags(&c.Tags, exists, e); err != nil {
+		return false, err
+	}
+	for slot, value := range c.Set {
+		switch {
+		case value != "":
+			if !exists || !d.State.HasValue(user, slot, value) {
+				e.Set[slot] = value
+			}
+		case exists && c.Remove.Has(slot) && !d.State.HasValue(user, slot, ""):
+			e.Cleared.Add(slot)
+		}
+	}
+	return !exists || !e.empty(), nil
+}
+
+// Check returns why Change would refuse a change as things are.
+func (d *Decider) Check(c *Change) *apierr.Error {
+	var e Effect
+	_, err := d.Change(c, &e)
+	return err
+}
+
+// mayMake returns why the rules of the app forbid to make an account.
+func (d *Decider) mayMake(account string) *apierr.Error {
+	if most := d.Rules.MaxAccounts; most > 0 && d.State.Len() >= most {
+		return apierr.AccountLimit.Errorf("the app has %d accounts, it may have %d", d.State.Len(), most)
+	}
+	wait := int64(d.Rules.ReimportWait / time.Second)
+	if wait <= 0 {
+		return nil
+	}
+	deleted, err := d.Deleted(account)
+	if err != nil {
+		return apierr.Internal.Because(err)
+	}
+	if until := deleted + wait; deleted > 0 && int64(d.Now) < until {
+		return apierr.ReimportTooSoon.Errorf("the account was deleted and can be made again after %s", time.Unix(until, 0).UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// subject returns the account that a change is about, if the change may be made
+// to it.
+func (d *Decider) subject(c *Change) (user uint32, exists bool, err *apierr.Error) {
+	user, exists = d.State.Find(c.Account)
+	kind := c.Kind
+	switch {
+	case exists:
+		kind = d.State.Kind(user)
+	case !c.Create || c.Account == "" || len(c.Account) > MaxAccountBytes:
+		return 0, false, apierr.UnknownAccount.Errorf("account does not exist")
+	}
+	return user, exists, c.Allows(kind)
+}
+
+// Delete decides the deletion of an account for a caller who knows accounts of
+// one kind; 70107 if it does not exist to that caller.
+func (d *Decider) Delete(account string, kind Kind, e *Effect) *apierr.Error {
+	user, exists := d.State.Find(account)
+	if !exists || d.State.Kind(user) != kind {
+		return apierr.UnknownAccount.Errorf("account does not exist")
+	}
+	*e = Effect{Op: Remove, User: user, Tagged: e.Tagged[:0], Untagged: e.Untagged[:0]}
+	return nil
+}
+
+// tags decides an edit of the tags of the user of e. Tags of another account type
+// are 90035; more than the user or the app may have are 90032.
+func (d *Decider) tags(edit *TagEdit, exists bool, e *Effect) *apierr.Error {
+	if edit.Op == KeepTags {
+		return nil
+	}
+	var buf [MaxTags]uint16
+	had := buf[:0]
+	if exists {
+		had = d.State.TagList(e.User, had)
+	}
+	switch edit.Op {
+	case ClearTags:
+		d.untag(had, e)
+		return nil
+	case RemoveTags:
+		for _, name := range edit.Tags {
+			if t, known := d.State.FindTag(name); known && has(had, t) && !slices.Contains(e.Untagged, name) {
+				e.Untagged = append(e.Untagged, name)
+			}
+		}
+		return nil
+	}
+	var kept [MaxTags]uint16 // of a replacement: those that the user has and keeps
+	keep := kept[:0]
+	fresh := 0
+	for _, name := range edit.Tags {
+		t, known := d.State.FindTag(name)
+		switch {
+		case known && d.State.TagKind(t) != e.Kind:
+			return apierr.WrongAccountKind.Errorf("tag %s is not for this account type", name)
+		case known && has(had, t):
+			if !slices.Contains(keep, uint16(t)) {
+				keep = append(keep, uint16(t))
+			}
+		case !slices.Contains(e.Tagged, name):
+			e.Tagged = append(e.Tagged, name)
+			if !known {
+				fresh++
+			}
+		}
+	}
+	total := len(had)
+	if edit.Op == ReplaceTags {
+		total = len(keep)
+	}
+	if total += len(e.Tagged); total > MaxTags {
+		return apierr.TooManyTags.Errorf("the user would have %d tags, it may have %d", total, MaxTags)
+	}
+	most := MostAppTags
+	if edit.AppMax > 0 {
+		most = min(most, edit.AppMax)
+	}
+	if fresh > 0 && d.State.TagCount()+fresh > most {
+		return apierr.TooManyTags.Errorf("tag %s would be one more than the app may have different ones, %d", d.firstFresh(e.Tagged), most)
+	}
+	if edit.Op == ReplaceTags {
+		d.untag(slices.DeleteFunc(had, func(t uint16) bool { return slices.Contains(keep, t) }), e)
+	}
+	return nil
+}
+
+// untag takes tags away.
+func (d *Decider) untag(tags []uint16, e *Effect) {
+	for _, t := range tags {
+		e.Untagged = append(e.Untagged, string(d.State.TagName(uint32(t))))
+	}
+}
+
+// firstFresh returns the first of some names, in order, that no user has as a tag.
+func (d *Decider) firstFresh(names []string) string {
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if _, known := d.State.FindTag(name); !known {
+			return name
+		}
+	}
+	return ""
+}
+
+// has reports whether an ascending list holds a tag.
+func has(list []uint16, tag uint32) bool {
+	_, found := slices.BinarySearch(list, uint16(tag))
+	return found
+}

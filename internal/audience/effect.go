@@ -1,0 +1,33 @@
+package audience
+
+// An Effect is what a change does to one user. It says what becomes of the user
+// and not what was asked for, so it means the same whenever it is applied: to the
+// users as they are, after a start, to a copy. A Decider makes effects, a store
+// keeps them.
+type Effect struct {
+	Op      EffectOp
+	User    uint32 // number of the user in its app
+	Account string // of Make
+	Kind    Kind   // of Make
+	Created uint32 // Unix second; of Edit, 0 leaves it as it is
+
+	Set      Values   // values that the user gets; an empty one leaves the slot as it is
+	Cleared  SlotSet  // slots whose value is taken away
+	Tagged   []string // tags that the user gets and does not have, each once
+	Untagged []string // tags that are taken away and that the user has, each once
+}
+
+// EffectOp is what happens to the user.
+type EffectOp uint8
+
+// The operations of effects. Their numbers are on disk.
+const (
+	Make   EffectOp = 1 // the user is new, with what Set and Tagged hold
+	Edit   EffectOp = 2 // what the user has changes
+	Remove EffectOp = 3 // the user is taken away with all it has
+)
+
+// empty reports whether an Edit changes nothing.
+func (e *Effect) empty() bool {
+	return e.Created == 0 && e.Cleared == 0 && len(e.Tagged) == 0 && len(e.Untagged) == 0 && e.Set == Values{}
+}

@@ -1,0 +1,163 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"unsafe"
+
+	"tidings/internal/app"
+	"tidings/internal/audience"
+	"tidings/internal/index"
+	"tidings/internal/store/journal"
+)
+
+// memory is the tenants as the journal sees them.
+type memory struct{ *tenants }
+
+// CheckEntry returns why Replay could not read an entry.
+func (m memory) CheckEntry(entry []byte) error { return checkEntry(entry) }
+
+// Replay applies an entry.
+func (m memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
+	if len(entry) == 0 {
+		return checkEntry(entry)
+	}
+	x := m.byID[id]
+	if x != nil && pos <= x.loaded {
+		return nil // the checkpoint has it
+	}
+	switch entry[0] {
+	case entryApp:
+		a, err := parseApp(entry[1:])
+		if err != nil {
+			return err
+		}
+		if a.ID != id {
+			return fmt.Errorf("the record is of app %d", a.ID)
+		}
+		if x == nil || x.gone {
+			x = newTenant(id)
+			m.byID[id] = x
+		}
+		x.app = a
+	case entryDeleted:
+		if x == nil || x.gone {
+			return errors.New("the app that is deleted does not exist")
+		}
+		x.gone, x.app, x.users = true, nil, index.NewUsers()
+	case entryEffect:
+		if x == nil || x.gone {
+			return errors.New("the app of the user does not exist")
+		}
+		var e audience.Effect
+		if err := parseEffect(view(entry[1:]), &e); err != nil {
+			return err
+		}
+		if err := x.users.Apply(&e, uint64(pos)); err != nil {
+			return err
+		}
+	default:
+		return checkEntry(entry)
+	}
+	x.changed(pos)
+	return nil
+}
+
+// Loaded ends a replay.
+func (m memory) Loaded() error {
+	for id, x := range m.byID {
+		if x.gone {
+			delete(m.byID, id)
+		}
+	}
+	return nil
+}
+
+// A tenant in a checkpoint: its SDKAppID, the position of its last change, and 1 if
+// it is there; then the record of the app and the users. Of one that is deleted
+// there is nothing more: the position says which groups of the log no longer concern
+// it. A zero ends the list.
+
+// Save writes all tenants, each as it is at some moment, which its position names.
+// A deleted one is forgotten once no start can meet a group with a change of it.
+func (m memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Pos), out io.Writer) (newest journal.Pos, err error) {
+	w := index.NewWriter(out)
+	for _, x := range m.all() {
+		if err := ctx.Err(); err != nil {
+			return 0, context.Cause(ctx)
+		}
+		record, users, at, gone := x.copy(seal)
+		switch {
+		case gone && at <= pos:
+			m.drop(x)
+			continue
+		case !gone && record == nil:
+			continue // it is about to be made, in a group after pos
+		}
+		newest = max(newest, at)
+		w.Uint(uint64(x.id))
+		w.Uint(uint64(at))
+		if gone {
+			w.Uint(0)
+			continue
+		}
+		w.Uint(1)
+		entry, err := appendApp(record)
+		if err != nil {
+			return 0, err
+		}
+		w.Bytes(entry)
+		users.Write(w)
+	}
+	w.Uint(0)
+	return newest, w.Flush()
+}
+
+// copy returns a tenant as it is, and the position that has it so. What changes later
+// is in later groups.
+func (x *tenant) copy(seal func(journal.Pos)) (record *app.App, users *index.Users, pos journal.Pos, gone bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.gone || x.app == nil {
+		return nil, nil, x.pos, x.gone
+	}
+	seal(x.pos)
+	return x.app, x.users.Clone(), x.pos, false
+}
+
+// Load reads what Save wrote.
+func (m memory) Load(in io.Reader, size int64) error {
+	r := index.NewReader(in, size)
+	for {
+		id := uint32(r.Uint())
+		if id == 0 {
+			break
+		}
+		x := newTenant(id)
+		x.pos = journal.Pos(r.Uint())
+		x.loaded = x.pos
+		m.byID[id] = x
+		if x.gone = r.Uint() == 0; x.gone {
+			continue
+		}
+		entry := r.Bytes()
+		if r.Err() != nil {
+			break
+		}
+		if len(entry) == 0 || entry[0] != entryApp {
+			return fmt.Errorf("app %d has no record", id)
+		}
+		var err error
+		if x.app, err = parseApp(entry[1:]); err != nil {
+			return err
+		}
+		x.users = index.ReadUsers(r)
+	}
+	return r.Err()
+}
+
+// view returns a string that is the memory of b, which must not change as long as the
+// string is used: what is read of an entry is copied by whoever keeps it.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

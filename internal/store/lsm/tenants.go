@@ -1,0 +1,166 @@
+package lsm
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"tidings/internal/apierr"
+	"tidings/internal/app"
+	"tidings/internal/index"
+	"tidings/internal/store/journal"
+)
+
+// A tenant is an app with its users, in memory. App and users are under one lock,
+// so that what the one says of the other, its admins and attributes, is so.
+type tenant struct {
+	id uint32
+
+	mu    sync.RWMutex
+	app   *app.App // never changed, only replaced
+	users *index.Users
+	gone  bool        // the app is deleted, in group pos
+	pos   journal.Pos // the group of the last change of anything
+	// loaded is the position up to which a checkpoint had everything of the
+	// tenant.
+	loaded journal.Pos
+	// last is the group of the last change, by the hash of the account. So a
+	// reader may wait for a stranger's change, and never too little.
+	last [lastSize]journal.Pos
+	// deleted are accounts whose deletion may not be in the tables yet.
+	deleted map[hash]deletion
+
+	estimates estimates
+	pages     pages
+}
+
+// A deletion is when an account was deleted, and the group that says so.
+type deletion struct {
+	second int64
+	pos    journal.Pos
+}
+
+const lastSize = 128
+
+// tenants are all apps with their users.
+type tenants struct {
+	journal *journal.DB
+	seed    maphash.Seed
+
+	mu   sync.RWMutex
+	byID map[uint32]*tenant
+}
+
+func newTenants() *tenants {
+	return &tenants{seed: maphash.MakeSeed(), byID: map[uint32]*tenant{}}
+}
+
+func newTenant(id uint32) *tenant { return &tenant{id: id, users: index.NewUsers()} }
+
+// all lists the tenants by SDKAppID, deleted ones too.
+func (t *tenants) all() []*tenant {
+	t.mu.RLock()
+	list := make([]*tenant, 0, len(t.byID))
+	for _, x := range t.byID {
+		list = append(list, x)
+	}
+	t.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *tenant) int { return int(int64(a.id) - int64(b.id)) })
+	return list
+}
+
+func (t *tenants) find(id uint32) *tenant {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byID[id]
+}
+
+// drop forgets a tenant.
+func (t *tenants) drop(x *tenant) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID[x.id] == x {
+		delete(t.byID, x.id)
+	}
+}
+
+// write calls f with a tenant that nobody else uses meanwhile, unless ctx has ended.
+// Room in the log is reserved before, so f does not wait for the disk.
+func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenant) error) error {
+	if err := t.journal.Reserve(ctx, bulk); err != nil {
+		return err
+	}
+	x := t.find(id)
+	if x == nil {
+		return apierr.UnknownApp
+	}
+	gone, err := func() (journal.Pos, error) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.gone {
+			return x.pos, nil
+		}
+		if err := ctx.Err(); err != nil { // while it waited for the lock
+			return 0, context.Cause(ctx)
+		}
+		return 0, f(x)
+	}()
+	if gone != 0 {
+		return t.unknown(ctx, gone)
+	}
+	return err
+}
+
+// read calls f with a tenant as it is after every change made before, and returns
+// when all that f saw is durable.
+func (t *tenants) read(ctx context.Context, id uint32, f func(*tenant) error) error {
+	pos, err := t.look(ctx, id, f)
+	if waited := t.journal.Wait(ctx, pos); waited != nil {
+		return waited
+	}
+	return err
+}
+
+// look is read without waiting: what f saw rests on the group with position pos.
+func (t *tenants) look(ctx context.Context, id uint32, f func(*tenant) error) (pos journal.Pos, err error) {
+	x := t.find(id)
+	if x == nil {
+		return 0, apierr.UnknownApp
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.gone {
+		return x.pos, apierr.UnknownApp
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, context.Cause(ctx)
+	}
+	return x.pos, f(x)
+}
+
+// unknown returns the error for an app that was deleted in a group, once that is
+// durable.
+func (t *tenants) unknown(ctx context.Context, gone journal.Pos) error {
+	if err := t.journal.Wait(ctx, gone); err != nil {
+		return err
+	}
+	return apierr.UnknownApp
+}
+
+func (t *tenants) place(account string) int {
+	return int(maphash.String(t.seed, account) % lastSize)
+}
+
+// touch notes the group in which an account changed. Without a group it takes the
+// last in which the account may have changed. It makes pos no less than that.
+func (t *tenants) touch(x *tenant, changed journal.Pos, account string, pos *journal.Pos) {
+	last := &x.last[t.place(account)]
+	if changed != 0 {
+		*last = changed
+	}
+	*pos = max(*pos, *last)
+}
+
+// changed notes that the tenant changed in a group; 0 is none.
+func (x *tenant) changed(pos journal.Pos) { x.pos = max(x.pos, pos) }

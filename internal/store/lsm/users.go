@@ -64,6 +64,9 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 			return audience.ErrStale
 		}
 	}
+	if len(changes) >= warmFrom {
+		x.users.Warm(changes)
+	}
 	d := s.decider(x)
 	var e audience.Effect
 	group, err := s.journal.Commit(x.id, bulk, func(b *journal.Batch) {
@@ -89,6 +92,9 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 	x.changed(group)
 	return nil
 }
+
+// warmFrom is how many changes are worth reading ahead for.
+const warmFrom = 8
 
 // decider decides for a tenant that is locked.
 func (s *Users) decider(x *tenant) *audience.Decider {

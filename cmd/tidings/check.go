@@ -12,8 +12,10 @@ func (e *env) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check that a data directory is sound",
-		Long: `Read everything in a data directory and list what is wrong, one finding per
-line. It changes nothing, and works while the server runs.
+		Long: `Look at what is in a data directory and list what is wrong, one finding per line.
+It changes nothing, and works while the server runs: then it looks at the apps in
+the server's memory and at the tables. With no server it reads every file, and
+makes the apps a second time from the older checkpoint and the log.
 
 Exit codes: 0 nothing is wrong; 1 there are findings; 2 it could not be checked.`,
 		Args: takes(),

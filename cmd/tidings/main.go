@@ -2,8 +2,9 @@
 //
 // Exit codes: 0 done; 1 it failed, or the answer is no (an ErrorCode, a ticket
 // that is not good, findings); 2 it was asked wrongly: a mistake on the command
-// line or in the configuration, where trying again cannot help. Results go to
-// standard output; errors, warnings and progress go to standard error.
+// line or in the configuration, where trying again cannot help; 70 the store
+// failed. Results go to standard output; errors, warnings and progress go to
+// standard error.
 package main
 
 import (

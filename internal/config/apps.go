@@ -100,7 +100,7 @@ func appKeys(d *app.Declaration) []key {
 		},
 		{
 			"max_tags", "1000",
-			"Different tags that the app's users may have; more are refused with 90032. 0 is no limit of its own (60000 is the program's).",
+			"Different tags that the app's users may have; more are refused with 90032. At most 60000; 0 is no limit of its own (65536 is the program's).",
 			one("number", &d.MaxTags, ptr(integer)),
 		},
 		{

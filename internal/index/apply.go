@@ -15,7 +15,7 @@ const Unsettled = math.MaxUint64
 // when nothing that may hold it is left: lists of an audience, and later the
 // audiences of tasks, are kept for long. So the numbers wait in the order of their
 // deletion, each with the position of the group that holds it, and the first
-// leaves when whoever looks is older than no list.
+// leaves when no list is left that was made before its deletion.
 type freed struct {
 	queue  []freedNumber
 	head   int    // of queue; what is before was given out

@@ -1,6 +1,7 @@
 // Package index keeps what the requests of an app ask about its users - who
-// exists, with which attributes and tags - in memory: compact, exact, and
-// rebuilt from the store's records at start. It answers who a condition selects.
+// exists, with which attributes and tags - in memory: compact and exact. It applies
+// effects, writes users into checkpoints and reads them, and answers who a condition
+// selects.
 package index
 
 import (

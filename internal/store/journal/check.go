@@ -85,8 +85,8 @@ func (db *DB) describe(key []byte) string {
 	return fmt.Sprintf("%s %x of app %d", db.tables.known[key[0]].Name, key[5:], binary.BigEndian.Uint32(key[1:]))
 }
 
-// CheckFiles reports what is wrong with the files of the log and with checkpoints
-// that a start would not miss: those before the newest good one.
+// CheckFiles reports what is wrong with checkpoints that a start does without. Open
+// has read the whole log.
 func (db *DB) CheckFiles(ctx context.Context, wrong func(where, what string)) error {
 	all, err := db.list()
 	if err != nil {

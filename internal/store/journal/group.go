@@ -44,8 +44,8 @@ const (
 	entryRaise  = 5
 )
 
-// maxGroupBytes is more than any group has: groups close at Options.Room, and what
-// one request adds is bounded by its body.
+// maxGroupBytes is more than any group should have: changes wait beyond Options.Room
+// of them, and what one request adds is bounded by its body.
 const maxGroupBytes = 256 << 20
 
 // chainOf returns the chain of a group: its bytes but for the trailer, hashed with

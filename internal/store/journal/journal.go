@@ -45,7 +45,7 @@ type Options struct {
 	Room          int           // bytes of changes that wait for the disk before further ones wait to be made; default 8 MiB
 	SegmentSize   int64         // bytes of a file of the log; default 64 MiB
 	CheckpointLog int64         // bytes of log after which a checkpoint is due, if the last is not larger; default 256 MiB
-	CheckpointAge time.Duration // after which a checkpoint is due if anything changed; default 12 h, so that what is erased has left both within 24
+	CheckpointAge time.Duration // after the first change since the last, or since the start, when a checkpoint is due; default 12 h
 
 	// Fatal ends the process. It is called once, when a change can no longer be
 	// made durable; should it return, every change and every answer that rests on

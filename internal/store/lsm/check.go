@@ -16,10 +16,10 @@ import (
 	"tidings/internal/store/journal"
 )
 
-// CheckDir checks a data directory that no process has open, however damaged
-// it is: what keeps Open from opening it is a finding. It changes nothing. An
-// err means that the check could not be made or finished; it is *InUse if a
-// process has the directory open.
+// CheckDir checks a data directory that no process has open. Files that are not as
+// they were written, and so keep Open from opening it, are a finding. It changes
+// nothing. An err means that the check could not be made or finished; it is *InUse
+// if a process has the directory open.
 func CheckDir(ctx context.Context, dir string, opts Options, report func(store.Finding)) (store.Summary, error) {
 	opts.ReadOnly = true
 	s, err := Open(dir, opts)

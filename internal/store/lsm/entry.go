@@ -33,8 +33,8 @@ import (
 //	uvarint  how many tags are taken away
 //	         then for each of them: byte length, tag
 //
-// Values and tags stand as text, where log.md had numbers: a number is one more fact
-// that a start would have to find unchanged, and the texts are short.
+// Values and tags stand as text: a number would be one more fact that a start would
+// have to find unchanged, and the texts are short. doc/adr/0008.
 const (
 	entryApp     = 1
 	entryDeleted = 2

@@ -39,8 +39,8 @@ type Options struct {
 	Logger        *slog.Logger // default slog.Default()
 	ReadOnly      bool         // changes nothing on disk, not even to recover
 
-	// Fatal ends the process. It is called when the disk refuses a write, after
-	// which no change could be made durable; should it return, every change and
+	// Fatal ends the process. It is called when the disk refuses a write, or a change
+	// panics, after which no change could be made durable; should it return, every change and
 	// every answer that rests on one fails. Default: os.Exit(ExitFailed).
 	Fatal func()
 

@@ -53,7 +53,7 @@ type checkpoint struct {
 
 // checkpoints knows which there are and when the next is due.
 type checkpoints struct {
-	one sync.Mutex // held while one is written
+	one chan struct{} // holds an element while one is written
 
 	mu      sync.Mutex
 	last    checkpoint
@@ -281,8 +281,12 @@ func (db *DB) Checkpoint(ctx context.Context) (store.Checkpoint, error) {
 
 func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Checkpoint, err error) {
 	c := &db.checkpoints
-	c.one.Lock()
-	defer c.one.Unlock()
+	select {
+	case c.one <- struct{}{}:
+	case <-ctx.Done():
+		return info, context.Cause(ctx)
+	}
+	defer func() { <-c.one }()
 	start := time.Now()
 	db.mu.Lock()
 	next := checkpoint{pos: db.Applied(), chain: db.appliedChain}

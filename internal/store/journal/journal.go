@@ -94,8 +94,10 @@ type DB struct {
 	memory  Memory
 	history uint64
 
-	life   sync.RWMutex // held for reading while tables are used beside the committer
-	closed bool
+	life   sync.Mutex
+	closed bool           // the tables are in use no more; under life
+	using  sync.WaitGroup // who uses the tables beside the committer; begun under life
+	ending sync.Once
 
 	// The committer, in commit.go.
 	applied atomic.Uint64 // every group up to this one is on disk and in the tables
@@ -234,6 +236,7 @@ func syncAncestors(fs vfs.FS, path string) {
 // before everything was read and found to fit.
 func (db *DB) start(list []*Table) error {
 	db.checkpoints.ended, db.checkpoints.wake = make(chan struct{}), make(chan struct{}, 1)
+	db.checkpoints.one = make(chan struct{}, 1)
 	names, err := db.opts.FS.List(db.path(tablesDir))
 	if err != nil {
 		return err
@@ -343,21 +346,23 @@ func syncFile(fs vfs.FS, name string) error {
 
 // Close makes everything durable and closes the directory. Calls that are under way
 // end with what their changes came to; later ones fail.
-func (db *DB) Close() error {
+func (db *DB) Close() (err error) {
+	db.ending.Do(func() { err = db.close() })
+	return err
+}
+
+func (db *DB) close() error {
 	db.checkpoints.stop()
 	db.stop()
-	whole := errors.Is(db.State(), errClosed)
-	db.life.Lock()
-	defer db.life.Unlock()
-	if db.closed {
-		return nil
-	}
-	db.closed = true
 	var errs []error
+	if !db.opts.ReadOnly && errors.Is(db.State(), errClosed) {
+		errs = append(errs, db.checkpointAtEnd())
+	}
+	db.life.Lock()
+	db.closed = true
+	db.life.Unlock()
+	db.using.Wait()
 	if !db.opts.ReadOnly {
-		if whole {
-			errs = append(errs, db.checkpointAtEnd())
-		}
 		errs = append(errs, db.closeSegments())
 	}
 	if b, ok := db.tables.reader.(*pebble.Batch); ok {
@@ -366,17 +371,19 @@ func (db *DB) Close() error {
 	return errors.Join(append(errs, db.tables.db.Close(), db.lock.Close())...)
 }
 
-// enter keeps the tables open until leave.
+// enter keeps the tables open until leave. It waits for nobody: some callers hold the
+// lock of an app, which the checkpoint that Close writes asks for.
 func (db *DB) enter() error {
-	db.life.RLock()
+	db.life.Lock()
+	defer db.life.Unlock()
 	if db.closed {
-		db.life.RUnlock()
 		return errClosed
 	}
+	db.using.Add(1)
 	return nil
 }
 
-func (db *DB) leave() { db.life.RUnlock() }
+func (db *DB) leave() { db.using.Done() }
 
 // Read calls f with the tables as they are, after every group that Wait has
 // returned for.

@@ -76,6 +76,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 			return 0, apierr.WrongAccountKind.Errorf("account %q is a RegistrationID, an admin has to be a UserID", admin)
 		}
 	}
+	x.pin()
 	pos, err := s.journal.Commit(a.ID, false, func(b *journal.Batch) {
 		b.Memory(entry)
 		x.app = a

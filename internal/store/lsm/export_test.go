@@ -1,5 +1,16 @@
 package lsm
 
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/zeebo/xxh3"
+
+	"tidings/internal/store/journal"
+)
+
 // WithSegments makes the files of the log small.
 func WithSegments(o *Options, bytes int64) *Options {
 	o.segmentSize = bytes
@@ -15,3 +26,51 @@ func WithRoom(o *Options, bytes int) *Options {
 // SharePlace reports whether two accounts wait for each other's changes, as one
 // pair in lastSize does.
 func (s *Store) SharePlace(a, b string) bool { return s.tenants.place(a) == s.tenants.place(b) }
+
+// NextNumber returns the number that the next user of an app gets who takes none of
+// the free ones.
+func (s *Store) NextNumber(app uint32) uint32 {
+	x := s.tenants.find(app)
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.users.Limit()
+}
+
+// Digests stands for all that the store holds: of each app its record, its users as
+// canonical bytes and which numbers rest, and the records of the tables. Nothing
+// changes meanwhile.
+func (s *Store) Digests(t testing.TB) string {
+	t.Helper()
+	var b strings.Builder
+	records := map[uint32]*xxh3.Hasher{}
+	all := xxh3.New()
+	err := s.journal.Check(context.Background(), func(where, what string) { t.Errorf("%s: %s", where, what) }, func(table *journal.Table, app uint32, key, value []byte) {
+		sum := all
+		if table.PerApp {
+			if sum = records[app]; sum == nil {
+				sum = xxh3.New()
+				records[app] = sum
+			}
+		}
+		fmt.Fprintf(sum, "%d %d %q %q\n", table.ID, app, key, value)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&b, "all %x", all.Sum64())
+	for _, x := range s.tenants.all() {
+		x.mu.RLock()
+		if x.app != nil {
+			sum, err := digest(x)
+			if err != nil {
+				t.Error(err)
+			}
+			fmt.Fprintf(&b, ", app %d with %d users %x", x.id, x.users.Len(), sum)
+			if r := records[x.id]; r != nil {
+				fmt.Fprintf(&b, " and records %x", r.Sum64())
+			}
+		}
+		x.mu.RUnlock()
+	}
+	return b.String()
+}

@@ -106,6 +106,14 @@ func (p *pages) oldest() uint64 {
 	return pos
 }
 
+// pin keeps the numbers that a list may hold from being given out. Whoever makes
+// users calls it first.
+func (x *tenant) pin() {
+	if x.users.Resting() > 0 {
+		x.users.Pin(x.pages.oldest())
+	}
+}
+
 // clear ends all lists.
 func (p *pages) clear() {
 	p.mu.Lock()

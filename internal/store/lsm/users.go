@@ -98,9 +98,7 @@ const warmFrom = 8
 
 // decider decides for a tenant that is locked.
 func (s *Users) decider(x *tenant) *audience.Decider {
-	if x.users.Resting() > 0 {
-		x.users.Pin(x.pages.oldest())
-	}
+	x.pin()
 	return &audience.Decider{
 		State: x.users, Now: uint32(time.Now().Unix()), Rules: x.app.Settings.Rules(),
 		Deleted: func(account string) (int64, error) { return s.deletedAt(x, account) },

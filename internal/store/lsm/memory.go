@@ -89,6 +89,10 @@ func (m memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Pos
 			return 0, context.Cause(ctx)
 		}
 		record, users, at, gone := x.copy(seal)
+		for y := m.find(x.id); gone && y != nil && y != x; y = m.find(x.id) {
+			x = y // made again, maybe in the group of the deletion
+			record, users, at, gone = x.copy(seal)
+		}
 		switch {
 		case gone && at <= pos:
 			m.drop(x)
@@ -116,14 +120,15 @@ func (m memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Pos
 }
 
 // copy returns a tenant as it is, and the position that has it so. What changes later
-// is in later groups.
+// is in later groups, and so is an app that takes the place of one that is gone,
+// unless it has done so already.
 func (x *tenant) copy(seal func(journal.Pos)) (record *app.App, users *index.Users, pos journal.Pos, gone bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	seal(x.pos)
 	if x.gone || x.app == nil {
 		return nil, nil, x.pos, x.gone
 	}
-	seal(x.pos)
 	return x.app, x.users.Clone(), x.pos, false
 }
 

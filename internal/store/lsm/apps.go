@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -59,12 +60,10 @@ func (s *Apps) SaveApp(ctx context.Context, a *app.App) error {
 		return err
 	}
 	pos, err := s.save(a, entry)
-	if err != nil {
-		return err
-	}
-	return s.journal.Wait(context.WithoutCancel(ctx), pos)
+	return cmp.Or(s.journal.Wait(context.WithoutCancel(ctx), pos), err)
 }
 
+// save saves an app and returns the group that the outcome rests on.
 func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 	x, isNew := s.lockOrMake(a.ID)
 	defer x.mu.Unlock()
@@ -73,7 +72,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 			continue
 		}
 		if n, exists := x.users.Find(admin); exists && x.users.Kind(n) != audience.UserID {
-			return 0, apierr.WrongAccountKind.Errorf("account %q is a RegistrationID, an admin has to be a UserID", admin)
+			return x.pos, apierr.WrongAccountKind.Errorf("account %q is a RegistrationID, an admin has to be a UserID", admin)
 		}
 	}
 	x.pin()

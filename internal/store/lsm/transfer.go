@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -24,6 +25,9 @@ func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audien
 			err = s.try(ctx, id, changes, at)
 		} else {
 			err = s.write(ctx, id, true, func(x *tenant) error { return s.change(x, changes, true, &pos, at) })
+		}
+		if errors.Is(err, audience.ErrStale) {
+			return cmp.Or(s.journal.Wait(ctx, pos), err)
 		}
 		if err != nil {
 			return err

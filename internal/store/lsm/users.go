@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -47,8 +48,8 @@ func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change
 			failures = append(failures, audience.Failure{Account: changes[i].Account, Err: err})
 		})
 	})
-	if err == nil {
-		err = s.journal.Wait(ctx, pos)
+	if err == nil || errors.Is(err, audience.ErrStale) {
+		err = cmp.Or(s.journal.Wait(ctx, pos), err)
 	}
 	if err != nil {
 		return nil, err
@@ -57,10 +58,12 @@ func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change
 }
 
 // change makes changes to a tenant that is locked. It calls failed for those that
-// cannot be made, and makes pos no less than the group that the outcome rests on.
+// cannot be made, and makes pos no less than the group that the outcome rests on: a
+// refusal may rest on other accounts, their tags or their number, and on the app.
 func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *journal.Pos, failed func(i int, err *apierr.Error)) error {
 	for i := range changes {
 		if x.stale(&changes[i]) {
+			*pos = max(*pos, x.pos)
 			return audience.ErrStale
 		}
 	}
@@ -75,6 +78,7 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 			some, refused := d.Change(c, &e)
 			if refused != nil {
 				failed(i, refused)
+				*pos = max(*pos, x.pos)
 				continue
 			}
 			if some {
@@ -308,12 +312,12 @@ func (s *Users) Revoke(ctx context.Context, id uint32, account string, upTo time
 // invalid; 0 if none are.
 func (s *Users) RevokedUpTo(ctx context.Context, id uint32, account string) (second int64, err error) {
 	var pos journal.Pos
-	_, err = s.look(ctx, id, func(x *tenant) error {
+	gone, err := s.look(ctx, id, func(x *tenant) error {
 		s.touch(x, 0, account, &pos)
 		return nil
 	})
 	if errors.Is(err, apierr.UnknownApp) {
-		return 0, nil
+		return 0, s.journal.Wait(ctx, gone)
 	}
 	if err != nil {
 		return 0, err

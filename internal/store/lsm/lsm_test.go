@@ -79,12 +79,13 @@ func sound(t *testing.T, s storetest.Store) {
 }
 
 // database is a storetest.Database in memory. With a chance of unsynced bytes
-// to survive, in percent, it can crash.
+// to survive, in percent, it can crash. An inspection checks that every way to make
+// the state anew makes it equal.
 func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
 	fs := newFS(t)
 	return storetest.Database{
 		Open: func() (storetest.Store, error) {
-			s, err := tryOpen(fs, lsm.Options{})
+			s, err := tryOpen(archiving(fs), lsm.Options{})
 			if err != nil {
 				return nil, err // not a nil *opened
 			}
@@ -93,7 +94,10 @@ func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
 		Crash: func() {
 			fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: r})
 		},
-		Inspect: sound,
+		Inspect: func(t *testing.T, s storetest.Store) {
+			sound(t, s)
+			agrees(t, s.(*opened), fs, rand.New(rand.NewPCG(1, 1)))
+		},
 
 		DeletionRevokes: true, KeepsAdmins: true, ChecksAttributes: true,
 	}

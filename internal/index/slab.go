@@ -62,6 +62,7 @@ func (l *slab) free(off uint32) {
 		l.freed = make(map[byte][]uint32)
 	}
 	size := l.chunks[off>>slabBits][off&(slabChunk-1)]
+	clear(l.bytes(off)) // what is erased must not get into a checkpoint
 	l.freed[size] = append(l.freed[size], off)
 }
 

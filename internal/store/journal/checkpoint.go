@@ -28,6 +28,7 @@ import (
 //	8 bytes  history of the directory
 //	8 bytes  position: every group up to it is in the memory that follows
 //	8 bytes  chain of the group at that position
+//	8 bytes  second at which it was begun, Unix time
 //	         what Memory.Save wrote
 //	8 bytes  XXH3 of all before
 //
@@ -36,19 +37,21 @@ import (
 const (
 	checkpointDir     = "checkpoints"
 	checkpointMagic   = "TIDCKP\x001"
-	checkpointHeader  = 32
+	checkpointHeader  = 40
 	checkpointTrailer = 8
 	checkpointsKept   = 2
-	checkpointPiece   = 1 << 20   // bytes written and read at once
-	checkpointPace    = 256 << 20 // bytes a second, at most: the disk is the log's first of all
+	checkpointPiece   = 1 << 20     // bytes written and read at once
+	checkpointPace    = 64 << 20    // bytes a second, at most: disk and processors are the requests' first of all
+	checkpointRetry   = time.Minute // after one that failed
 )
 
 // checkpoint names a checkpoint; the zero one is that of an empty directory.
 type checkpoint struct {
-	pos   Pos
-	chain uint64
-	file  string
-	size  int64
+	pos    Pos
+	chain  uint64
+	second int64 // at which it was begun, Unix time
+	file   string
+	size   int64
 }
 
 // checkpoints knows which there are and when the next is due.
@@ -58,8 +61,12 @@ type checkpoints struct {
 	mu      sync.Mutex
 	last    checkpoint
 	since   int64          // bytes of log since the last
-	written time.Time      // when the last was, or the directory was opened
+	changed bool           // there is a change in them
+	settled bool           // both that are kept are of what is so now: nothing that was erased is left in them
+	begun   time.Time      // of the log since the last, if there is no last
+	retry   time.Time      // before which none is tried, after one that failed
 	first   map[uint64]Pos // position of the first group of each segment that has one
+	bad     map[Pos]bool   // those that could not be read
 	running bool
 	took    time.Duration
 	count   int
@@ -84,7 +91,7 @@ func (db *DB) list() ([]Pos, error) {
 		case err == nil && name == checkpointName(Pos(n)):
 			all = append(all, Pos(n))
 		case !strings.HasSuffix(name, tempSuffix):
-			return nil, fmt.Errorf("%s is no checkpoint", db.path(checkpointDir, name))
+			return nil, &Damage{db.path(checkpointDir, name), -1, "it is no checkpoint"}
 		case !db.opts.ReadOnly: // its writing was interrupted
 			if err := db.opts.FS.Remove(db.path(checkpointDir, name)); err != nil {
 				return nil, err
@@ -102,12 +109,14 @@ func (db *DB) loadCheckpoint() (checkpoint, error) {
 	if err != nil {
 		return checkpoint{}, err
 	}
+	db.checkpoints.bad = map[Pos]bool{}
 	for _, pos := range all {
 		c, err := db.openCheckpoint(pos, db.memory.Load)
 		var bad *badCheckpoint
 		if err == nil || !errors.As(err, &bad) {
 			return c, err
 		}
+		db.checkpoints.bad[pos] = true
 		db.opts.Logger.Warn("a checkpoint cannot be read, taking the one before and more of the log", "file", bad.file, "error", bad.err)
 	}
 	return checkpoint{}, nil
@@ -142,10 +151,11 @@ func (db *DB) openCheckpoint(pos Pos, load func(io.Reader, int64) error) (checkp
 		return c, &badCheckpoint{c.file, err}
 	}
 	c.chain = binary.LittleEndian.Uint64(header[24:])
+	c.second = int64(binary.LittleEndian.Uint64(header[32:]))
 	size := c.size - checkpointHeader - checkpointTrailer
 	body := bufio.NewReaderSize(io.NewSectionReader(f, checkpointHeader, size), checkpointPiece)
 	if err := load(body, size); err != nil {
-		return c, fmt.Errorf("%s: %w", c.file, err)
+		return c, &badCheckpoint{c.file, err}
 	}
 	return c, nil
 }
@@ -184,35 +194,52 @@ func (db *DB) verifyCheckpoint(f io.ReaderAt, c *checkpoint, header []byte) erro
 // loaded notes from which checkpoint the directory was opened, and how long the log
 // since is.
 func (c *checkpoints) loaded(last checkpoint, since int64) {
-	c.last, c.since, c.written = last, since, time.Now()
+	c.last, c.since, c.changed, c.begun = last, since, since > 0, time.Now()
 }
 
-// wrote notes a group in the log.
-func (c *checkpoints) wrote(segment uint64, pos Pos, size int64) {
+// wrote notes a group in the log, and whether it holds a change.
+func (c *checkpoints) wrote(segment uint64, pos Pos, size int64, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.first[segment]; !known {
 		c.first[segment] = pos
 	}
-	if c.since += size; c.since == size {
-		c.written = time.Now() // the first change since the last
-	}
+	c.since += size
+	c.changed = c.changed || changed
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// due reports whether the log since the last checkpoint is long, and until when to
-// wait if not.
-func (c *checkpoints) due(o *Options) (bool, time.Duration) {
+// begunSegment reports whether a segment has a group.
+func (c *checkpoints) begunSegment(segment uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.since == 0 {
-		return false, o.CheckpointAge
+	_, has := c.first[segment]
+	return has
+}
+
+// due reports whether a checkpoint is to be written: the log since the last is long,
+// or the last is old and what is so now is not what both that are kept hold. It returns
+// when to ask again, if nothing is written until then.
+func (c *checkpoints) due(o *Options) (due, old bool, wait time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, began := time.Now(), c.begun
+	if c.last.pos > 0 {
+		began = time.Unix(c.last.second, 0)
 	}
-	wait := o.CheckpointAge - time.Since(c.written)
-	return c.since > max(o.CheckpointLog, c.last.size) || wait <= 0, wait
+	wait = o.CheckpointAge - now.Sub(began)
+	old = wait <= 0 && (c.changed || !c.settled && c.last.pos > 0)
+	due = old || c.since > max(o.CheckpointLog, c.last.size)
+	if pause := c.retry.Sub(now); pause > 0 {
+		return false, old, pause
+	}
+	if wait <= 0 {
+		wait = o.CheckpointAge
+	}
+	return due, old, wait
 }
 
 // run writes checkpoints when they are due, until stop.
@@ -221,18 +248,18 @@ func (c *checkpoints) run(ctx context.Context, db *DB) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		due, wait := c.due(&db.opts)
+		due, old, wait := c.due(&db.opts)
 		if due {
-			if _, err := db.Checkpoint(ctx); err != nil && ctx.Err() == nil {
-				db.opts.Logger.Error("a checkpoint could not be written, the log grows until one is", "error", err)
-				wait = time.Minute
-				due = false
+			err := db.dueCheckpoint(ctx, old)
+			if ctx.Err() != nil {
+				return
 			}
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if due {
+			if err != nil {
+				db.opts.Logger.Error("a checkpoint could not be written, the log grows until one is", "error", err)
+				c.mu.Lock()
+				c.retry = time.Now().Add(checkpointRetry)
+				c.mu.Unlock()
+			}
 			continue
 		}
 		timer.Reset(wait)
@@ -243,6 +270,22 @@ func (c *checkpoints) run(ctx context.Context, db *DB) {
 		case <-c.wake:
 		}
 	}
+}
+
+// dueCheckpoint writes a checkpoint. If that is because the last is old, what was
+// erased has to leave the directory: without a change since the last, a group without
+// one is written, so that there are two checkpoints after the last change and no log
+// before them; and the tables are written anew without it.
+func (db *DB) dueCheckpoint(ctx context.Context, old bool) error {
+	if old {
+		if err := db.Wait(ctx, db.tick()); err != nil {
+			return err
+		}
+	}
+	if _, err := db.Checkpoint(ctx); err != nil || !old {
+		return err
+	}
+	return db.tables.compact(ctx)
 }
 
 // stop ends run, and the checkpoint that it may be writing.
@@ -288,24 +331,30 @@ func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Check
 	}
 	defer func() { <-c.one }()
 	start := time.Now()
-	db.mu.Lock()
-	next := checkpoint{pos: db.Applied(), chain: db.appliedChain}
-	db.mu.Unlock()
 	c.mu.Lock()
-	last, since := c.last, c.since
+	last, since, changed := c.last, c.since, c.changed
+	c.changed = false // what is changed from now on may not be in it
+	db.mu.Lock()
+	next := checkpoint{pos: db.Applied(), chain: db.appliedChain, second: start.Unix()}
+	db.mu.Unlock()
 	c.running = next.pos > last.pos
 	c.mu.Unlock()
 	if next.pos == last.pos {
+		c.mu.Lock()
+		c.changed = c.changed || changed
+		c.mu.Unlock()
 		return store.Checkpoint{Position: uint64(last.pos), Bytes: last.size}, nil
 	}
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.running = false; err == nil {
-			c.last, c.written, c.took = next, time.Now(), time.Since(start)
-			c.since -= since
-			c.count++
+		if c.running = false; err != nil {
+			c.changed = c.changed || changed
+			return
 		}
+		c.last, c.took, c.settled = next, time.Since(start), !changed
+		c.since -= since
+		c.count++
 	}()
 	next.file = db.path(checkpointDir, checkpointName(next.pos))
 	temp := next.file + tempSuffix
@@ -318,6 +367,7 @@ func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Check
 	if err := errors.Join(db.opts.FS.Rename(temp, next.file), syncDir(db.opts.FS, db.path(checkpointDir))); err != nil {
 		return info, err
 	}
+	db.roll.Store(true)
 	if err := db.trim(); err != nil {
 		return info, err
 	}
@@ -335,7 +385,7 @@ func (db *DB) saveMemory(ctx context.Context, name string, c checkpoint, paced b
 	}
 	out := &checkpointWriter{ctx: ctx, file: vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: checkpointPiece}), sum: xxh3.New(), start: time.Now(), paced: paced}
 	header := append(make([]byte, 0, checkpointHeader), checkpointMagic...)
-	for _, n := range []uint64{db.history, uint64(c.pos), c.chain} {
+	for _, n := range []uint64{db.history, uint64(c.pos), c.chain, uint64(c.second)} {
 		header = binary.LittleEndian.AppendUint64(header, n)
 	}
 	w := bufio.NewWriterSize(out, checkpointPiece)
@@ -397,10 +447,15 @@ func (w *checkpointWriter) Write(b []byte) (int, error) {
 // whose groups are all in the older of those.
 func (db *DB) trim() error {
 	all, err := db.list()
-	if err != nil || len(all) < checkpointsKept {
+	if err != nil {
 		return err
 	}
-	for _, pos := range all[checkpointsKept:] {
+	bad := slices.DeleteFunc(slices.Clone(all), func(pos Pos) bool { return !db.checkpoints.bad[pos] })
+	all = slices.DeleteFunc(all, func(pos Pos) bool { return db.checkpoints.bad[pos] })
+	if len(all) < checkpointsKept {
+		return nil
+	}
+	for _, pos := range append(bad, all[checkpointsKept:]...) {
 		if err := db.opts.FS.Remove(db.path(checkpointDir, checkpointName(pos))); err != nil {
 			return err
 		}

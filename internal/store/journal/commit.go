@@ -25,6 +25,7 @@ type group struct {
 	size   int    // bytes of changes in it
 	bulk   int    // of these, those of bulk writers
 	tables bool   // some entry is about a table
+	tick   bool   // it holds no change
 	after  []func()
 	done   chan struct{} // closed when the group is durable and in the tables, or err says why not
 	err    error
@@ -94,10 +95,14 @@ func (db *DB) Commit(app uint32, bulk bool, write func(*Batch)) (pos Pos, err er
 		return 0, nil
 	}
 	g := db.groups[len(db.groups)-1]
+	if g.size > 0 && g.size+len(b.entries) > db.opts.Room {
+		db.seal(g.pos) // so that a group has no more bytes than Room, or one Commit
+		g = db.groups[len(db.groups)-1]
+	}
 	before := len(g.buf)
 	g.buf = binary.AppendUvarint(g.buf, uint64(app))
 	g.buf = appendBytes(g.buf, b.entries)
-	g.tables = g.tables || b.tables
+	g.tables, g.tick = g.tables || b.tables, false
 	size := len(g.buf) - before
 	g.size += size
 	db.waiting += size
@@ -123,6 +128,20 @@ func (db *DB) begin() error {
 }
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
+
+// tick makes a group without a change, unless there is one that waits to be written,
+// and returns its position.
+func (db *DB) tick() Pos {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	g := db.groups[len(db.groups)-1]
+	if g.empty() && db.err == nil {
+		g.buf = appendBytes(binary.AppendUvarint(g.buf, 0), nil)
+		g.tick = true
+		db.poke()
+	}
+	return g.pos
+}
 
 // Seal makes later changes go into groups after a position, so that what is in
 // memory now is what groups up to that position hold of the app whose lock the
@@ -293,7 +312,7 @@ func (db *DB) append(g *group) (took time.Duration, err error) {
 	if err := db.segment.append(g.pos, b); err != nil {
 		return 0, err
 	}
-	db.checkpoints.wrote(db.segment.number, g.pos, int64(len(b)))
+	db.checkpoints.wrote(db.segment.number, g.pos, int64(len(b)), !g.tick)
 	db.chain = chain
 	g.buf = b[:blocks]
 	return time.Since(start), nil
@@ -329,7 +348,8 @@ type aheadSegment struct {
 	err     error
 }
 
-// nextSegment goes over to the next segment when the one that is written is full. The
+// nextSegment goes over to the next segment when the one that is written is full, or a
+// checkpoint was written since it began, so that it can be removed after the next. The
 // next is made while the one before fills, so that no change waits for it.
 func (db *DB) nextSegment() error {
 	s := db.segment
@@ -342,11 +362,17 @@ func (db *DB) nextSegment() error {
 		db.ahead = ahead
 		go func() { ahead <- create() }()
 	}
-	if s.bytes < db.opts.SegmentSize {
+	rolled := db.roll.Swap(false) && db.checkpoints.begunSegment(s.number)
+	if s.bytes < db.opts.SegmentSize && !rolled {
 		return nil
 	}
-	next := <-db.ahead
-	db.ahead = nil
+	var next aheadSegment
+	if db.ahead == nil {
+		next = create()
+	} else {
+		next = <-db.ahead
+		db.ahead = nil
+	}
 	if next.err != nil {
 		next = create() // the disk may have room by now
 	}

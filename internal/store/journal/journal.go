@@ -117,6 +117,7 @@ type DB struct {
 
 	// What follows belongs to the committer's goroutine.
 	segment *segmentWriter
+	roll    atomic.Bool       // a checkpoint was written: the next group begins a segment; set by anybody
 	ahead   chan aheadSegment // the next segment, once it is asked for
 	chain   uint64
 	second  int64
@@ -177,7 +178,9 @@ func (db *DB) claim() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, err := fsys.Stat(db.path(checkpointDir)); hasDatabase(names) && errors.Is(err, fs.ErrNotExist) {
+	_, err = fsys.Stat(db.path(checkpointDir))
+	_, logErr := fsys.Stat(db.path(logDir))
+	if hasDatabase(names) && errors.Is(err, fs.ErrNotExist) && errors.Is(logErr, fs.ErrNotExist) {
 		return fmt.Errorf("%s is a directory of an earlier program, which this one does not read: export the users of each app with that program (tidings export) and import them into a new directory", db.dir)
 	}
 	if !db.opts.ReadOnly {

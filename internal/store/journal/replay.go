@@ -32,6 +32,9 @@ func (r *replay) run(list []*Table, fresh bool) error {
 	if err := r.log.read(r.remember); err != nil {
 		return err
 	}
+	if r.log.passed != nil {
+		db.opts.Logger.Warn("a part of the log cannot be read; the newest checkpoint has what it held", "file", r.log.passed.File, "offset", r.log.passed.Offset)
+	}
 	if err := r.fits(); err != nil {
 		return err
 	}
@@ -123,8 +126,8 @@ func (r *replay) tables(list []*Table) error {
 	if position == last {
 		return nil
 	}
-	again := logReader{fs: r.log.fs, dir: r.log.dir, history: r.log.history, floor: r.log.floor}
-	if r.begin.pos == 0 {
+	again := logReader{fs: r.log.fs, dir: r.log.dir, history: r.log.history, floor: position}
+	if position == 0 {
 		again.next = 1
 	}
 	return again.read(func(info groupInfo, blocks []byte, _ int) error {

@@ -53,7 +53,7 @@ func segments(fs vfs.FS, dir string) ([]uint64, error) {
 		if n, err := strconv.ParseUint(name, 10, 64); err == nil && name == segmentName(n) {
 			numbers = append(numbers, n)
 		} else if !strings.HasSuffix(name, tempSuffix) {
-			return nil, fmt.Errorf("%s is no segment of the log", fs.PathJoin(dir, name))
+			return nil, &Damage{fs.PathJoin(dir, name), -1, "it is no segment of the log"}
 		}
 	}
 	slices.Sort(numbers)
@@ -158,6 +158,7 @@ type logReader struct {
 	chain  uint64 // of the group before next; not looked at for the first
 	second int64
 	bad    *Damage        // where reading the last segments ended, if not at their ends
+	passed *Damage        // among groups up to floor; nothing of them is needed
 	first  map[uint64]Pos // position of the first group of each segment that has one
 }
 
@@ -175,6 +176,9 @@ func (r *logReader) read(f func(info groupInfo, blocks []byte, size int) error) 
 		if err := r.segment(n, f); err != nil {
 			return err
 		}
+	}
+	if r.next == 0 && r.passed != nil {
+		return r.passed // no segment goes on after it
 	}
 	return nil
 }
@@ -227,7 +231,10 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 			r.first[number] = pos
 		}
 		if err := f(info, blocks, len(group)); err != nil {
-			return fmt.Errorf("group %d in %s, at byte %d: %w", pos, name, offset, err)
+			if _, ok := errors.AsType[*Damage](err); ok || errors.Is(err, errEnough) {
+				return err
+			}
+			return &Damage{name, offset, fmt.Sprintf("group %d does not fit: %v", pos, err)}
 		}
 		r.next, r.chain, r.second, r.bad = pos+1, info.chain, info.second, nil
 	}
@@ -236,6 +243,8 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 // fits checks that a group follows the one before.
 func (r *logReader) fits(s *segmentReader, offset int64, info groupInfo) error {
 	switch {
+	case r.next == 0 && r.passed != nil && info.pos > r.floor+1:
+		return r.passed
 	case r.next == 0:
 		return nil
 	case info.pos == r.next && info.before == r.chain && info.second >= r.second:
@@ -261,6 +270,12 @@ func (r *logReader) torn(s *segmentReader, offset int64) error {
 	later, err := s.holdsAfter(offset, next)
 	if err != nil {
 		return err
+	}
+	if later && r.next <= r.floor && r.floor > 0 {
+		// What cannot be read is in the checkpoint. The next segment may go on with any
+		// group that is, or with the first that is not.
+		r.passed, r.next = damage, 0
+		return nil
 	}
 	if later {
 		return damage

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -96,6 +97,7 @@ type tables struct {
 	position Pos    // up to which groups were applied when it was opened
 	chain    uint64 // of the group at that position
 	history  uint64
+	erased   atomic.Bool // there may be records that were deleted or replaced
 }
 
 // unreadable is the error of a database that Pebble does not open.
@@ -123,6 +125,7 @@ func openTables(dir string, o *Options, lock *pebble.Lock, f *fault, readOnly bo
 		return nil, &unreadable{path, err}
 	}
 	t.reader = t.db
+	t.erased.Store(true)
 	if err := t.readMeta(path); err != nil {
 		return nil, errors.Join(err, t.db.Close())
 	}
@@ -151,7 +154,7 @@ func (t *tables) readMeta(path string) error {
 	if len(at) == 16 {
 		t.position, t.chain = Pos(binary.BigEndian.Uint64(at)), binary.BigEndian.Uint64(at[8:])
 	} else if at != nil {
-		return fmt.Errorf("meta %q has %d bytes, want 16", positionKey[1:], len(at))
+		return &Damage{path, -1, fmt.Sprintf("meta %q has %d bytes, want 16", positionKey[1:], len(at))}
 	}
 	if count != uint64(t.position) {
 		return &Damage{path, -1, fmt.Sprintf("the tables say that %d groups are applied, and have %d of them", t.position, count)}
@@ -195,7 +198,7 @@ func (t *tables) number(key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(value) != 8 {
-		return 0, fmt.Errorf("meta %q has %d bytes, want 8", key[1:], len(value))
+		return 0, &Damage{tablesDir, -1, fmt.Sprintf("meta %q has %d bytes, want 8", key[1:], len(value))}
 	}
 	return binary.BigEndian.Uint64(value), nil
 }
@@ -221,6 +224,7 @@ func (t *tables) apply(pos Pos, chain uint64, blocks []byte) error {
 
 // put puts what the entries of a group change into a batch.
 func (t *tables) put(b *pebble.Batch, blocks []byte) error {
+	t.erased.Store(true)
 	return eachEntry(blocks, func(app uint32, e entry) error {
 		switch e.kind {
 		case entrySet:
@@ -268,6 +272,19 @@ func (t *tables) check(e entry) error {
 		}
 	}
 	return nil
+}
+
+// compact writes the records anew, without those that were deleted or replaced since
+// it was last called.
+func (t *tables) compact(ctx context.Context) error {
+	if !t.erased.Swap(false) {
+		return nil
+	}
+	err := t.db.Compact(ctx, []byte{metaTable + 1}, []byte{0xff}, false)
+	if err != nil {
+		t.erased.Store(true)
+	}
+	return err
 }
 
 // sync makes what is applied durable.

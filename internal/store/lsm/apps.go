@@ -87,6 +87,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 	})
 	if err != nil {
 		if isNew {
+			x.gone = true // for whoever waits for its lock
 			s.drop(x)
 		}
 		return 0, err

@@ -132,8 +132,13 @@ func (x *tenant) copy(seal func(journal.Pos)) (record *app.App, users *index.Use
 	return x.app, x.users.Clone(), x.pos, false
 }
 
-// Load reads what Save wrote.
-func (m memory) Load(in io.Reader, size int64) error {
+// Load reads what Save wrote. If it fails it leaves no tenant.
+func (m memory) Load(in io.Reader, size int64) (err error) {
+	defer func() {
+		if err != nil {
+			clear(m.byID)
+		}
+	}()
 	r := index.NewReader(in, size)
 	for {
 		id := uint32(r.Uint())
@@ -154,7 +159,6 @@ func (m memory) Load(in io.Reader, size int64) error {
 		if len(entry) == 0 || entry[0] != entryApp {
 			return fmt.Errorf("app %d has no record", id)
 		}
-		var err error
 		if x.app, err = parseApp(entry[1:]); err != nil {
 			return err
 		}

@@ -95,19 +95,19 @@ func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenan
 	if x == nil {
 		return apierr.UnknownApp
 	}
-	gone, err := func() (journal.Pos, error) {
+	pos, gone, err := func() (journal.Pos, bool, error) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if x.gone {
-			return x.pos, nil
+			return x.pos, true, nil
 		}
 		if err := ctx.Err(); err != nil { // while it waited for the lock
-			return 0, context.Cause(ctx)
+			return 0, false, context.Cause(ctx)
 		}
-		return 0, f(x)
+		return 0, false, f(x)
 	}()
-	if gone != 0 {
-		return t.unknown(ctx, gone)
+	if gone {
+		return t.unknown(ctx, pos)
 	}
 	return err
 }

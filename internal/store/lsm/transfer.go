@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
@@ -40,7 +41,7 @@ func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audien
 // try fails the changes that could not be made.
 func (s *Users) try(ctx context.Context, id uint32, changes []audience.Change, failed func(int, *apierr.Error)) error {
 	return s.read(ctx, id, func(x *tenant) error {
-		d := audience.Decider{State: x.users, Rules: x.app.Settings.Rules(), Deleted: func(account string) (int64, error) { return s.deletedAt(x, account) }}
+		d := audience.Decider{State: x.users, Now: uint32(time.Now().Unix()), Rules: x.app.Settings.Rules(), Deleted: func(account string) (int64, error) { return s.deletedAt(x, account) }}
 		for i := range changes {
 			if x.stale(&changes[i]) {
 				return audience.ErrStale

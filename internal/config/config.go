@@ -112,7 +112,7 @@ func keys(c *Config, commands []string) []key {
 		},
 		{
 			"checkpoint_log", "256MiB",
-			"Bytes of log after which the server writes a checkpoint, what a start reads instead of the log before it. It waits longer while the last checkpoint is larger than this. More makes fewer checkpoints and a longer start after a crash. From 1MiB to 64GiB.",
+			"Bytes of log after which the server writes a checkpoint, what a start reads instead of the log before it. It waits longer while half of the last checkpoint is larger than this. More makes fewer checkpoints and a longer start after a crash. From 1MiB to 64GiB.",
 			one("size", &c.CheckpointLog, size(1<<20, 64<<30)),
 		},
 		{

@@ -21,7 +21,7 @@ func TestWarm(t *testing.T) {
 	u.remove(7, 1)
 	before := canonicalOf(t, u)
 	var changes []audience.Change
-	for i := range 2*warmBatch + 1 {
+	for i := range 2*WarmBatch + 1 {
 		c := audience.Change{Account: fmt.Sprint("user", i*17), Set: audience.Values{"v1", "v2"}}
 		c.Remove.Add(2 + i%8)
 		changes = append(changes, c)

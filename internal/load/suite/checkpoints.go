@@ -277,10 +277,10 @@ func (s *suite) changeSome(ctx context.Context, c *changes, _ checkpoint) error 
 }
 
 // changeLongest makes the log as long as it may become: a checkpoint is due when
-// it is as long as the last checkpoint, or checkpoint_log, and it grows as much
+// it is half as long as the last checkpoint, or checkpoint_log, and it grows as much
 // again until the next is complete.
 func (s *suite) changeLongest(ctx context.Context, c *changes, last checkpoint) error {
-	goal := 2 * max(last.Bytes, defaultLog*min(s.opts.Scale, 1))
+	goal := 2 * max(last.Bytes/2, defaultLog*min(s.opts.Scale, 1))
 	began := time.Now()
 	told := began
 	for {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -43,6 +44,7 @@ const (
 	checkpointPiece   = 1 << 20     // bytes written and read at once
 	checkpointPace    = 64 << 20    // bytes a second, at most: disk and processors are the requests' first of all
 	checkpointRetry   = time.Minute // after one that failed
+	behindTimes       = 4           // its limit is how long the log may be before changes are slowed
 )
 
 // checkpoint names a checkpoint; the zero one is that of an empty directory.
@@ -61,6 +63,7 @@ type checkpoints struct {
 	mu      sync.Mutex
 	last    checkpoint
 	since   int64          // bytes of log since the last
+	limit   int64          // of these, beyond which one is due
 	changed bool           // there is a change in them
 	settled bool           // both that are kept are of what is so now: nothing that was erased is left in them
 	begun   time.Time      // of the log since the last, if there is no last
@@ -71,6 +74,7 @@ type checkpoints struct {
 	took    time.Duration
 	count   int
 
+	behind atomic.Bool   // the log is behindTimes its limit
 	wake   chan struct{} // holds at most one token: one may be due
 	ended  chan struct{} // closed when run has ended
 	cancel context.CancelFunc
@@ -193,8 +197,17 @@ func (db *DB) verifyCheckpoint(f io.ReaderAt, c *checkpoint, header []byte) erro
 
 // loaded notes from which checkpoint the directory was opened, and how long the log
 // since is.
-func (c *checkpoints) loaded(last checkpoint, since int64) {
+func (c *checkpoints) loaded(o *Options, last checkpoint, since int64) {
 	c.last, c.since, c.changed, c.begun = last, since, since > 0, time.Now()
+	c.measure(o)
+}
+
+// measure sets how long the log may become before a checkpoint is due. Half as long as
+// the checkpoint is large bounds both: what a start has to read, which takes several
+// times as long for a byte of log, and what checkpoints write beside the log.
+func (c *checkpoints) measure(o *Options) {
+	c.limit = max(o.CheckpointLog, c.last.size/2)
+	c.behind.Store(c.since > behindTimes*c.limit)
 }
 
 // wrote notes a group in the log, and whether it holds a change.
@@ -206,6 +219,7 @@ func (c *checkpoints) wrote(segment uint64, pos Pos, size int64, changed bool) {
 	}
 	c.since += size
 	c.changed = c.changed || changed
+	c.behind.Store(c.since > behindTimes*c.limit)
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -232,7 +246,7 @@ func (c *checkpoints) due(o *Options) (due, old bool, wait time.Duration) {
 	}
 	wait = o.CheckpointAge - now.Sub(began)
 	old = wait <= 0 && (c.changed || !c.settled && c.last.pos > 0)
-	due = old || c.since > max(o.CheckpointLog, c.last.size)
+	due = old || c.since > c.limit
 	if pause := c.retry.Sub(now); pause > 0 {
 		return false, old, pause
 	}
@@ -354,6 +368,7 @@ func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Check
 		}
 		c.last, c.took, c.settled = next, time.Since(start), !changed
 		c.since -= since
+		c.measure(&db.opts)
 		c.count++
 	}()
 	next.file = db.path(checkpointDir, checkpointName(next.pos))

@@ -37,6 +37,9 @@ func newGroup(pos Pos) *group {
 
 func (g *group) empty() bool { return len(g.buf) == groupHeader }
 
+// slowed is how long each change waits while checkpoints do not keep up with the log.
+const slowed = 20 * time.Millisecond
+
 // bulkShare is the part of a group that bulk writers may fill.
 const bulkShare = 4
 
@@ -45,6 +48,12 @@ const bulkShare = 4
 // that nobody waits for the disk under a lock. A bulk writer, one that has much to
 // write and nobody who waits for each piece, gets a quarter of the room.
 func (db *DB) Reserve(ctx context.Context, bulk bool) error {
+	if db.checkpoints.behind.Load() {
+		select {
+		case <-time.After(slowed):
+		case <-ctx.Done():
+		}
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)

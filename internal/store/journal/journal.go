@@ -44,7 +44,7 @@ type Options struct {
 
 	Room          int           // bytes of changes that wait for the disk before further ones wait to be made; default 8 MiB
 	SegmentSize   int64         // bytes of a file of the log; default 64 MiB
-	CheckpointLog int64         // bytes of log after which a checkpoint is due, if the last is not larger; default 256 MiB
+	CheckpointLog int64         // bytes of log after which a checkpoint is due, or half the size of the last if that is more; default 256 MiB
 	CheckpointAge time.Duration // after the first change since the last, or since the start, when a checkpoint is due; default 12 h
 
 	// Fatal ends the process. It is called once, when a change can no longer be
@@ -82,6 +82,7 @@ func (e *InUse) Error() string {
 var (
 	errClosed   = errors.New("the store is closed")
 	errReadOnly = errors.New("the store is open for reading only")
+	errBehind   = errors.New("no checkpoint could be written for long, and the log has become very long: changes are slowed")
 )
 
 // DB is an open directory. It is safe for concurrent use.
@@ -398,8 +399,16 @@ func (db *DB) Read(f func(*View) error) error {
 	return f(&View{db: db, reader: db.tables.reader})
 }
 
-// Ready returns why no change is taken; nil if changes are.
-func (db *DB) Ready() error { return cmp.Or(db.State(), db.fault.trouble()) }
+// Ready returns why no change is taken, or why changes are slowed; nil if all is well.
+func (db *DB) Ready() error {
+	if err := cmp.Or(db.State(), db.fault.trouble()); err != nil {
+		return err
+	}
+	if db.checkpoints.behind.Load() {
+		return errBehind
+	}
+	return nil
+}
 
 // A fault is what made the store give up. Pebble tells only its logger of some.
 type fault struct {

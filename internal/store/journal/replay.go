@@ -41,7 +41,7 @@ func (r *replay) run(list []*Table, fresh bool) error {
 	if err := db.memory.Loaded(); err != nil {
 		return err
 	}
-	db.checkpoints.loaded(r.begin, r.bytes)
+	db.checkpoints.loaded(&db.opts, r.begin, r.bytes)
 	if fresh {
 		return nil
 	}

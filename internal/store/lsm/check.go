@@ -99,7 +99,9 @@ func (s *Store) checkFiles(ctx context.Context, report func(store.Finding)) erro
 		return err
 	}
 	other := newTenants()
-	again, err := s.journal.Rebuild(memory{other})
+	m := &memory{tenants: other}
+	defer m.stop()
+	again, err := s.journal.Rebuild(m)
 	if err != nil {
 		c.wrong("log and checkpoints", "the apps cannot be made from the older ones: %v", err)
 		return nil

@@ -68,13 +68,15 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Fatal = func() { os.Exit(ExitFailed) }
 	}
 	s := &Store{tenants: newTenants()}
+	m := &memory{tenants: s.tenants}
 	var err error
 	s.journal, err = journal.Open(dir, journal.Options{
 		FS: opts.FS, MemtableSize: opts.MemtableSize, CacheSize: opts.CacheSize, CheckpointLog: opts.CheckpointLog,
 		Logger: opts.Logger, ReadOnly: opts.ReadOnly, Room: opts.room, SegmentSize: opts.segmentSize,
 		Fatal: func(error) { opts.Fatal() },
-	}, memory{s.tenants}, tables...)
+	}, m, tables...)
 	if err != nil {
+		m.stop()
 		return nil, err
 	}
 	s.tenants.journal = s.journal

@@ -8,25 +8,41 @@ import (
 	"unsafe"
 
 	"tidings/internal/app"
-	"tidings/internal/audience"
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
 )
 
 // memory is the tenants as the journal sees them.
-type memory struct{ *tenants }
+type memory struct {
+	*tenants
+	replay *replayer // of the start that is under way; nil before its first effect
+}
 
 // CheckEntry returns why Replay could not read an entry.
-func (m memory) CheckEntry(entry []byte) error { return checkEntry(entry) }
+func (m *memory) CheckEntry(entry []byte) error { return checkEntry(entry) }
 
-// Replay applies an entry.
-func (m memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
+// Replay applies an entry, an effect not at once: the error of one may come later.
+func (m *memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 	if len(entry) == 0 {
 		return checkEntry(entry)
 	}
 	x := m.byID[id]
 	if x != nil && pos <= x.loaded {
 		return nil // the checkpoint has it
+	}
+	if entry[0] == entryEffect {
+		if x == nil || x.gone {
+			return errNoApp
+		}
+		if m.replay == nil {
+			m.replay = newReplayer()
+		}
+		return m.replay.add(x, pos, entry[1:])
+	}
+	if m.replay != nil { // the effects before concern the app as it was
+		if err := m.replay.wait(); err != nil {
+			return err
+		}
 	}
 	switch entry[0] {
 	case entryApp:
@@ -44,20 +60,9 @@ func (m memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 		x.app = a
 	case entryDeleted:
 		if x == nil || x.gone {
-			return errors.New("the app that is deleted does not exist")
+			return errNoApp
 		}
 		x.gone, x.app, x.users = true, nil, index.NewUsers()
-	case entryEffect:
-		if x == nil || x.gone {
-			return errors.New("the app of the user does not exist")
-		}
-		var e audience.Effect
-		if err := parseEffect(view(entry[1:]), &e); err != nil {
-			return err
-		}
-		if err := x.users.Apply(&e, uint64(pos)); err != nil {
-			return err
-		}
 	default:
 		return checkEntry(entry)
 	}
@@ -65,14 +70,32 @@ func (m memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 	return nil
 }
 
-// Loaded ends a replay.
-func (m memory) Loaded() error {
+// stop ends the goroutines of a replay, also of one that failed.
+func (m *memory) stop() {
+	if m.replay != nil {
+		m.replay.end()
+		m.replay = nil
+	}
+}
+
+var errNoApp = errors.New("the app does not exist")
+
+func replayError(item *replayItem, err error) error {
+	return fmt.Errorf("an effect in group %d does not fit app %d: %w", item.pos, item.x.id, err)
+}
+
+// Loaded ends a replay, of which nothing more comes.
+func (m *memory) Loaded() (err error) {
+	if m.replay != nil {
+		err = m.replay.wait()
+	}
+	m.stop()
 	for id, x := range m.byID {
 		if x.gone {
 			delete(m.byID, id)
 		}
 	}
-	return nil
+	return err
 }
 
 // A tenant in a checkpoint: its SDKAppID, the position of its last change, and 1 if
@@ -82,7 +105,7 @@ func (m memory) Loaded() error {
 
 // Save writes all tenants, each as it is at some moment, which its position names.
 // A deleted one is forgotten once no start can meet a group with a change of it.
-func (m memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Pos), out io.Writer) (newest journal.Pos, err error) {
+func (m *memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Pos), out io.Writer) (newest journal.Pos, err error) {
 	w := index.NewWriter(out)
 	for _, x := range m.all() {
 		if err := ctx.Err(); err != nil {
@@ -133,7 +156,7 @@ func (x *tenant) copy(seal func(journal.Pos)) (record *app.App, users *index.Use
 }
 
 // Load reads what Save wrote. If it fails it leaves no tenant.
-func (m memory) Load(in io.Reader, size int64) (err error) {
+func (m *memory) Load(in io.Reader, size int64) (err error) {
 	defer func() {
 		if err != nil {
 			clear(m.byID)

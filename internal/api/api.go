@@ -58,7 +58,8 @@ type Server struct {
 	tickets  *ticketCache
 	failures *failureLog
 	sources  *sourceLimiter
-	limits   sync.Map // uint32 to *appLimits
+	limits   sync.Map      // uint32 to *appLimits
+	called   atomic.Uint32 // apps that were called for the first time
 	metrics  *metrics
 	inFlight atomic.Int64
 	nextID   atomic.Uint64

@@ -18,22 +18,43 @@ import (
 	"tidings/internal/app"
 )
 
-// appLimits are the token buckets of one app: one for each command and one for
-// all together. A bucket holds one second's worth. Contract:
-// spec/conventions.md, 2.7.
+// appLimits are the token buckets of one app: one for each command, made when it is
+// first called, and one for all together. A bucket holds one second's worth.
+// Contract: spec/conventions.md, 2.7.
 type appLimits struct {
 	of       app.Limits
 	total    *rate.Limiter // nil is unlimited, here and below
-	commands []*rate.Limiter
+	commands []atomic.Pointer[rate.Limiter]
 }
 
 func newAppLimits(of app.Limits) *appLimits {
-	l := &appLimits{of: of, total: bucket(of[app.LimitTotal]), commands: make([]*rate.Limiter, len(endpoints))}
-	for i, e := range endpoints {
-		l.commands[i] = bucket(limitOf(of, e))
-	}
-	return l
+	return &appLimits{of: of, total: bucket(of[app.LimitTotal]), commands: make([]atomic.Pointer[rate.Limiter], len(endpoints))}
 }
+
+// command returns the bucket of a command.
+func (l *appLimits) command(c *command) *rate.Limiter {
+	b := l.commands[c.index].Load()
+	if b == nil {
+		if b = bucket(limitOf(l.of, c.endpoint)); b != nil && !l.commands[c.index].CompareAndSwap(nil, b) {
+			b = l.commands[c.index].Load()
+		}
+	}
+	return b
+}
+
+// forgetLimits drops the buckets of apps that are not there any more.
+func (s *Server) forgetLimits() {
+	s.limits.Range(func(id, _ any) bool {
+		if s.apps.App(id.(uint32)) == nil {
+			s.limits.Delete(id)
+		}
+		return true
+	})
+}
+
+// limitsSweep is after how many apps that are called for the first time the buckets of
+// deleted ones are looked for.
+const limitsSweep = 256
 
 // limitOf is the calls per second of a command: what the app says of it, else
 // what the app says of all, else the contract.
@@ -59,6 +80,9 @@ func (s *Server) allow(a *app.App, c *command) error {
 	v, ok := s.limits.Load(a.ID)
 	if !ok {
 		v, _ = s.limits.LoadOrStore(a.ID, newAppLimits(a.Settings.Limits))
+		if s.called.Add(1)%limitsSweep == 0 {
+			s.forgetLimits()
+		}
 	}
 	if !maps.Equal(v.(*appLimits).of, a.Settings.Limits) {
 		fresh := newAppLimits(a.Settings.Limits)
@@ -67,7 +91,7 @@ func (s *Server) allow(a *app.App, c *command) error {
 		}
 	}
 	l, now := v.(*appLimits), s.now()
-	if b := l.commands[c.index]; b != nil && !b.AllowN(now, 1) {
+	if b := l.command(c); b != nil && !b.AllowN(now, 1) {
 		return apierr.RateLimited.Errorf("%s is called more than %d times a second by app %d", c.name, b.Burst(), a.ID)
 	}
 	if l.total != nil && !l.total.AllowN(now, 1) {

@@ -33,6 +33,20 @@ func (m *model) tags() int {
 	return len(seen)
 }
 
+// freed counts the tags of a user that nobody else has, and that the user has no more.
+func (m *model) freed(id string, had, tags []string) (n int) {
+	for _, tag := range had {
+		alone := !slices.Contains(tags, tag)
+		for other, u := range m.users {
+			alone = alone && (other == id || !slices.Contains(u.tags, tag))
+		}
+		if alone {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *model) changeTags(body map[string]any, add, legacy bool) map[string]any {
 	list, ok := body["UserTags"].([]any)
 	check(ok && len(list) > 0, 90001)
@@ -113,7 +127,7 @@ func (m *model) tagOne(id string, tags []string, add, replace, legacy bool) int 
 		}
 		slices.Sort(next.tags)
 		next.tags = slices.Compact(next.tags)
-		if len(next.tags) > maxTags || len(fresh) > 0 && !legacy && m.tags()+len(fresh) > m.most {
+		if len(next.tags) > maxTags || len(fresh) > 0 && !legacy && m.tags()+len(fresh)-m.freed(id, u.tags, next.tags) > m.most {
 			return 90032
 		}
 	}

@@ -99,9 +99,10 @@ type Change struct {
 	OfKind bool
 }
 
-// Grows tells whether the change may add something to what is stored.
+// Grows reports whether the change may need room for something. A shorter list of tags
+// does too: it goes where one of its length fits.
 func (c *Change) Grows(exists bool) bool {
-	return !exists || c.Set != Values{} || c.Tags.Op == AddTags || c.Tags.Op == ReplaceTags
+	return !exists || c.Set != Values{} || c.Tags.Op != KeepTags && c.Tags.Op != ClearTags
 }
 
 // Allows tells why the change may not be made to an account of a kind:

@@ -27,6 +27,8 @@ type State interface {
 	TagKind(tag uint32) Kind
 	// TagCount returns how many different tags the users have.
 	TagCount() int
+	// TagUsers returns how many users have a tag.
+	TagUsers(tag uint32) uint32
 	// TagList appends the numbers of the user's tags, ascending.
 	TagList(user uint32, list []uint16) []uint16
 	// Full reports whether there may be no room for anything more.
@@ -192,16 +194,26 @@ func (d *Decider) tags(edit *TagEdit, exists bool, e *Effect) *apierr.Error {
 	if total += len(e.Tagged); total > MaxTags {
 		return apierr.TooManyTags.Errorf("the user would have %d tags, it may have %d", total, MaxTags)
 	}
-	most := MostAppTags
-	if edit.AppMax > 0 {
-		most = min(most, edit.AppMax)
+	var lost []uint16
+	freed := 0
+	if edit.Op == ReplaceTags {
+		lost = slices.DeleteFunc(had, func(t uint16) bool { return slices.Contains(keep, t) })
+		for _, t := range lost {
+			if d.State.TagUsers(uint32(t)) == 1 {
+				freed++
+			}
+		}
 	}
-	if fresh > 0 && d.State.TagCount()+fresh > most {
+	// A tag that goes with this user makes room for another, but not in numbers: they
+	// are given before any is free.
+	count, most := d.State.TagCount()+fresh, edit.AppMax
+	if most == 0 || count > MostAppTags {
+		most, freed = MostAppTags, 0
+	}
+	if fresh > 0 && count-freed > most {
 		return apierr.TooManyTags.Errorf("tag %s would be one more than the app may have different ones, %d", d.firstFresh(e.Tagged), most)
 	}
-	if edit.Op == ReplaceTags {
-		d.untag(slices.DeleteFunc(had, func(t uint16) bool { return slices.Contains(keep, t) }), e)
-	}
+	d.untag(lost, e)
 	return nil
 }
 

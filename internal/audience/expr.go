@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 	"strconv"
@@ -69,7 +70,14 @@ type Ref struct {
 type Quantity struct {
 	Number float64   // if Moment is zero
 	Moment time.Time // in UTC
+
+	isWhole bool
+	whole   int64 // the number, if it is one without a fraction, exactly
 }
+
+// Whole is a number without a fraction, which compares exactly with others of those up
+// to 64 bits; a Number compares as a double.
+func Whole(n int64) Quantity { return Quantity{Number: float64(n), isWhole: true, whole: n} }
 
 // identifier is a name that can stand for an attribute as it is.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -111,8 +119,10 @@ func quote(s string) string {
 // String is the number, or date("…").
 func (q Quantity) String() string {
 	switch {
+	case q.isWhole:
+		return strconv.FormatInt(q.whole, 10)
 	case q.Moment.IsZero():
-		return strconv.FormatFloat(q.Number, 'f', -1, 64)
+		return strconv.FormatFloat(q.Number, 'g', -1, 64)
 	case q.Moment.Equal(q.Moment.Truncate(24 * time.Hour)):
 		return `date("` + q.Moment.Format(time.DateOnly) + `")`
 	}
@@ -126,6 +136,15 @@ func number(value string) (float64, bool) {
 	}
 	f, err := strconv.ParseFloat(value, 64)
 	return f, err == nil && !math.IsInf(f, 0)
+}
+
+// whole reads a value as a number without a fraction, of at most 64 bits.
+func whole(value string) (int64, bool) {
+	if strings.Trim(value, "0123456789+-") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	return n, err == nil
 }
 
 // moment reads a value as a day (its first moment, UTC) or a time with a zone.
@@ -144,7 +163,9 @@ func moment(value string) (time.Time, bool) {
 // Compares tells whether a value is a quantity of the same sort that compares.
 func (c *Compare) Compares(value string) bool {
 	var order int
-	if c.To.Moment.IsZero() {
+	if n, ok := whole(value); ok && c.To.isWhole {
+		order = cmp.Compare(n, c.To.whole)
+	} else if c.To.Moment.IsZero() {
 		f, ok := number(value)
 		if !ok {
 			return false

@@ -291,7 +291,7 @@ func (w *where) quantity(n ast.Node) (Quantity, error) {
 	w.values++
 	switch n := n.(type) {
 	case *ast.IntegerNode:
-		return Quantity{Number: float64(n.Value)}, nil
+		return Whole(int64(n.Value)), nil
 	case *ast.FloatNode:
 		if math.IsInf(n.Value, 0) {
 			return Quantity{}, w.wrong(n, "the number is too large")
@@ -304,7 +304,7 @@ func (w *where) quantity(n ast.Node) (Quantity, error) {
 				return q, cmp.Or(err, w.wrong(n, "%s has no meaning before a date", n.Operator))
 			}
 			if n.Operator == "-" {
-				q.Number = -q.Number
+				q.Number, q.whole = -q.Number, -q.whole
 			}
 			return q, nil
 		}

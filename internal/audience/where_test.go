@@ -19,6 +19,10 @@ func TestParseWhere(t *testing.T) {
 		{`plan != "gold"`, `plan != "gold"`},
 		{`region not in ["EU"]`, `region != "EU"`},
 		{`true`, `true`},
+		{`plan < 1e19`, `plan < 1e+19`},
+		{`plan < 1e308`, `plan < 1e+308`},
+		{`plan > -9007199254740993`, `plan > -9007199254740993`},
+		{`plan > 4.50`, `plan > 4.5`},
 	} {
 		e, err := ParseWhere(c.text, &whereAttrs)
 		if err != nil || e.String() != c.want {
@@ -49,6 +53,37 @@ func TestParseWhere(t *testing.T) {
 		_, err := ParseWhere(c.text, &whereAttrs)
 		if e := apierr.From(err); err == nil || e.Kind != c.kind || !strings.Contains(e.Info(), c.info) {
 			t.Errorf("ParseWhere(%.60s) = %v, want %d with %q", c.text, err, c.kind.Code, c.info)
+		}
+	}
+}
+
+// TestNumbersCompareExactly: numbers without a fraction are not compared as doubles,
+// which cannot tell large ones apart.
+func TestNumbersCompareExactly(t *testing.T) {
+	for _, c := range []struct {
+		where, value string
+		want         bool
+	}{
+		{`plan > 9007199254740992`, "9007199254740993", true},
+		{`plan > 9007199254740993`, "9007199254740993", false},
+		{`plan <= 9223372036854775806`, "9223372036854775807", false},
+		{`plan >= -9223372036854775807`, "-9223372036854775808", false},
+		{`plan >= 5`, "+5", true},
+		{`plan >= 5`, "007", true},
+		{`plan >= 5`, "4.999", false},
+		{`plan >= 5`, "5e0", true},
+		{`plan > 5`, "5.0", false},
+		{`plan < 5.5`, "5", true},
+		{`plan < 5`, "99999999999999999999", false},
+		{`plan > 5`, "5 ", false},
+		{`plan >= 0`, "", false},
+	} {
+		e, err := ParseWhere(c.where, &whereAttrs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.Matches(&Traits{Values: Values{c.value}}); got != c.want {
+			t.Errorf("%s of %q is %t, want %t", c.where, c.value, got, c.want)
 		}
 	}
 }

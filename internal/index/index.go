@@ -219,6 +219,9 @@ func (u *Users) TagKind(t uint32) audience.Kind { return audience.Kind(u.tags.ki
 // TagCount is how many different tags the users have.
 func (u *Users) TagCount() int { return u.tags.names.n }
 
+// TagUsers is how many users have tag t.
+func (u *Users) TagUsers(t uint32) uint32 { return u.tags.count[t] }
+
 // maxListBytes is the longest list of tags. Each of audience.MaxTags steps takes one byte
 // below 128, two below 16384, and no more than four steps are larger.
 const maxListBytes = 2*audience.MaxTags + 4
@@ -315,31 +318,4 @@ func (u *Users) Full() bool {
 		full = full || s != nil && s.values.full()
 	}
 	return full
-}
-
-// Memory is what the users take, in bytes, roughly.
-type Memory struct {
-	Accounts int64 // names, numbers, creation
-	Values   int64 // attribute values and who has them
-	Tags     int64 // tags and who has them
-}
-
-// Memory adds up what the users take.
-func (u *Users) Memory() Memory {
-	m := Memory{Accounts: u.accounts.bytesHeld() + u.created.bytesHeld()}
-	for _, set := range u.byKind {
-		m.Accounts += int64(set.GetSizeInBytes())
-	}
-	for _, s := range u.slots {
-		if s != nil {
-			m.Values += s.values.bytesHeld() + s.users.bytesHeld() + s.value.bytesHeld() + int64(cap(s.any.words))*8
-		}
-	}
-	m.Tags = u.tags.names.bytesHeld() + u.tags.kinds.bytesHeld() + u.tags.of.bytesHeld() + u.tags.lists.bytesHeld()
-	for _, set := range u.tags.users {
-		if set != nil {
-			m.Tags += int64(set.GetSizeInBytes()) + 120
-		}
-	}
-	return m
 }

@@ -102,11 +102,3 @@ func (p *postings) each(v uint32, f func(n uint32)) {
 		f(u - 1)
 	}
 }
-
-func (p *postings) bytesHeld() int64 {
-	n := p.count.bytesHeld() + p.first.bytesHeld() + p.next.bytesHeld()
-	for _, set := range p.many {
-		n += int64(set.GetSizeInBytes()) + 120
-	}
-	return n
-}

@@ -71,7 +71,11 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 		if x.app != nil && x.app.IsAdmin(admin) {
 			continue
 		}
-		if n, exists := x.users.Find(admin); exists && x.users.Kind(n) != audience.UserID {
+		n, exists := x.users.Find(admin)
+		if !exists && x.users.Full() {
+			return x.pos, apierr.Internal.Errorf("the index of the app is full, and admin %q has no account", admin)
+		}
+		if exists && x.users.Kind(n) != audience.UserID {
 			return x.pos, apierr.WrongAccountKind.Errorf("account %q is a RegistrationID, an admin has to be a UserID", admin)
 		}
 	}
@@ -151,7 +155,7 @@ func (s *Apps) DeleteApp(ctx context.Context, id uint32) error {
 			b.Memory([]byte{entryDeleted})
 			b.Clear()
 			b.Raise(tableEnded, nil, uint64(time.Now().Unix()))
-			x.gone, x.app, x.users, x.deleted = true, nil, index.NewUsers(), nil
+			x.gone, x.app, x.users, x.deleted = true, nil, noUsers, nil
 			x.pages.clear()
 			x.estimates.clear()
 		})

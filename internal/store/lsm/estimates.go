@@ -74,3 +74,13 @@ func (s *estimates) clear() {
 	defer s.mu.Unlock()
 	s.known = nil
 }
+
+// memory returns how many bytes the counts take, roughly.
+func (s *estimates) memory() (bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range s.known {
+		bytes += int64(len(key)+8*len(e.each)) + 100
+	}
+	return bytes
+}

@@ -58,6 +58,7 @@ type Store struct {
 
 	journal *journal.DB
 	tenants *tenants
+	program int64 // bytes of the heap before the directory was opened
 }
 
 // Open opens the data directory, which must exist, and reads what is in it. It fails
@@ -67,7 +68,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.Fatal == nil {
 		opts.Fatal = func() { os.Exit(ExitFailed) }
 	}
-	s := &Store{tenants: newTenants()}
+	s := &Store{tenants: newTenants(), program: heapBytes()}
 	m := &memory{tenants: s.tenants}
 	var err error
 	s.journal, err = journal.Open(dir, journal.Options{

@@ -62,7 +62,7 @@ func (m *memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 		if x == nil || x.gone {
 			return errNoApp
 		}
-		x.gone, x.app, x.users = true, nil, index.NewUsers()
+		x.gone, x.app, x.users = true, nil, noUsers
 	default:
 		return checkEntry(entry)
 	}

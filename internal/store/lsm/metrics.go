@@ -1,9 +1,10 @@
 package lsm
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
+	"runtime/metrics"
+	"unsafe"
 
-	"tidings/internal/index"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Register adds the store's figures to a registry.
@@ -19,6 +20,7 @@ var (
 	usersDesc   = prometheus.NewDesc("tidings_users", "Accounts of all apps.", nil, nil)
 	restingDesc = prometheus.NewDesc("tidings_resting_numbers", "Numbers of deleted users that were not given to others again.", nil, nil)
 	indexDesc   = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them.", []string{"part"}, nil)
+	heapDesc    = prometheus.NewDesc("tidings_heap_parts_bytes", "Live memory by what it is for: the parts of the index, apps, lists whose next page may be asked for, counts of audiences, and the program itself as it was before the data directory was opened. What requests use meanwhile is not in it.", []string{"part"}, nil)
 )
 
 // Describe lists the figures.
@@ -26,27 +28,45 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect reads them.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	if c.s.Ready() != nil && c.s.tenants.open() != nil {
+	if c.s.tenants.open() != nil {
 		return
 	}
 	var users, resting int
-	var memory index.Memory
+	parts := map[string]int64{"program": c.s.program}
 	for _, x := range c.s.tenants.all() {
 		x.mu.RLock()
 		users += x.users.Len()
 		resting += x.users.Resting()
 		m := x.users.Memory()
 		x.mu.RUnlock()
-		memory.Accounts += m.Accounts
-		memory.Values += m.Values
-		memory.Tags += m.Tags
+		parts["accounts"] += m.Accounts
+		parts["values"] += m.Values
+		parts["tags"] += m.Tags
+		parts["apps"] += int64(unsafe.Sizeof(*x)) + appBytes
+		parts["lists"] += x.pages.memory()
+		parts["counts"] += x.estimates.memory()
 	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(usersDesc, float64(users))
 	gauge(restingDesc, float64(resting))
-	for part, bytes := range map[string]int64{"accounts": memory.Accounts, "values": memory.Values, "tags": memory.Tags} {
-		gauge(indexDesc, float64(bytes), part)
+	for _, part := range []string{"accounts", "values", "tags"} {
+		gauge(indexDesc, float64(parts[part]), part)
 	}
+	for part, bytes := range parts {
+		gauge(heapDesc, float64(bytes), part)
+	}
+}
+
+// appBytes is what the record of an app takes besides its tenant, roughly: keys, names,
+// settings.
+const appBytes = 1500
+
+// heapBytes returns the bytes of the heap that are in use, or were until the last
+// collection.
+func heapBytes() int64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(s)
+	return int64(s[0].Value.Uint64())
 }

@@ -120,3 +120,10 @@ func (p *pages) clear() {
 	defer p.mu.Unlock()
 	p.lists, p.bytes = nil, 0
 }
+
+// memory returns how many bytes the lists take.
+func (p *pages) memory() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(p.bytes)
+}

@@ -43,6 +43,9 @@ type deletion struct {
 
 const lastSize = 128
 
+// noUsers are those of deleted apps. They never change.
+var noUsers = index.NewUsers()
+
 // tenants are all apps with their users.
 type tenants struct {
 	journal *journal.DB

@@ -94,9 +94,6 @@ func (m *model) askChangeAsk(id uint32, a *modelApp) {
 	m.Helper()
 	c := m.randomChange(id, a)
 	c.OfKind, c.UserIDOnly = false, false // they mostly refuse
-	if a.depends(&c) {
-		c.Tags.AppMax = 0
-	}
 	u := a.users[c.Account]
 	queries := m.queriesAbout(u, &c)
 	ask := func() {

@@ -104,9 +104,6 @@ func (m *model) randomChange(id uint32, a *modelApp) audience.Change {
 	if m.chance(10) {
 		c.Created = 1 + m.r.Uint32N(1_000_000_000)
 	}
-	if a.depends(&c) {
-		c.Tags.AppMax = 0
-	}
 	return c
 }
 
@@ -143,9 +140,6 @@ func (m *model) importStep(id uint32, a *modelApp) {
 	for i := range changes {
 		c := m.randomChange(id, a)
 		c.Create, c.OfKind = true, !m.chance(3)
-		if a.depends(&c) {
-			c.Tags.AppMax = 0
-		}
 		do := a.apply
 		if dry { // each is tried on the app as it is
 			do = a.refusal

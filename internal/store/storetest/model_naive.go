@@ -116,11 +116,12 @@ func (a *modelApp) refusal(c *audience.Change) *apierr.Kind {
 			return apierr.WrongAccountKind
 		}
 	}
+	had := tags
 	tags = edited(tags, &c.Tags)
 	if len(tags) > audience.MaxTags {
 		return apierr.TooManyTags
 	}
-	if more := unused(tags, counts); more > 0 && c.Tags.AppMax > 0 && len(counts)+more > c.Tags.AppMax {
+	if more := unused(tags, counts); more > 0 && c.Tags.AppMax > 0 && len(counts)+more-freed(had, tags, counts) > c.Tags.AppMax {
 		return apierr.TooManyTags
 	}
 	return nil
@@ -136,22 +137,15 @@ func unused(tags []string, counts map[string]audience.ValueCount) (n int) {
 	return n
 }
 
-// depends reports whether a change is allowed only if a tag that it takes from
-// its last user counts no more for the limit of the app. The model leaves open
-// whether it does.
-func (a *modelApp) depends(c *audience.Change) bool {
-	u := a.users[c.Account]
-	if u == nil || a.refusal(c) != apierr.TooManyTags {
-		return false
-	}
-	counts, tags := a.tags(), edited(u.tags, &c.Tags)
-	freed := 0
-	for _, tag := range u.tags {
+// freed counts the tags of a user that nobody has any more when the user has others
+// instead: they count no more for the limit of the app.
+func freed(had, tags []string, counts map[string]audience.ValueCount) (n int) {
+	for _, tag := range had {
 		if counts[tag].Count == 1 && !slices.Contains(tags, tag) {
-			freed++
+			n++
 		}
 	}
-	return freed > 0
+	return n
 }
 
 // apply makes a change, or returns why it cannot be made.

@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"tidings/internal/app"
+)
+
+// noDisk is an app.Store that keeps nothing.
+type noDisk struct{}
+
+func (noDisk) Apps(context.Context) ([]*app.App, error) { return nil, nil }
+func (noDisk) SaveApp(context.Context, *app.App) error  { return nil }
+func (noDisk) DeleteApp(context.Context, uint32) error  { return nil }
+
+// TestLimitsOfDeletedApps: the buckets of apps that are gone are dropped, and of one
+// that is there only those of the commands that were called.
+func TestLimitsOfDeletedApps(t *testing.T) {
+	apps, err := app.Open(t.Context(), noDisk{}, Commands())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer apps.Close()
+	s := &Server{apps: apps, now: time.Now}
+	c := &command{endpoint: endpoints[0]}
+	for id := uint32(1); id <= 3*limitsSweep; id++ {
+		a, err := apps.Declare(t.Context(), app.Declaration{ID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.allow(a, c); err != nil {
+			t.Fatal(err)
+		}
+		if id == 3*limitsSweep {
+			break
+		}
+		if _, err := apps.SetStatus(t.Context(), id, app.Disabled); err != nil {
+			t.Fatal(err)
+		}
+		if err := apps.Delete(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, made := 0, 0
+	s.limits.Range(func(_, v any) bool {
+		kept++
+		for i := range v.(*appLimits).commands {
+			if v.(*appLimits).commands[i].Load() != nil {
+				made++
+			}
+		}
+		return true
+	})
+	if kept > 1 || made != 1 {
+		t.Errorf("buckets of %d apps are kept, %d of commands; one app is there, and called one", kept, made)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -105,7 +106,7 @@ func TestCrash(t *testing.T) {
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 3))
 		c := &crasher{fs: newFS(t), r: r, limit: 60}
-		fs := &tapFS{c.fs, c.before}
+		fs := &faulty.FS{FS: c.fs, Before: c.before}
 		for range 2 { // the second time on what the first left
 			s, err := tryOpen(fs, lsm.Options{MemtableSize: 48 << 10})
 			if err != nil {

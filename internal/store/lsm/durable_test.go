@@ -17,6 +17,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -24,16 +25,16 @@ import (
 const id = 1400000001
 
 // held is a store whose fsyncs of the write-ahead log wait while a gate is shut.
-func held(t *testing.T) (*opened, *gate) {
+func held(t *testing.T) (*opened, *faulty.Gate) {
 	t.Helper()
-	g := newGate()
+	g := &faulty.Gate{}
 	mem := vfs.NewMem()
 	if err := mem.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	fs := &tapFS{mem, func(op, name string) error {
+	fs := &faulty.FS{FS: mem, Before: func(op, name string) error {
 		if op == "sync" && inLog(name) {
-			g.pass()
+			g.Pass()
 		}
 		return nil
 	}}
@@ -114,7 +115,7 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 		if _, err := s.Change(t.Context(), id, []audience.Change{set(b, "old")}); err != nil {
 			t.Fatal(err)
 		}
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		ctx := t.Context()
 		change := func(list ...audience.Change) func() error {
@@ -147,7 +148,7 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 		if err := c.ended["read b"]; err != nil {
 			t.Errorf("read b: %v", err)
 		}
-		g.lift()
+		g.Lift()
 		c.wg.Wait()
 		for name, err := range c.ended {
 			want := map[string]error{"read unknown app": apierr.UnknownApp, "revoke doomed": apierr.UnknownAccount}[name]
@@ -185,7 +186,7 @@ func TestAudiencesWaitForTheDisk(t *testing.T) {
 func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Context, *opened) error) {
 	s, g := held(t)
 	defer s.Close()
-	g.shut()
+	g.Shut()
 	c := &calls{t: t}
 	ctx := t.Context()
 	c.start("change", func() error { return change(ctx, s) })
@@ -198,7 +199,7 @@ func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Conte
 	c.start("values", func() error { _, _, err := s.AttrValues(ctx, id, 0, "", 5); return err })
 	c.start("count", func() error { _, err := s.Count(ctx, id); return err })
 	c.want()
-	g.lift()
+	g.Lift()
 	c.wg.Wait()
 	for name, err := range c.ended {
 		if err != nil && !(name == "explain doomed" && errors.Is(err, apierr.UnknownAccount)) {
@@ -213,7 +214,7 @@ func TestDeletedAppWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := held(t)
 		defer s.Close()
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		ctx, cancel := context.WithCancel(t.Context())
 		c.start("delete app", func() error { return s.DeleteApp(ctx, id) })
@@ -234,7 +235,7 @@ func TestDeletedAppWaitsForTheDisk(t *testing.T) {
 			return err
 		})
 		c.want()
-		g.lift()
+		g.Lift()
 		c.wg.Wait()
 		for name, err := range c.ended {
 			want := map[string]error{"read": apierr.UnknownApp, "change": apierr.UnknownApp, "delete again": apierr.UnknownApp}[name]
@@ -251,7 +252,7 @@ func TestCancelledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := held(t)
 		defer s.Close()
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		cause := errors.New("the request timed out")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -266,7 +267,7 @@ func TestCancelledWait(t *testing.T) {
 				t.Errorf("%s: %v, want %v", name, err, cause)
 			}
 		}
-		g.lift()
+		g.Lift()
 		u, err := s.Users(t.Context(), id, []string{"a"})
 		if err != nil || u[0].Values[0] != "new" {
 			t.Errorf("Users = %v, %v", u, err)
@@ -285,7 +286,7 @@ func TestKickAfterDeletion(t *testing.T) {
 		if err := s.Revoke(ctx, id, "doomed", second); err != nil {
 			t.Fatal(err)
 		}
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		for _, call := range []struct {
 			name string
@@ -299,7 +300,7 @@ func TestKickAfterDeletion(t *testing.T) {
 			c.start(call.name, call.f)
 			synctest.Wait()
 		}
-		g.lift()
+		g.Lift()
 		c.wg.Wait()
 		for name, err := range c.ended {
 			if err != nil {
@@ -317,7 +318,7 @@ func TestOneSyncForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := held(t)
 		defer s.Close()
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		for i := range 50 {
 			c.start(fmt.Sprint(i), func() error {
@@ -329,10 +330,10 @@ func TestOneSyncForAll(t *testing.T) {
 		// One group is at the gate, the changes that came meanwhile are in the next.
 		syncs := 0
 		for ; c.running(); syncs++ {
-			g.step()
+			g.Step()
 			synctest.Wait()
 		}
-		g.lift()
+		g.Lift()
 		if syncs > 3 {
 			t.Errorf("50 requests took %d fsyncs", syncs)
 		}
@@ -400,7 +401,7 @@ func TestCloseEndsCalls(t *testing.T) {
 func TestHugeGroups(t *testing.T) {
 	s, g := held(t)
 	defer s.Close()
-	g.shut()
+	g.Shut()
 	nick := strings.Repeat("n", audience.MaxProfileBytes)
 	const requests, each = 20, 100 // of half a kilobyte: 1 MB
 	var wg sync.WaitGroup
@@ -419,7 +420,7 @@ func TestHugeGroups(t *testing.T) {
 		})
 	}
 	begun.Wait()
-	g.lift()
+	g.Lift()
 	wg.Wait()
 	if n := count(t, s, id); n != requests*each+3 {
 		t.Errorf("%d users, want %d", n, requests*each+3)
@@ -441,7 +442,7 @@ func TestDiskFails(t *testing.T) {
 func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 	var broken, fatal atomic.Bool
 	mem := newFS(t)
-	fs := &tapFS{mem, func(o, name string) error {
+	fs := &faulty.FS{FS: mem, Before: func(o, name string) error {
 		if broken.Load() && o == op && inLog(name) {
 			return errno
 		}

@@ -90,6 +90,10 @@ func (db *DB) Commit(app uint32, bulk bool, write func(*Batch)) (pos Pos, err er
 		if !whole {
 			err = fmt.Errorf("panic while a change was made: %v\n%s", recover(), debug.Stack())
 			db.fail(err)
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			db.writers--
+			db.poke()
 		}
 	}()
 	write(b)
@@ -172,11 +176,12 @@ func (db *DB) seal(pos Pos) {
 // lock the caller holds. Whoever gets a view closes it.
 func (db *DB) ViewAt(pos Pos) func(context.Context) (*View, error) {
 	var view *View
-	var err error
+	// The tables stay open for the view from now on.
+	err := db.enter()
+	if err != nil {
+		return func(context.Context) (*View, error) { return nil, err }
+	}
 	take := func() {
-		if err = db.enter(); err != nil {
-			return
-		}
 		if db.opts.ReadOnly {
 			view = &View{db: db, reader: db.tables.reader, close: func() error { db.leave(); return nil }}
 		} else {
@@ -193,12 +198,16 @@ func (db *DB) ViewAt(pos Pos) func(context.Context) (*View, error) {
 	g := db.find(pos)
 	if g == nil { // every group up to pos is in the tables, and nothing of the app is on its way
 		take()
-		return func(context.Context) (*View, error) { return view, err }
+		return func(context.Context) (*View, error) { return view, nil }
+	}
+	if err := g.err; err != nil {
+		db.leave()
+		return func(context.Context) (*View, error) { return nil, err }
 	}
 	taken := make(chan struct{})
 	g.after = append(g.after, func() {
-		if g.err != nil {
-			err = g.err
+		if err = g.err; err != nil {
+			db.leave()
 		} else {
 			take()
 		}
@@ -286,6 +295,10 @@ func (db *DB) write(g *group) {
 		return
 	}
 	db.mu.Lock()
+	if g.err != nil { // the store failed meanwhile, and who waited knows
+		db.mu.Unlock()
+		return
+	}
 	db.applied.Store(uint64(g.pos))
 	db.appliedChain = db.chain
 	after, observe := g.after, db.observe

@@ -80,12 +80,14 @@ func (r *replay) fits() error {
 	}
 	last, db := r.log.next-1, r.db
 	missing := func(what string, pos Pos) error {
+		d := Damage{r.log.dir, -1, ""}
 		if r.log.bad != nil {
-			bad := *r.log.bad
-			bad.What = fmt.Sprintf("group %d cannot be read, and %s at group %d", r.log.next, what, pos)
-			return &bad
+			d = *r.log.bad
+		} else if r.log.end != nil {
+			d = *r.log.end
 		}
-		return &Damage{r.log.dir, -1, fmt.Sprintf("the log ends with group %d, and %s at group %d", last, what, pos)}
+		d.What = fmt.Sprintf("the log ends with group %d, and %s at group %d", last, what, pos)
+		return &d
 	}
 	switch p := db.tables.position; {
 	case r.begin.pos > last:

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,6 +161,7 @@ type logReader struct {
 	second int64
 	bad    *Damage        // where reading the last segments ended, if not at their ends
 	passed *Damage        // among groups up to floor; nothing of them is needed
+	end    *Damage        // where the last group ended, if that was the end of a segment
 	first  map[uint64]Pos // position of the first group of each segment that has one
 }
 
@@ -201,6 +204,9 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 		if errors.Is(err, errOtherHistory) {
 			return &Damage{name, 0, "it is of another data directory, or of this one before it was restored"}
 		}
+		if !errors.Is(err, errGroup) && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		// A segment whose making was interrupted holds nothing.
 		if later, err := s.holdsAfter(0, 0); err != nil || later {
 			return errors.Join(err, &Damage{name, 0, "the header cannot be read, and there are groups behind it"})
@@ -211,18 +217,21 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 		offset := s.records.Offset()
 		pos, group, err := s.group()
 		if errors.Is(err, io.EOF) {
+			if r.end == nil {
+				r.end = &Damage{name, offset, ""}
+			}
 			return nil
 		}
 		var info groupInfo
 		var blocks []byte
 		if err == nil {
 			info, blocks, err = openGroup(pos, group)
-			if err != nil && !errors.Is(err, errGroup) {
-				return fmt.Errorf("%s: %w", name, err)
-			}
+		}
+		if errors.Is(err, errGroup) {
+			return r.torn(s, offset)
 		}
 		if err != nil {
-			return r.torn(s, offset)
+			return fmt.Errorf("%s, at byte %d: %w", name, offset, err)
 		}
 		if err := r.fits(s, offset, info); err != nil {
 			return err
@@ -236,7 +245,7 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 			}
 			return &Damage{name, offset, fmt.Sprintf("group %d does not fit: %v", pos, err)}
 		}
-		r.next, r.chain, r.second, r.bad = pos+1, info.chain, info.second, nil
+		r.next, r.chain, r.second, r.bad, r.end = pos+1, info.chain, info.second, nil, nil
 	}
 }
 
@@ -253,6 +262,8 @@ func (r *logReader) fits(s *segmentReader, offset int64, info groupInfo) error {
 		return r.bad
 	case info.pos == r.next:
 		return &Damage{s.name, offset, fmt.Sprintf("group %d does not follow the group %d that is there", info.pos, r.next-1)}
+	case r.end != nil && info.pos > r.next:
+		return &Damage{r.end.File, r.end.Offset, fmt.Sprintf("it ends with group %d, and %s begins with group %d", r.next-1, s.name, info.pos)}
 	}
 	return &Damage{s.name, offset, fmt.Sprintf("group %d comes after group %d", info.pos, r.next-1)}
 }
@@ -296,17 +307,21 @@ type segmentReader struct {
 	buf     bytes.Buffer
 }
 
-// record returns the next record, valid until the next call.
+// record returns the next record, valid until the next call. It is io.EOF that there
+// is none, errGroup that there is none that is whole. Any other error is that of a
+// disk that does not give what may well be on it.
 func (s *segmentReader) record() ([]byte, error) {
 	r, err := s.records.Next()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.buf.Reset()
+		_, err = s.buf.ReadFrom(r)
 	}
-	s.buf.Reset()
-	if _, err := s.buf.ReadFrom(r); err != nil {
-		return nil, errGroup
+	for _, broken := range []error{record.ErrInvalidChunk, record.ErrZeroedChunk, record.ErrUnexpectedEOF} {
+		if errors.Is(err, broken) {
+			return nil, errGroup
+		}
 	}
-	return s.buf.Bytes(), nil
+	return s.buf.Bytes(), err
 }
 
 func (s *segmentReader) header(number uint64) error {
@@ -327,8 +342,8 @@ func (s *segmentReader) group() (pos Pos, group []byte, err error) {
 	var parts []byte
 	for want := 1; ; want++ {
 		b, err := s.record()
-		if want == 1 && errors.Is(err, io.EOF) {
-			return 0, nil, io.EOF
+		if err != nil && (want == 1 || !errors.Is(err, io.EOF)) {
+			return 0, nil, err
 		}
 		if err != nil || len(b) < partHeader || binary.LittleEndian.Uint64(b) != s.history {
 			return 0, nil, errGroup
@@ -352,26 +367,76 @@ func (s *segmentReader) group() (pos Pos, group []byte, err error) {
 // holdsAfter reports whether there is a part of a group later than pos after an
 // offset, whatever is between.
 func (s *segmentReader) holdsAfter(offset int64, pos Pos) (bool, error) {
-	b := make([]byte, s.size-offset)
-	if _, err := s.file.ReadAt(b, offset); err != nil && !errors.Is(err, io.EOF) {
+	from := offset - offset%blockSize // so that blocks of b are those of the file
+	b := make([]byte, s.size-from)
+	if _, err := s.file.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	const chunkHeader = 7
 	mark := binary.LittleEndian.AppendUint64(nil, s.history)
-	for i := 0; ; {
+	for i := int(offset - from); ; i += len(mark) {
 		j := bytes.Index(b[i:], mark)
 		if j < 0 {
-			return false, nil
+			break
 		}
 		i += j
-		if start := i - chunkHeader; start >= 0 && len(b)-i >= partHeader && Pos(binary.LittleEndian.Uint64(b[i+8:])) > pos {
-			end := start + blockSize - int((offset+int64(start))%blockSize)
-			if _, err := record.NewReader(bytes.NewReader(b[start:min(end, len(b))]), 0).Next(); err == nil {
+		if s.later(b, i-chunkHeader, pos) {
+			return true, nil
+		}
+	}
+	// The mark of a part that begins at the end of a block is not in one piece.
+	for end := blockSize; end < len(b); end += blockSize {
+		for start := end - chunkHeader - partHeader; start <= end-chunkHeader; start++ {
+			if start >= int(offset-from) && s.later(b, start, pos) {
 				return true, nil
 			}
 		}
-		i += len(mark)
 	}
+	return false, nil
+}
+
+// later reports whether a part of a group later than pos begins at a place of b, whose
+// blocks are those of a segment.
+func (s *segmentReader) later(b []byte, start int, pos Pos) bool {
+	if start < 0 {
+		return false
+	}
+	head, first, last := chunk(b, start)
+	if !first {
+		return false
+	}
+	if end := start + chunkHeader + len(head); len(head) < partHeader && !last && end%blockSize == 0 {
+		if rest, first, _ := chunk(b, end); !first {
+			head = append(bytes.Clone(head), rest...)
+		}
+	}
+	return len(head) >= partHeader && binary.LittleEndian.Uint64(head) == s.history && Pos(binary.LittleEndian.Uint64(head[8:])) > pos
+}
+
+// A chunk is a piece of a record of package record that lies in one block:
+//
+//	4 bytes  masked CRC-32C of what follows the length
+//	2 bytes  length of the piece
+//	1 byte   1: the record is whole; 2, 3, 4: its first, a middle, its last piece
+const chunkHeader = 4 + 2 + 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// chunk returns the piece of the chunk at a place of some blocks, nil if no chunk
+// is there, and whether it is the first and the last of its record.
+func chunk(b []byte, start int) (piece []byte, first, last bool) {
+	if end := min(len(b), start-start%blockSize+blockSize); start+chunkHeader <= end {
+		b = b[start:end]
+		length, kind := int(binary.LittleEndian.Uint16(b[4:])), b[6]
+		if kind < 1 || kind > 4 || chunkHeader+length > len(b) {
+			return nil, false, false
+		}
+		sum := crc32.Checksum(b[6:chunkHeader+length], castagnoli)
+		if bits.RotateLeft32(sum, -15)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
+			return nil, false, false
+		}
+		return b[chunkHeader : chunkHeader+length], kind <= 2, kind == 1 || kind == 4
+	}
+	return nil, false, false
 }
 
 func syncDir(fs vfs.FS, dir string) error {

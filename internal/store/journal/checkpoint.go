@@ -94,17 +94,24 @@ func (db *DB) list() ([]Pos, error) {
 		switch {
 		case err == nil && name == checkpointName(Pos(n)):
 			all = append(all, Pos(n))
-		case !strings.HasSuffix(name, tempSuffix):
+		case !strings.HasSuffix(name, tempSuffix): // else its writing was interrupted
 			return nil, &Damage{db.path(checkpointDir, name), -1, "it is no checkpoint"}
-		case !db.opts.ReadOnly: // its writing was interrupted
-			if err := db.opts.FS.Remove(db.path(checkpointDir, name)); err != nil {
-				return nil, err
-			}
 		}
 	}
 	slices.Sort(all)
 	slices.Reverse(all)
 	return all, nil
+}
+
+// removeUnfinished removes what is left of checkpoints whose writing was interrupted.
+func (db *DB) removeUnfinished() error {
+	names, err := db.opts.FS.List(db.path(checkpointDir))
+	for _, name := range names {
+		if err == nil && strings.HasSuffix(name, tempSuffix) {
+			err = db.opts.FS.Remove(db.path(checkpointDir, name))
+		}
+	}
+	return err
 }
 
 // loadCheckpoint reads the newest good checkpoint into the memory.

@@ -167,7 +167,8 @@ func (db *DB) path(elem ...string) string {
 	return db.opts.FS.PathJoin(append([]string{db.dir}, elem...)...)
 }
 
-// claim makes the directories there have to be, and locks them.
+// claim makes the directories there have to be if there is nothing yet, and locks
+// them.
 func (db *DB) claim() error {
 	fsys, path := db.opts.FS, db.path(tablesDir)
 	if db.opts.ReadOnly {
@@ -175,16 +176,21 @@ func (db *DB) claim() error {
 			return fmt.Errorf("no database in %s: %w", db.dir, err)
 		}
 	}
-	names, err := fsys.List(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	have := map[string]bool{}
+	for _, d := range []string{tablesDir, logDir, checkpointDir} {
+		switch names, err := fsys.List(db.path(d)); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		default:
+			// A directory that holds nothing may be one whose making was cut off.
+			have[d] = d != tablesDir && len(names) > 0 || hasDatabase(names)
+		}
+	}
+	if err := db.complete(have); err != nil {
 		return err
 	}
-	_, err = fsys.Stat(db.path(checkpointDir))
-	_, logErr := fsys.Stat(db.path(logDir))
-	if hasDatabase(names) && errors.Is(err, fs.ErrNotExist) && errors.Is(logErr, fs.ErrNotExist) {
-		return fmt.Errorf("%s is a directory of an earlier program, which this one does not read: export the users of each app with that program (tidings export) and import them into a new directory", db.dir)
-	}
-	if !db.opts.ReadOnly {
+	if !db.opts.ReadOnly && !have[tablesDir] {
 		for _, d := range []string{path, db.path(logDir), db.path(checkpointDir)} {
 			if err := fsys.MkdirAll(d, 0o700); err != nil {
 				return err
@@ -192,11 +198,34 @@ func (db *DB) claim() error {
 		}
 		syncAncestors(fsys, path)
 	}
+	var err error
 	if db.lock, err = pebble.LockDirectory(path, fsys); err != nil {
 		if isLocked(err) {
 			return &InUse{db.dir}
 		}
 		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	return nil
+}
+
+// complete returns which of the directories is missing of one that was in use; have
+// are those with files in them. All three are made, and synced, before the first file.
+func (db *DB) complete(have map[string]bool) error {
+	if !have[tablesDir] {
+		if have[logDir] || have[checkpointDir] {
+			return &Damage{db.path(tablesDir), -1, "there is no database in it"}
+		}
+		return nil
+	}
+	_, logErr := db.opts.FS.Stat(db.path(logDir))
+	_, checkpointErr := db.opts.FS.Stat(db.path(checkpointDir))
+	switch {
+	case isNotExist(logErr) && isNotExist(checkpointErr):
+		return fmt.Errorf("%s is a directory of an earlier program, which this one does not read: export the users of each app with that program (tidings export) and import them into a new directory", db.dir)
+	case isNotExist(logErr):
+		return &Damage{db.path(logDir), -1, "the directory is missing"}
+	case isNotExist(checkpointErr):
+		return &Damage{db.path(checkpointDir), -1, "the directory is missing"}
 	}
 	return nil
 }
@@ -251,17 +280,14 @@ func (db *DB) start(list []*Table) error {
 	} else {
 		db.tables, err = openTables(db.dir, &db.opts, db.lock, db.fault, true, list)
 	}
+	unmade := err == nil && db.tables.history == 0
+	if unmade || errors.Is(err, pebble.ErrDBDoesNotExist) {
+		err = db.interrupted(list, err)
+	}
 	if err != nil {
 		return err
 	}
-	if db.history = db.tables.history; db.history == 0 {
-		if db.opts.ReadOnly {
-			return fmt.Errorf("%s: the directory was never opened by a server", db.dir)
-		}
-		if db.history, err = db.interrupted(list); err != nil {
-			return err
-		}
-	}
+	db.history = db.tables.history
 	r := &replay{db: db, log: logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.history}}
 	if err := r.run(list, fresh); err != nil {
 		return err
@@ -275,6 +301,9 @@ func (db *DB) start(list []*Table) error {
 	if db.opts.ReadOnly {
 		db.err = errReadOnly
 		return nil
+	}
+	if err := db.removeUnfinished(); err != nil {
+		return err
 	}
 	return db.beginSegment(r)
 }
@@ -291,26 +320,49 @@ func (db *DB) create(list []*Table) (err error) {
 }
 
 // interrupted is for a directory whose first opening was cut off before its
-// database had a history: there was nothing in it.
-func (db *DB) interrupted(list []*Table) (history uint64, err error) {
+// database had a history, or before there was a database that could be opened:
+// there was nothing in it.
+func (db *DB) interrupted(list []*Table, opening error) error {
 	numbers, err := segments(db.opts.FS, db.path(logDir))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if len(numbers) > 0 || db.tables.position > 0 {
-		return 0, &Damage{db.path(tablesDir), -1, "it does not say what it is"}
+	all, err := db.list()
+	if err != nil {
+		return err
 	}
-	if err := db.tables.db.Close(); err != nil {
-		return 0, err
+	switch {
+	case len(numbers) > 0 || len(all) > 0 || opening == nil && db.tables.position > 0:
+		return errors.Join(&Damage{db.path(tablesDir), -1, "it does not say what it is"}, opening)
+	case db.opts.ReadOnly:
+		return fmt.Errorf("%s: the directory was never opened by a server", db.dir)
 	}
-	if err := db.create(list); err != nil {
-		return 0, err
+	if db.tables != nil {
+		if err := db.tables.db.Close(); err != nil {
+			return err
+		}
+		db.tables = nil
 	}
-	return db.tables.history, nil
+	return db.create(list)
 }
 
-// beginSegment makes what was read durable, and begins a segment after it: what a
-// killed process wrote may be in the memory of the machine only.
+// syncLog makes what was read of the log durable: what a killed process wrote may be
+// in the memory of the machine only, and nothing may rest on it before it is on disk.
+func (db *DB) syncLog() error {
+	fsys, dir := db.opts.FS, db.path(logDir)
+	numbers, err := segments(fsys, dir)
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	for _, n := range numbers[max(0, len(numbers)-2):] { // the last may have been made ahead
+		if err := syncFile(fsys, fsys.PathJoin(dir, segmentName(n))); err != nil {
+			return err
+		}
+	}
+	return syncDir(fsys, dir)
+}
+
+// beginSegment begins a segment after those that are there.
 func (db *DB) beginSegment(r *replay) error {
 	numbers, err := segments(db.opts.FS, db.path(logDir))
 	if err != nil {
@@ -318,19 +370,7 @@ func (db *DB) beginSegment(r *replay) error {
 	}
 	next := uint64(1)
 	if len(numbers) > 0 {
-		last := numbers[len(numbers)-1]
-		next = last + 1
-		if err := syncFile(db.opts.FS, db.path(logDir, segmentName(last))); err != nil {
-			return err
-		}
-		if last > 1 && len(numbers) > 1 {
-			if err := syncFile(db.opts.FS, db.path(logDir, segmentName(last-1))); err != nil {
-				return err
-			}
-		}
-		if err := syncDir(db.opts.FS, db.path(logDir)); err != nil {
-			return err
-		}
+		next = numbers[len(numbers)-1] + 1
 	}
 	if db.segment, err = createSegment(db.opts.FS, db.path(logDir), next, db.history); err != nil {
 		return err

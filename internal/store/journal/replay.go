@@ -45,6 +45,11 @@ func (r *replay) run(list []*Table, fresh bool) error {
 	if fresh {
 		return nil
 	}
+	if !db.opts.ReadOnly {
+		if err := db.syncLog(); err != nil {
+			return err
+		}
+	}
 	return r.tables(list)
 }
 

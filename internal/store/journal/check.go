@@ -152,10 +152,11 @@ func (db *DB) logBegins() (first Pos, err error) {
 
 var errEnough = errors.New("enough")
 
-// Unreadable reports whether an error is that of tables that cannot be opened at all.
+// Unreadable reports whether an error is that of tables that cannot be opened at all,
+// or not be read.
 func Unreadable(err error) bool {
 	_, ok := errors.AsType[*unreadable](err)
-	return ok
+	return ok || pebble.IsCorruptionError(err)
 }
 
 var _ pebble.Reader = (*pebble.Batch)(nil)

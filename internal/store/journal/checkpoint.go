@@ -62,14 +62,14 @@ type checkpoints struct {
 
 	mu      sync.Mutex
 	last    checkpoint
-	since   int64          // bytes of log since the last
-	limit   int64          // of these, beyond which one is due
-	changed bool           // there is a change in them
-	settled bool           // both that are kept are of what is so now: nothing that was erased is left in them
-	begun   time.Time      // of the log since the last, if there is no last
-	retry   time.Time      // before which none is tried, after one that failed
-	first   map[uint64]Pos // position of the first group of each segment that has one
-	bad     map[Pos]bool   // those that could not be read
+	since   int64            // bytes of log since the last
+	limit   int64            // of these, beyond which one is due
+	changed bool             // there is a change in them
+	settled bool             // both that are kept are of what is so now: nothing that was erased is left in them
+	begun   time.Time        // of the log since the last, if there is no last
+	retry   time.Time        // before which none is tried, after one that failed
+	first   map[uint64]Pos   // position of the first group of each segment that has one
+	bad     []*badCheckpoint // those that could not be read when the directory was opened
 	running bool
 	took    time.Duration
 	count   int
@@ -120,14 +120,13 @@ func (db *DB) loadCheckpoint() (checkpoint, error) {
 	if err != nil {
 		return checkpoint{}, err
 	}
-	db.checkpoints.bad = map[Pos]bool{}
 	for _, pos := range all {
 		c, err := db.openCheckpoint(pos, db.memory.Load)
 		var bad *badCheckpoint
 		if err == nil || !errors.As(err, &bad) {
 			return c, err
 		}
-		db.checkpoints.bad[pos] = true
+		db.checkpoints.bad = append(db.checkpoints.bad, bad)
 		db.opts.Logger.Warn("a checkpoint cannot be read, taking the one before and more of the log", "file", bad.file, "error", bad.err)
 	}
 	return checkpoint{}, nil
@@ -135,6 +134,7 @@ func (db *DB) loadCheckpoint() (checkpoint, error) {
 
 // badCheckpoint is the error of a checkpoint that is not as it was written.
 type badCheckpoint struct {
+	pos  Pos
 	file string
 	err  error
 }
@@ -159,14 +159,14 @@ func (db *DB) openCheckpoint(pos Pos, load func(io.Reader, int64) error) (checkp
 	c.size = stat.Size()
 	header := make([]byte, checkpointHeader)
 	if err := db.verifyCheckpoint(f, &c, header); err != nil {
-		return c, &badCheckpoint{c.file, err}
+		return c, &badCheckpoint{pos, c.file, err}
 	}
 	c.chain = binary.LittleEndian.Uint64(header[24:])
 	c.second = int64(binary.LittleEndian.Uint64(header[32:]))
 	size := c.size - checkpointHeader - checkpointTrailer
 	body := bufio.NewReaderSize(io.NewSectionReader(f, checkpointHeader, size), checkpointPiece)
 	if err := load(body, size); err != nil {
-		return c, &badCheckpoint{c.file, err}
+		return c, &badCheckpoint{pos, c.file, err}
 	}
 	return c, nil
 }
@@ -380,16 +380,24 @@ func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Check
 	}()
 	next.file = db.path(checkpointDir, checkpointName(next.pos))
 	temp := next.file + tempSuffix
-	if next.size, err = db.saveMemory(ctx, temp, next, paced); err != nil {
+	next.size, err = db.saveMemory(ctx, temp, next, paced)
+	if err == nil {
+		err = db.tables.sync()
+	}
+	if state := db.State(); err == nil && state != nil && !errors.Is(state, errClosed) {
+		err = state // the memory may hold half a change
+	}
+	if err == nil {
+		err = db.opts.FS.Rename(temp, next.file)
+	}
+	if err != nil {
 		return info, errors.Join(err, ignoreMissing(db.opts.FS.Remove(temp)))
 	}
-	if err := db.tables.sync(); err != nil {
-		return info, err
-	}
-	if err := errors.Join(db.opts.FS.Rename(temp, next.file), syncDir(db.opts.FS, db.path(checkpointDir))); err != nil {
+	if err := syncDir(db.opts.FS, db.path(checkpointDir)); err != nil {
 		return info, err
 	}
 	db.roll.Store(true)
+	c.bad = slices.DeleteFunc(c.bad, func(b *badCheckpoint) bool { return b.pos == next.pos })
 	if err := db.trim(); err != nil {
 		return info, err
 	}
@@ -465,28 +473,31 @@ func (w *checkpointWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// trim removes the checkpoints before the two newest, and the segments of the log
-// whose groups are all in the older of those.
+// trim removes the checkpoints before the two newest good ones, those that cannot be
+// read, and the segments of the log whose groups are all in the older of the two.
 func (db *DB) trim() error {
 	all, err := db.list()
-	if err != nil {
+	c := &db.checkpoints
+	for _, bad := range c.bad {
+		all = slices.DeleteFunc(all, func(pos Pos) bool { return pos == bad.pos })
+	}
+	if err != nil || len(all) < checkpointsKept {
 		return err
 	}
-	bad := slices.DeleteFunc(slices.Clone(all), func(pos Pos) bool { return !db.checkpoints.bad[pos] })
-	all = slices.DeleteFunc(all, func(pos Pos) bool { return db.checkpoints.bad[pos] })
-	if len(all) < checkpointsKept {
-		return nil
+	old := all[checkpointsKept:]
+	for _, bad := range c.bad {
+		old = append(old, bad.pos)
 	}
-	for _, pos := range append(bad, all[checkpointsKept:]...) {
-		if err := db.opts.FS.Remove(db.path(checkpointDir, checkpointName(pos))); err != nil {
+	for _, pos := range old {
+		if err := ignoreMissing(db.opts.FS.Remove(db.path(checkpointDir, checkpointName(pos)))); err != nil {
 			return err
 		}
 	}
+	c.bad = nil
 	if err := syncDir(db.opts.FS, db.path(checkpointDir)); err != nil {
 		return err
 	}
 	older := all[checkpointsKept-1]
-	c := &db.checkpoints
 	c.mu.Lock()
 	first := maps.Clone(c.first)
 	c.mu.Unlock()
@@ -501,11 +512,15 @@ func (db *DB) trim() error {
 		if err := db.opts.FS.Remove(db.path(logDir, segmentName(n))); err != nil {
 			return err
 		}
+		// One after the other: a later one must not be gone and an earlier one there.
+		if err := syncDir(db.opts.FS, db.path(logDir)); err != nil {
+			return err
+		}
 		c.mu.Lock()
 		delete(c.first, n)
 		c.mu.Unlock()
 	}
-	return syncDir(db.opts.FS, db.path(logDir))
+	return nil
 }
 
 // firstAfter returns the position of the first group in the segments after one; 0 if

@@ -26,9 +26,6 @@ func (r *replay) run(list []*Table, fresh bool) error {
 		return err
 	}
 	r.log.floor = r.begin.pos
-	if r.begin.pos == 0 {
-		r.log.next = 1
-	}
 	if err := r.log.read(r.remember); err != nil {
 		return err
 	}
@@ -58,7 +55,7 @@ func (r *replay) remember(info groupInfo, blocks []byte, size int) error {
 	begin, tables := &r.begin, r.db.tables
 	if r.first == 0 {
 		if r.first = info.pos; info.pos > begin.pos+1 {
-			return &Damage{r.log.dir, -1, fmt.Sprintf("the log begins with group %d, and the newest good checkpoint ends with group %d", info.pos, begin.pos)}
+			return r.gap()
 		}
 	}
 	switch {
@@ -76,6 +73,18 @@ func (r *replay) remember(info groupInfo, blocks []byte, size int) error {
 		}
 		return r.db.memory.Replay(info.pos, app, e.value)
 	})
+}
+
+// gap is for a log that begins after the newest good checkpoint.
+func (r *replay) gap() error {
+	what := fmt.Sprintf("the log begins with group %d, and there is no checkpoint before it", r.first)
+	if r.begin.pos > 0 {
+		what = fmt.Sprintf("the log begins with group %d, and the newest good checkpoint ends with group %d", r.first, r.begin.pos)
+	}
+	for _, bad := range r.db.checkpoints.bad {
+		return &Damage{bad.file, -1, fmt.Sprintf("%v; and %s", bad.err, what)}
+	}
+	return &Damage{r.log.dir, -1, what}
 }
 
 // fits checks that checkpoint, log and tables can be brought together.
@@ -134,9 +143,6 @@ func (r *replay) tables(list []*Table) error {
 		return nil
 	}
 	again := logReader{fs: r.log.fs, dir: r.log.dir, history: r.log.history, floor: position}
-	if position == 0 {
-		again.next = 1
-	}
 	return again.read(func(info groupInfo, blocks []byte, _ int) error {
 		switch {
 		case info.pos <= position:

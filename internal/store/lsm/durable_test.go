@@ -246,6 +246,42 @@ func TestDeletedAppWaitsForTheDisk(t *testing.T) {
 	})
 }
 
+// TestAppMadeAgainBesideCheckpoint: an app is deleted while a checkpoint is written,
+// and another with its number is made before the deletion is durable.
+func TestAppMadeAgainBesideCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		g.Shut()
+		c := &calls{t: t}
+		ctx := t.Context()
+		c.start("change", func() error { _, err := s.Change(ctx, id, []audience.Change{set("a", "new")}); return err })
+		synctest.Wait() // its fsync is held
+		c.start("delete app", func() error { return s.DeleteApp(ctx, id) })
+		synctest.Wait()
+		c.start("checkpoint", func() error { _, err := s.lsm.Checkpoint(ctx); return err })
+		synctest.Wait()
+		c.start("make app", func() error { return s.SaveApp(ctx, storetest.NewApp(id)) })
+		c.want()
+		g.Lift()
+		c.wg.Wait()
+		for name, err := range c.ended {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, s.fs)
+		defer s.Close()
+		u, err := s.Users(ctx, id, []string{"a", "administrator"})
+		if err != nil || u[0].Exists || !u[1].Exists {
+			t.Errorf("after a start the app has %v, %v", u, err)
+		}
+		sound(t, s)
+	})
+}
+
 // TestCancelledWait: a caller that waits no longer leaves the change to happen,
 // and nobody sees it before it is durable.
 func TestCancelledWait(t *testing.T) {

@@ -36,6 +36,7 @@ func newFS(t testing.TB) *vfs.MemFS {
 type opened struct {
 	storetest.Store
 	lsm *lsm.Store
+	fs  vfs.FS
 }
 
 func (o *opened) check(ctx context.Context, report func(store.Finding)) error {
@@ -56,7 +57,7 @@ func tryOpen(fs vfs.FS, o lsm.Options) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &opened{storetest.Join(s.Apps, s.Users, s.Close), s}, nil
+	return &opened{storetest.Join(s.Apps, s.Users, s.Close), s, fs}, nil
 }
 
 func open(t testing.TB, fs vfs.FS) *opened {

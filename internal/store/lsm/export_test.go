@@ -74,3 +74,12 @@ func (s *Store) Digests(t testing.TB) string {
 	}
 	return b.String()
 }
+
+// State returns why the store takes no change and never will; nil if it does.
+func (s *Store) State() error { return s.journal.State() }
+
+// Gone reports whether an app is deleted or was never made, durably or not.
+func (s *Store) Gone(app uint32) bool {
+	x := s.tenants.find(app)
+	return x == nil || x.isGone()
+}

@@ -38,29 +38,45 @@ const (
 // there after each start, and nothing is half done. TIDINGS_TEST_ROUNDS
 // multiplies the rounds.
 func TestKill(t *testing.T) {
+	rounds := killRounds(t, 5)
+	k := newKiller(t, "")
+	for range rounds {
+		k.round()
+	}
+	t.Logf("%d rounds, %d requests answered", rounds, k.answered)
+}
+
+// killRounds is how often the server is killed: n times, or TIDINGS_TEST_ROUNDS as
+// often.
+func killRounds(t *testing.T, n int) int {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("builds and kills the server")
 	}
-	rounds := 5
 	if f, err := strconv.ParseFloat(os.Getenv("TIDINGS_TEST_ROUNDS"), 64); err == nil {
-		rounds = int(5 * f)
+		return int(float64(n) * f)
 	}
+	return n
+}
+
+// newKiller builds the server and configures it, with further lines.
+func newKiller(t *testing.T, lines string) *killer {
+	t.Helper()
 	dir := t.TempDir()
 	k := &killer{t: t, dir: dir, binary: build(t), r: rand.New(rand.NewPCG(rand.Uint64(), 0))}
 	names := ""
 	for i := range killSlots {
 		names += fmt.Sprintf("      %q: attr%d\n", strconv.Itoa(i), i)
 	}
-	config := fmt.Sprintf("listen: 127.0.0.1:0\nmetrics_listen: 127.0.0.1:0\nlog_requests: failed\nmemtable_size: 1MiB\ndata: %s\napps:\n  - sdkappid: %d\n    secret_key: %s\n    create_accounts: true\n    limits:\n      default: 0\n    attr_names:\n%s",
-		filepath.Join(dir, "data"), killApp, killSecret, names)
+	config := fmt.Sprintf("listen: 127.0.0.1:0\nmetrics_listen: 127.0.0.1:0\nlog_requests: failed\nmemtable_size: 1MiB\n%sdata: %s\napps:\n  - sdkappid: %d\n    secret_key: %s\n    create_accounts: true\n    limits:\n      default: 0\n    attr_names:\n%s",
+		lines, k.data(), killApp, killSecret, names)
 	if err := os.WriteFile(filepath.Join(dir, "tidings.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range rounds {
-		k.round()
-	}
-	t.Logf("%d rounds, %d requests answered", rounds, k.answered)
+	return k
 }
+
+func (k *killer) data() string { return filepath.Join(k.dir, "data") }
 
 // build makes the program, without the race detector: what is killed is what
 // is shipped.
@@ -172,18 +188,24 @@ func (k *killer) round() {
 	}
 	wg.Wait()
 	_ = cmd.Wait()
-	// As it was left, not as a start repairs it.
-	_, err = lsm.CheckDir(t.Context(), filepath.Join(k.dir, "data"), lsm.Options{Logger: slog.New(slog.DiscardHandler)}, func(f store.Finding) {
-		t.Errorf("check: %s: %s", f.Where, f.What)
+	k.check()
+}
+
+// check checks the directory as it was left, not as a start repairs it.
+func (k *killer) check() {
+	k.t.Helper()
+	_, err := lsm.CheckDir(k.t.Context(), k.data(), lsm.Options{Logger: slog.New(slog.DiscardHandler)}, func(f store.Finding) {
+		k.t.Errorf("check: %s: %s", f.Where, f.What)
 	})
 	if err != nil {
-		t.Fatalf("check: %v", err)
+		k.t.Fatalf("check: %v", err)
 	}
 }
 
 var readyLine = regexp.MustCompile(`ready on (http://[0-9.:]+)`)
 
-func (k *killer) start() (*exec.Cmd, string) {
+// launch starts the server and does not wait until it is ready.
+func (k *killer) launch() (*exec.Cmd, io.Reader) {
 	k.t.Helper()
 	cmd := exec.Command(k.binary, "serve", "--config", filepath.Join(k.dir, "tidings.yaml"))
 	stderr, err := os.OpenFile(filepath.Join(k.dir, "stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -199,6 +221,12 @@ func (k *killer) start() (*exec.Cmd, string) {
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)
 	}
+	return cmd, stdout
+}
+
+func (k *killer) start() (*exec.Cmd, string) {
+	k.t.Helper()
+	cmd, stdout := k.launch()
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		if m := readyLine.FindStringSubmatch(lines.Text()); m != nil {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -23,11 +24,11 @@ func TestAppComesBackInOneGroup(t *testing.T) {
 }
 
 func testAppComesBack(t *testing.T, early bool) {
-	g := newGate()
+	g := &faulty.Gate{}
 	fs := newFS(t)
-	s, err := tryOpen(&tapFS{fs, func(op, name string) error {
+	s, err := tryOpen(&faulty.FS{FS: fs, Before: func(op, name string) error {
 		if op == "sync" && inLog(name) {
-			g.pass()
+			g.Pass()
 		}
 		return nil
 	}}, lsm.Options{CheckpointLog: 1 << 30})
@@ -41,7 +42,7 @@ func testAppComesBack(t *testing.T, early bool) {
 		}
 	}
 	c := &calls{t: t}
-	g.shut()
+	g.Shut()
 	steps := []struct {
 		name string
 		f    func() error
@@ -67,7 +68,7 @@ func testAppComesBack(t *testing.T, early bool) {
 		c.start("checkpoint", checkpoint)
 		synctest.Wait()
 	}
-	g.lift()
+	g.Lift()
 	c.wg.Wait()
 	for name, err := range c.ended {
 		if err != nil {

@@ -7,23 +7,24 @@ import (
 	"time"
 
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
 
 // heldCheckpoint is a store that has something to write into a checkpoint, whose
 // files cannot be made while the gate is shut. Whoever comes to the gate says so.
-func heldCheckpoint(t *testing.T) (s *opened, g *gate, at <-chan struct{}) {
+func heldCheckpoint(t *testing.T) (s *opened, g *faulty.Gate, at <-chan struct{}) {
 	t.Helper()
-	g = newGate()
+	g = &faulty.Gate{}
 	arrived := make(chan struct{}, 1)
-	fs := &tapFS{newFS(t), func(op, name string) error {
+	fs := &faulty.FS{FS: newFS(t), Before: func(op, name string) error {
 		if op == "create" && strings.Contains(name, "/checkpoints/") {
 			select {
 			case arrived <- struct{}{}:
 			default:
 			}
-			g.pass()
+			g.Pass()
 		}
 		return nil
 	}}
@@ -64,7 +65,7 @@ func TestCloseBesideReaders(t *testing.T) {
 	for _, byHand := range []bool{false, true} {
 		s, g, at := heldCheckpoint(t)
 		var checkpoint <-chan error
-		g.shut()
+		g.Shut()
 		if byHand {
 			checkpoint = start(func() error { _, err := s.lsm.Checkpoint(context.Background()); return err })
 			<-at
@@ -85,7 +86,7 @@ func TestCloseBesideReaders(t *testing.T) {
 		})
 		revoked := start(func() error { _, err := s.RevokedUpTo(context.Background(), id, "a"); return err })
 		time.Sleep(10 * time.Millisecond)
-		g.lift()
+		g.Lift()
 		ends(t, "Export", exported)
 		ends(t, "Import", tried)
 		ends(t, "RevokedUpTo", revoked)
@@ -101,7 +102,7 @@ func TestCloseBesideReaders(t *testing.T) {
 func TestCheckpointsWaitInTurn(t *testing.T) {
 	s, g, at := heldCheckpoint(t)
 	defer s.Close()
-	g.shut()
+	g.Shut()
 	first := start(func() error { _, err := s.lsm.Checkpoint(t.Context()); return err })
 	<-at
 	ctx, cancel := context.WithCancel(t.Context())
@@ -115,7 +116,7 @@ func TestCheckpointsWaitInTurn(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("Checkpoint does not return though its context has ended")
 	}
-	g.lift()
+	g.Lift()
 	if err := <-first; err != nil {
 		t.Error(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -23,15 +24,15 @@ func (lockless) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil 
 // machine, and shows it: a power loss after that does not take it back.
 func TestKilledThenPowerLost(t *testing.T) {
 	mem := newFS(t)
-	g := newGate() // which is never lifted: a process that was killed goes on no more
+	g := &faulty.Gate{} // which is never lifted: a process that was killed goes on no more
 	at := make(chan struct{}, 1)
-	s, err := tryOpen(lockless{&tapFS{mem, func(op, name string) error {
+	s, err := tryOpen(lockless{&faulty.FS{FS: mem, Before: func(op, name string) error {
 		if op == "sync" && inLog(name) {
 			select {
 			case at <- struct{}{}:
 			default:
 			}
-			g.pass()
+			g.Pass()
 		}
 		return nil
 	}}}, lsm.Options{CheckpointLog: 1 << 30})
@@ -42,7 +43,7 @@ func TestKilledThenPowerLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-at
-	g.shut()
+	g.Shut()
 	ctx, cancel := context.WithCancel(t.Context())
 	unanswered := start(func() error { _, err := s.Change(ctx, id, []audience.Change{set("a", "written")}); return err })
 	<-at // and it was killed here

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/store"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 )
 
@@ -18,8 +19,8 @@ import (
 const archive = "/var/lib/archive"
 
 // archiving returns a file system that keeps removed segments.
-func archiving(mem *vfs.MemFS) *tapFS {
-	return &tapFS{mem, func(op, name string) error {
+func archiving(mem *vfs.MemFS) *faulty.FS {
+	return &faulty.FS{FS: mem, Before: func(op, name string) error {
 		if op != "remove" || !inLog(name) {
 			return nil
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -145,7 +146,7 @@ func (s *sim) live() {
 	if s.crashIn = 0; s.dice.IntN(8) == 0 {
 		s.crashIn = 1 + s.dice.IntN(60) // while it starts
 	}
-	fs := &tapFS{s.mem, s.before}
+	fs := &faulty.FS{FS: s.mem, Before: s.before}
 	s.mu.Unlock()
 	o := lsm.Options{CheckpointLog: 1 << (13 + s.r.IntN(4))}
 	if s.r.IntN(3) == 0 {

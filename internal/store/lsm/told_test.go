@@ -15,6 +15,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -221,11 +222,11 @@ func TestNothingIsToldEarly(t *testing.T) {
 }
 
 func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opened) error) {
-	g := newGate()
+	g := &faulty.Gate{}
 	mem := newFS(t)
-	s, err := tryOpen(&tapFS{mem, func(op, name string) error {
+	s, err := tryOpen(&faulty.FS{FS: mem, Before: func(op, name string) error {
 		if op == "sync" && inLog(name) {
-			g.pass()
+			g.Pass()
 		}
 		return nil
 	}}, lsm.Options{CheckpointLog: 1 << 30})
@@ -244,7 +245,7 @@ func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opene
 		t.Fatal(err)
 	}
 
-	g.shut()
+	g.Shut()
 	var wg sync.WaitGroup
 	for _, step := range pending {
 		wg.Go(func() { _ = step(ctx, s) })
@@ -274,7 +275,7 @@ func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opene
 			}
 		}
 	}
-	g.lift()
+	g.Lift()
 	wg.Wait()
 	t.Logf("%d of %d questions were answered", len(told), len(list))
 }

@@ -20,12 +20,12 @@ func TestMemoryIsOfTheHeap(t *testing.T) {
 		values      func(i int) string
 		tags        int
 	}{
-		{"names", 1, 300_000, func(int) string { return "" }, 0},
-		{"few values", 1, 300_000, func(int) string { return fmt.Sprint("v", r.IntN(50)) }, 5},
-		{"17 users a value", 1, 300_000, func(int) string { return fmt.Sprint("v", r.IntN(300_000/17)) }, 0},
-		{"64 users a value", 1, 300_000, func(int) string { return fmt.Sprint("v", r.IntN(300_000/64)) }, 0},
-		{"unique values", 1, 300_000, func(i int) string { return fmt.Sprint("v", i) }, 1},
-		{"small apps", 3000, 10, func(int) string { return fmt.Sprint("v", r.IntN(3)) }, 2},
+		{"names", 1, 40_000, func(int) string { return "" }, 0},
+		{"few values", 1, 40_000, func(int) string { return fmt.Sprint("v", r.IntN(50)) }, 5},
+		{"17 users a value", 1, 40_000, func(int) string { return fmt.Sprint("v", r.IntN(40_000/17)) }, 0},
+		{"64 users a value", 1, 40_000, func(int) string { return fmt.Sprint("v", r.IntN(40_000/64)) }, 0},
+		{"unique values", 1, 40_000, func(i int) string { return fmt.Sprint("v", i) }, 1},
+		{"small apps", 1000, 10, func(int) string { return fmt.Sprint("v", r.IntN(3)) }, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := liveHeap()

@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 )
@@ -273,10 +274,10 @@ func (t *strtab) unlist(h uint64, n uint32) {
 
 // bytesHeld is the memory of the table, roughly.
 func (t *strtab) bytesHeld() int64 {
-	n := int64(len(t.dir))*8 + t.at.bytesHeld() + int64(cap(t.holes))*4
+	n := int64(unsafe.Sizeof(*t)) + int64(len(t.dir))*8 + t.at.bytesHeld() + int64(cap(t.holes))*4
 	for i, p := range t.dir {
 		if i == 0 || t.dir[i-1] != p {
-			n += int64(len(p.slots))
+			n += int64(unsafe.Sizeof(*p)) + int64(len(p.slots))
 		}
 	}
 	return n + t.slab.bytesHeld()

@@ -31,9 +31,19 @@ type group struct {
 	err    error
 }
 
-func newGroup(pos Pos) *group {
-	return &group{pos: pos, buf: make([]byte, groupHeader, 4<<10), done: make(chan struct{})}
+// newGroup returns an empty group, in the memory of one that was written if there is any.
+func (db *DB) newGroup(pos Pos) *group {
+	g := &group{pos: pos, done: make(chan struct{})}
+	if n := len(db.spare); n > 0 {
+		g.buf, db.spare = db.spare[n-1], db.spare[:n-1]
+	} else {
+		g.buf = make([]byte, groupHeader, 4<<10)
+	}
+	return g
 }
+
+// maxSpare is the largest memory of a group that is kept for others, in bytes.
+const maxSpare = 2 << 20
 
 func (g *group) empty() bool { return len(g.buf) == groupHeader }
 
@@ -167,7 +177,7 @@ func (db *DB) Seal(pos Pos) {
 
 func (db *DB) seal(pos Pos) {
 	if g := db.groups[len(db.groups)-1]; g.pos == pos && db.err == nil {
-		db.groups = append(db.groups, newGroup(pos+1))
+		db.groups = append(db.groups, db.newGroup(pos+1))
 	}
 }
 
@@ -278,7 +288,7 @@ func (db *DB) take() (g *group, last bool) {
 		return nil, db.closing && db.writers == 0
 	}
 	if len(db.groups) == 1 {
-		db.groups = append(db.groups, newGroup(g.pos+1))
+		db.groups = append(db.groups, db.newGroup(g.pos+1))
 	}
 	return g, false
 }
@@ -302,6 +312,9 @@ func (db *DB) write(g *group) {
 	db.applied.Store(uint64(g.pos))
 	db.appliedChain = db.chain
 	after, observe := g.after, db.observe
+	if cap(g.buf) <= maxSpare && len(db.spare) < 2 {
+		db.spare = append(db.spare, g.buf[:groupHeader])
+	}
 	g.buf, g.after = nil, nil
 	db.waiting -= g.size
 	db.waitingBulk -= g.bulk

@@ -110,6 +110,7 @@ type DB struct {
 	groups       []*group      // on its way or last written, then sealed ones, then the open one
 	err          error         // set once: no further change is taken
 	writers      int           // Commits that are under way
+	spare        [][]byte      // memory of groups that were written
 	waiting      int           // bytes of changes that are not applied yet
 	waitingBulk  int           // of these, those of bulk writers
 	closing      bool
@@ -297,7 +298,7 @@ func (db *DB) start(list []*Table) error {
 	db.chain, db.appliedChain, db.second = r.log.chain, r.log.chain, r.log.second
 	db.room, db.wake, db.done = make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
 	db.observe = func(int, time.Duration, time.Duration) {}
-	db.groups = []*group{newGroup(last + 1)}
+	db.groups = []*group{db.newGroup(last + 1)}
 	if db.opts.ReadOnly {
 		db.err = errReadOnly
 		return nil

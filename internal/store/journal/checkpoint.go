@@ -224,8 +224,12 @@ func (c *checkpoints) wrote(segment uint64, pos Pos, size int64, changed bool) {
 	if _, known := c.first[segment]; !known {
 		c.first[segment] = pos
 	}
+	first := changed && !c.changed // the age of the last begins to matter
 	c.since += size
 	c.changed = c.changed || changed
+	if c.since <= c.limit && !first {
+		return
+	}
 	c.behind.Store(c.since > behindTimes*c.limit)
 	select {
 	case c.wake <- struct{}{}:

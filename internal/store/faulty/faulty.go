@@ -10,7 +10,7 @@ import "github.com/cockroachdb/pebble/v2/vfs"
 type FS struct {
 	vfs.FS
 	// Before gets the operation, one of create, reuse, rename, link, remove, write,
-	// sync and close, and the name of the file.
+	// sync and close, and the name of the file. It may be nil.
 	Before func(op, name string) error
 	// Reading may be nil.
 	Reading func(name string) error
@@ -20,7 +20,7 @@ type FS struct {
 
 // Create creates a file.
 func (f *FS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := f.Before("create", name); err != nil {
+	if err := f.before("create", name); err != nil {
 		return nil, err
 	}
 	return f.file(name)(f.FS.Create(name, c))
@@ -41,7 +41,7 @@ func (f *FS) OpenDir(name string) (vfs.File, error) { return f.file(name)(f.FS.O
 
 // ReuseForWrite makes one file of another.
 func (f *FS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := f.Before("reuse", to); err != nil {
+	if err := f.before("reuse", to); err != nil {
 		return nil, err
 	}
 	return f.file(to)(f.FS.ReuseForWrite(from, to, c))
@@ -49,7 +49,7 @@ func (f *FS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, 
 
 // Rename renames a file.
 func (f *FS) Rename(from, to string) error {
-	if err := f.Before("rename", to); err != nil {
+	if err := f.before("rename", to); err != nil {
 		return err
 	}
 	return f.FS.Rename(from, to)
@@ -57,7 +57,7 @@ func (f *FS) Rename(from, to string) error {
 
 // Link gives a file another name.
 func (f *FS) Link(from, to string) error {
-	if err := f.Before("link", to); err != nil {
+	if err := f.before("link", to); err != nil {
 		return err
 	}
 	return f.FS.Link(from, to)
@@ -65,7 +65,7 @@ func (f *FS) Link(from, to string) error {
 
 // Remove removes a file.
 func (f *FS) Remove(name string) error {
-	if err := f.Before("remove", name); err != nil {
+	if err := f.before("remove", name); err != nil {
 		return err
 	}
 	return f.FS.Remove(name)
@@ -81,6 +81,13 @@ func (f *FS) file(name string) func(vfs.File, error) (vfs.File, error) {
 		}
 		return &file{opened, f, name}, nil
 	}
+}
+
+func (f *FS) before(op, name string) error {
+	if f.Before == nil {
+		return nil
+	}
+	return f.Before(op, name)
 }
 
 func (f *FS) reading(name string) error {
@@ -111,7 +118,7 @@ func (f *file) ReadAt(b []byte, offset int64) (int, error) {
 }
 
 func (f *file) Write(b []byte) (int, error) {
-	if err := f.fs.Before("write", f.name); err != nil {
+	if err := f.fs.before("write", f.name); err != nil {
 		if f.fs.Short {
 			n, _ := f.File.Write(b[:len(b)/2])
 			return n, err
@@ -122,28 +129,28 @@ func (f *file) Write(b []byte) (int, error) {
 }
 
 func (f *file) Sync() error {
-	if err := f.fs.Before("sync", f.name); err != nil {
+	if err := f.fs.before("sync", f.name); err != nil {
 		return err
 	}
 	return f.File.Sync()
 }
 
 func (f *file) SyncData() error {
-	if err := f.fs.Before("sync", f.name); err != nil {
+	if err := f.fs.before("sync", f.name); err != nil {
 		return err
 	}
 	return f.File.SyncData()
 }
 
 func (f *file) SyncTo(n int64) (bool, error) {
-	if err := f.fs.Before("sync", f.name); err != nil {
+	if err := f.fs.before("sync", f.name); err != nil {
 		return false, err
 	}
 	return f.File.SyncTo(n)
 }
 
 func (f *file) Close() error {
-	if err := f.fs.Before("close", f.name); err != nil {
+	if err := f.fs.before("close", f.name); err != nil {
 		return err
 	}
 	return f.File.Close()

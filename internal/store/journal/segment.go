@@ -199,7 +199,6 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 		return err
 	}
 	s := &segmentReader{file: file, name: name, size: stat.Size(), history: r.history}
-	s.records = record.NewReader(io.NewSectionReader(file, 0, s.size), 0)
 	if err := s.header(number); err != nil {
 		if errors.Is(err, errOtherHistory) {
 			return &Damage{name, 0, "it is of another data directory, or of this one before it was restored"}
@@ -214,7 +213,7 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 		return nil
 	}
 	for {
-		offset := s.records.Offset()
+		offset := s.offset + int64(s.next)
 		pos, group, err := s.group()
 		if errors.Is(err, io.EOF) {
 			if r.end == nil {
@@ -297,31 +296,63 @@ func (r *logReader) torn(s *segmentReader, offset int64) error {
 
 var errOtherHistory = errors.New("the history is another")
 
-// A segmentReader reads the records of a segment.
+// A segmentReader reads the records of a segment. Package record has a reader too, but
+// it reads on where a record is broken as if there had been none, and takes a second
+// for every 32 KiB that are not as they were to find out which bit that could be.
 type segmentReader struct {
 	file    vfs.File
 	name    string
 	size    int64
 	history uint64
-	records *record.Reader
-	buf     bytes.Buffer
+
+	block  []byte // of the file, the last may be short
+	offset int64  // of the block in the file
+	next   int    // where the next chunk begins in the block
+	buf    []byte
 }
 
 // record returns the next record, valid until the next call. It is io.EOF that there
 // is none, errGroup that there is none that is whole. Any other error is that of a
 // disk that does not give what may well be on it.
 func (s *segmentReader) record() ([]byte, error) {
-	r, err := s.records.Next()
-	if err == nil {
-		s.buf.Reset()
-		_, err = s.buf.ReadFrom(r)
-	}
-	for _, broken := range []error{record.ErrInvalidChunk, record.ErrZeroedChunk, record.ErrUnexpectedEOF} {
-		if errors.Is(err, broken) {
+	s.buf = s.buf[:0]
+	for begun := false; ; begun = true {
+		if err := s.fill(); errors.Is(err, io.EOF) && begun {
+			return nil, errGroup
+		} else if err != nil {
+			return nil, err
+		}
+		piece, first, last, whole := chunk(s.block, s.next)
+		if !whole || first == begun {
 			return nil, errGroup
 		}
+		s.next += chunkHeader + len(piece)
+		if s.buf = append(s.buf, piece...); last {
+			return s.buf, nil
+		}
 	}
-	return s.buf.Bytes(), err
+}
+
+// fill reads the next block if there is no room for a chunk in the rest of this one.
+func (s *segmentReader) fill() error {
+	switch rest := len(s.block) - s.next; {
+	case rest >= chunkHeader:
+		return nil
+	case len(s.block)%blockSize != 0 && rest > 0:
+		return errGroup
+	case s.offset+int64(len(s.block)) >= s.size:
+		return io.EOF
+	}
+	if s.block == nil {
+		s.block = make([]byte, 0, blockSize)
+	}
+	s.offset += int64(len(s.block))
+	s.block, s.next = s.block[:min(blockSize, s.size-s.offset)], 0
+	if _, err := s.file.ReadAt(s.block, s.offset); err != nil && !errors.Is(err, io.EOF) {
+		s.block = s.block[:0]
+		return err
+	}
+	return nil
 }
 
 func (s *segmentReader) header(number uint64) error {
@@ -400,12 +431,12 @@ func (s *segmentReader) later(b []byte, start int, pos Pos) bool {
 	if start < 0 {
 		return false
 	}
-	head, first, last := chunk(b, start)
+	head, first, last, _ := chunk(b, start)
 	if !first {
 		return false
 	}
 	if end := start + chunkHeader + len(head); len(head) < partHeader && !last && end%blockSize == 0 {
-		if rest, first, _ := chunk(b, end); !first {
+		if rest, first, _, _ := chunk(b, end); !first {
 			head = append(bytes.Clone(head), rest...)
 		}
 	}
@@ -421,22 +452,23 @@ const chunkHeader = 4 + 2 + 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// chunk returns the piece of the chunk at a place of some blocks, nil if no chunk
-// is there, and whether it is the first and the last of its record.
-func chunk(b []byte, start int) (piece []byte, first, last bool) {
-	if end := min(len(b), start-start%blockSize+blockSize); start+chunkHeader <= end {
-		b = b[start:end]
-		length, kind := int(binary.LittleEndian.Uint16(b[4:])), b[6]
-		if kind < 1 || kind > 4 || chunkHeader+length > len(b) {
-			return nil, false, false
-		}
-		sum := crc32.Checksum(b[6:chunkHeader+length], castagnoli)
-		if bits.RotateLeft32(sum, -15)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
-			return nil, false, false
-		}
-		return b[chunkHeader : chunkHeader+length], kind <= 2, kind == 1 || kind == 4
+// chunk returns the piece of the chunk at a place of some blocks, whether it is the
+// first and the last of its record, and whether it is whole.
+func chunk(b []byte, start int) (piece []byte, first, last, whole bool) {
+	end := min(len(b), start-start%blockSize+blockSize)
+	if start+chunkHeader > end {
+		return nil, false, false, false
 	}
-	return nil, false, false
+	b = b[start:end]
+	length, kind := int(binary.LittleEndian.Uint16(b[4:])), b[6]
+	if kind < 1 || kind > 4 || chunkHeader+length > len(b) {
+		return nil, false, false, false
+	}
+	sum := crc32.Checksum(b[6:chunkHeader+length], castagnoli)
+	if bits.RotateLeft32(sum, -15)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
+		return nil, false, false, false
+	}
+	return b[chunkHeader : chunkHeader+length], kind <= 2, kind == 1 || kind == 4, true
 }
 
 func syncDir(fs vfs.FS, dir string) error {

@@ -24,7 +24,6 @@ type Users struct {
 	slots    [audience.Slots]*slot
 	tags     tags
 	changes  changes
-	warmed   uint32 // keeps what Warm reads from being left out
 }
 
 // changes counts, one number for each change of who an expression could select,

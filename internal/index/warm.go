@@ -13,50 +13,43 @@ const WarmBatch = 128
 // one step after the other. With millions of users nothing of it is in a cache of the
 // processor, and a change asks for one thing after another, each found by the one
 // before: it would spend most of its time waiting for memory. Step by step the
-// processor waits for many users at once. What Warm reads is of no consequence.
-func (u *Users) Warm(changes []audience.Change) {
+// processor waits for many users at once. What Warm reads is of no consequence, and
+// what it returns is only there so that nothing is left out.
+func (u *Users) Warm(changes []audience.Change) (sum uint32) {
 	for len(changes) > 0 {
-		n := min(len(changes), WarmBatch)
-		u.warm(changes[:n])
-		changes = changes[n:]
+		var w warming
+		w.n = min(len(changes), WarmBatch)
+		for i := range w.n {
+			c := &changes[i]
+			w.hashes[i], w.slots[i] = u.accounts.hashOf(c.Account), slotsOf(&c.Set)|c.Remove
+		}
+		u.warmAccounts(&w)
+		u.warmSlots(&w)
+		sum += w.sum
+		changes = changes[w.n:]
 	}
+	return sum
 }
 
-func (u *Users) warm(changes []audience.Change) {
-	var hashes [WarmBatch]uint64
-	var places [WarmBatch]uint32 // 1 + place of the name
-	var w warming
-	t := u.accounts
-	for i := range changes {
-		hashes[i] = xxh3.HashStringSeed(changes[i].Account, t.seed)
-	}
-	for i := range changes {
-		p := t.partOf(hashes[i])
-		w.sum += uint32(p.slots[slotBytes*p.home(hashes[i])])
-	}
-	for i := range changes {
-		w.users[i] = t.candidate(hashes[i])
-	}
-	for i := range changes {
-		if w.users[i] != 0 {
-			places[i] = t.at.get(w.users[i] - 1)
+// WarmUsers is Warm for reading all that accounts have.
+func (u *Users) WarmUsers(accounts []string) (sum uint32) {
+	for len(accounts) > 0 {
+		var w warming
+		w.n = min(len(accounts), WarmBatch)
+		for i := range w.n {
+			w.hashes[i], w.slots[i] = u.accounts.hashOf(accounts[i]), 1<<audience.Slots-1
 		}
+		u.warmAccounts(&w)
+		u.warmSlots(&w)
+		sum += w.sum
+		accounts = accounts[w.n:]
 	}
-	for i := range changes {
-		if at := places[i]; at != 0 {
-			w.sum += uint32(t.slab.chunks[(at-1)>>slabBits][(at-1)&(slabChunk-1)])
-		}
-	}
-	for i := range changes {
-		c := &changes[i]
-		w.slots[i] = slotsOf(&c.Set) | c.Remove
-	}
-	u.warmSlots(&w, len(changes))
+	return sum
 }
 
 // WarmEffects is Warm for effects, at most WarmBatch.
-func (u *Users) WarmEffects(effects []audience.Effect) {
-	var w warming
+func (u *Users) WarmEffects(effects []audience.Effect) (sum uint32) {
+	w := warming{n: len(effects)}
 	for i := range effects {
 		e := &effects[i]
 		if e.Op != audience.Edit || e.User >= u.accounts.next {
@@ -65,14 +58,17 @@ func (u *Users) WarmEffects(effects []audience.Effect) {
 		w.sum += u.accounts.at.get(e.User)
 		w.users[i], w.slots[i] = e.User+1, slotsOf(&e.Set)|e.Cleared
 	}
-	u.warmSlots(&w, len(effects))
+	u.warmSlots(&w)
+	return w.sum
 }
 
 // warming is what is read ahead for.
 type warming struct {
-	users [WarmBatch]uint32 // 1 + number; 0: nobody
-	slots [WarmBatch]audience.SlotSet
-	sum   uint32 // of what was read
+	n      int
+	hashes [WarmBatch]uint64           // of accounts
+	users  [WarmBatch]uint32           // 1 + number; 0: nobody
+	slots  [WarmBatch]audience.SlotSet // that are asked for
+	sum    uint32                      // of what was read
 }
 
 func slotsOf(values *audience.Values) (slots audience.SlotSet) {
@@ -84,13 +80,36 @@ func slotsOf(values *audience.Values) (slots audience.SlotSet) {
 	return slots
 }
 
+// warmAccounts finds users by the hashes of their accounts and reads their names.
+func (u *Users) warmAccounts(w *warming) {
+	var places [WarmBatch]uint32 // 1 + place of the name
+	t := u.accounts
+	for i := range w.n {
+		p := t.partOf(w.hashes[i])
+		w.sum += uint32(p.slots[slotBytes*p.home(w.hashes[i])])
+	}
+	for i := range w.n {
+		w.users[i] = t.candidate(w.hashes[i])
+	}
+	for i := range w.n {
+		if w.users[i] != 0 {
+			places[i] = t.at.get(w.users[i] - 1)
+		}
+	}
+	for i := range w.n {
+		if at := places[i]; at != 0 {
+			w.sum += uint32(t.slab.chunks[(at-1)>>slabBits][(at-1)&(slabChunk-1)])
+		}
+	}
+}
+
 // warmSlots reads the values of users, and whether they have one.
-func (u *Users) warmSlots(w *warming, users int) {
+func (u *Users) warmSlots(w *warming) {
 	for slot, s := range u.slots {
 		if s == nil {
 			continue
 		}
-		for i := range users {
+		for i := range w.n {
 			if n := w.users[i]; n != 0 && w.slots[i].Has(slot) {
 				w.sum += s.value.get(n - 1)
 				if word := int((n - 1) / 64); word < len(s.any.words) {
@@ -99,8 +118,10 @@ func (u *Users) warmSlots(w *warming, users int) {
 			}
 		}
 	}
-	u.warmed += w.sum
 }
+
+// hashOf returns the hash of a string.
+func (t *strtab) hashOf(s string) uint64 { return xxh3.HashStringSeed(s, t.seed) }
 
 // candidate returns 1 + the number of a string that may have hash h; 0 if none has.
 func (t *strtab) candidate(h uint64) uint32 {

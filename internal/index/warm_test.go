@@ -28,6 +28,12 @@ func TestWarm(t *testing.T) {
 	}
 	u.Warm(changes)
 	u.Warm(nil)
+	var accounts []string
+	for _, c := range changes {
+		accounts = append(accounts, c.Account)
+	}
+	u.WarmUsers(accounts)
+	u.WarmEffects([]audience.Effect{{Op: audience.Edit, User: 5, Set: audience.Values{"v"}}, {Op: audience.Edit, User: 1 << 30}, {Op: audience.Make, User: 9}})
 	if !bytes.Equal(canonicalOf(t, u), before) {
 		t.Error("Warm changed something")
 	}

@@ -97,7 +97,7 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 	return nil
 }
 
-// warmFrom is how many changes are worth reading ahead for.
+// warmFrom is how many users of a request are worth reading ahead for.
 const warmFrom = 8
 
 // decider decides for a tenant that is locked.
@@ -183,6 +183,9 @@ func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audi
 	var text []byte // all values, so that they take one allocation
 	var pos journal.Pos
 	gone, err := s.look(ctx, id, func(x *tenant) error {
+		if len(accounts) >= warmFrom {
+			x.users.WarmUsers(accounts)
+		}
 		for i, account := range accounts {
 			s.touch(x, 0, account, &pos)
 			n, exists := x.users.Find(account)

@@ -476,7 +476,8 @@ func TestDiskFails(t *testing.T) {
 }
 
 func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
-	var broken, fatal atomic.Bool
+	var broken atomic.Bool
+	fatal := make(chan struct{})
 	mem := newFS(t)
 	fs := &faulty.FS{FS: mem, Before: func(o, name string) error {
 		if broken.Load() && o == op && inLog(name) {
@@ -484,7 +485,7 @@ func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 		}
 		return nil
 	}}
-	s, err := tryOpen(fs, lsm.Options{Fatal: func() { fatal.Store(true) }})
+	s, err := tryOpen(fs, lsm.Options{Fatal: func() { close(fatal) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -509,7 +510,9 @@ func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 		})
 	}
 	wg.Wait()
-	if !fatal.Load() {
+	select { // maybe a moment after the changes failed
+	case <-fatal:
+	case <-time.After(10 * time.Second):
 		t.Error("the process was not ended")
 	}
 	if s.lsm.Ready() == nil {

@@ -3,6 +3,7 @@ package lsm_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -87,4 +88,85 @@ func testAppComesBack(t *testing.T, early bool) {
 		t.Errorf("Users = %+v, %v", u, err)
 	}
 	sound(t, s)
+}
+
+// TestAppComesBackWhileSaved: an app is deleted and made again in one group after a
+// checkpoint listed the apps and before it comes to this one. The checkpoint has the
+// new one.
+func TestAppComesBackWhileSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		ctx := t.Context()
+		if err := s.SaveApp(ctx, storetest.NewApp(2)); err != nil {
+			t.Fatal(err)
+		}
+		g.shut()
+		c := &calls{t: t}
+		c.start("change of another app", func() error {
+			_, err := s.Change(ctx, 2, []audience.Change{{Account: "a", Create: true}})
+			return err
+		})
+		synctest.Wait() // it is held, so all that follows is in the next group
+		first := true
+		apps, err := s.lsm.Saved(ctx, func() {
+			if !first {
+				return
+			}
+			first = false // app 2 is copied, the other comes after it
+			c.start("delete", func() error { return s.DeleteApp(ctx, id) })
+			synctest.Wait()
+			c.start("make", func() error { return s.SaveApp(ctx, storetest.NewApp(id)) })
+			synctest.Wait()
+		})
+		if err != nil || !slices.Equal(apps, []uint32{2, id}) {
+			t.Errorf("the checkpoint has apps %v, %v; want both", apps, err)
+		}
+		g.lift()
+		c.wg.Wait()
+	})
+}
+
+// TestExportOfOneMoment: what an export shows of the tables is of the moment at which
+// it shows the users, though a later change went the same way to the disk.
+func TestExportOfOneMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := held(t)
+		defer s.Close()
+		ctx := t.Context()
+		g.shut()
+		c := &calls{t: t}
+		nick := func(text string) func() error {
+			return func() error {
+				_, err := s.Change(ctx, id, []audience.Change{{Account: "a", Profile: audience.Profile{Nick: &text}}})
+				return err
+			}
+		}
+		shown := ""
+		c.start("first", nick("first"))
+		synctest.Wait() // it is held
+		c.start("second", nick("second"))
+		synctest.Wait()
+		c.start("export", func() error {
+			return s.Export(ctx, id, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+				if e.Account == "a" {
+					shown = e.Nick
+				}
+				return nil
+			})
+		})
+		synctest.Wait()
+		c.start("third", nick("third"))
+		synctest.Wait()
+		g.lift()
+		c.wg.Wait()
+		for name, err := range c.ended {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if shown != "second" {
+			t.Errorf("the export shows the nickname %q, want second", shown)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -82,4 +83,27 @@ func (s *Store) State() error { return s.journal.State() }
 func (s *Store) Gone(app uint32) bool {
 	x := s.tenants.find(app)
 	return x == nil || x.isGone()
+}
+
+// Saved writes the memory as a checkpoint does and returns which apps are there when it
+// is read. It calls between whenever an app is about to be copied.
+func (s *Store) Saved(ctx context.Context, between func()) (apps []uint32, err error) {
+	var b bytes.Buffer
+	seal := func(pos journal.Pos) {
+		between()
+		s.journal.Seal(pos)
+	}
+	if _, err := (memory{s.tenants}).Save(ctx, s.journal.Applied(), seal, &b); err != nil {
+		return nil, err
+	}
+	loaded := newTenants()
+	if err := (memory{loaded}).Load(&b, int64(b.Len())); err != nil {
+		return nil, err
+	}
+	for _, x := range loaded.all() {
+		if !x.gone {
+			apps = append(apps, x.id)
+		}
+	}
+	return apps, nil
 }

@@ -186,3 +186,18 @@ func testListsAndRestarts(t *testing.T, restart string) {
 	sound(t, s)
 	s.Close()
 }
+
+// TestListEnds: the next page can be asked for during pageLife after the one before.
+func TestListEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listed(t, newFS(t), 5)
+		defer s.Close()
+		p := nextPage(t, s, "")
+		time.Sleep(5 * time.Minute)
+		p = nextPage(t, s, p.Next)
+		time.Sleep(5*time.Minute + time.Second)
+		if p, err := s.List(t.Context(), id, vips, 1, p.Next); !errors.Is(err, apierr.PageExpired) {
+			t.Errorf("a page after more than five minutes: %+v, %v; want 95003", p, err)
+		}
+	})
+}

@@ -42,6 +42,9 @@ func (r *replay) run(list []*Table, fresh bool) error {
 	if fresh {
 		return nil
 	}
+	if err := r.readNeeded(list); err != nil {
+		return err
+	}
 	if !db.opts.ReadOnly {
 		if err := db.syncLog(); err != nil {
 			return err
@@ -110,6 +113,26 @@ func (r *replay) fits() error {
 		return missing("the tables are", p)
 	case last > 0 && p+1 < r.first:
 		return &Damage{db.path(tablesDir), -1, fmt.Sprintf("the tables end with group %d, and the log begins with group %d", p, r.first)}
+	}
+	return nil
+}
+
+// readNeeded reads the records that a start needs, as the tables have them so far.
+func (r *replay) readNeeded(list []*Table) error {
+	for _, t := range list {
+		if !t.AtStart {
+			continue
+		}
+		it, err := r.db.tables.db.NewIter(&pebble.IterOptions{LowerBound: []byte{t.ID}, UpperBound: []byte{t.ID + 1}})
+		if err != nil {
+			return err
+		}
+		for it.First(); it.Valid() && err == nil; it.Next() {
+			_, err = it.ValueAndErr()
+		}
+		if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+			return &unreadable{r.db.path(tablesDir), fmt.Errorf("table %s: %w", t.Name, err)}
+		}
 	}
 	return nil
 }

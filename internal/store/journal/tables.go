@@ -24,6 +24,9 @@ type Table struct {
 	ID     byte
 	Name   string // for people: "nickname"
 	PerApp bool   // deleting an app clears it
+	// AtStart is for few records, without which a start cannot go on: they are read
+	// before the directory is opened for writing.
+	AtStart bool
 	// Check returns what is wrong with a record; nil if nothing is.
 	Check func(key, value []byte) error
 }

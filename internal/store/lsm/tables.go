@@ -22,7 +22,7 @@ var (
 	// the app is deleted, for an app that gets the same number and key.
 	tableEnded = &journal.Table{ID: 0x06, Name: "invalidation of all tickets", Check: checkEnded}
 	// name → key, of app 0
-	tableKeys = &journal.Table{ID: 0x07, Name: "key", Check: checkKey}
+	tableKeys = &journal.Table{ID: 0x07, Name: "key", AtStart: true, Check: checkKey}
 
 	tables = []*journal.Table{tableNick, tableFace, tableRevoked, tableEnded, tableKeys}
 )

@@ -93,11 +93,11 @@ func (s *Store) Saved(ctx context.Context, between func()) (apps []uint32, err e
 		between()
 		s.journal.Seal(pos)
 	}
-	if _, err := (memory{s.tenants}).Save(ctx, s.journal.Applied(), seal, &b); err != nil {
+	if _, err := (&memory{tenants: s.tenants}).Save(ctx, s.journal.Applied(), seal, &b); err != nil {
 		return nil, err
 	}
 	loaded := newTenants()
-	if err := (memory{loaded}).Load(&b, int64(b.Len())); err != nil {
+	if err := (&memory{tenants: loaded}).Load(&b, int64(b.Len())); err != nil {
 		return nil, err
 	}
 	for _, x := range loaded.all() {

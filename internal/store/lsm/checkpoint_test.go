@@ -101,7 +101,7 @@ func TestAppComesBackWhileSaved(t *testing.T) {
 		if err := s.SaveApp(ctx, storetest.NewApp(2)); err != nil {
 			t.Fatal(err)
 		}
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		c.start("change of another app", func() error {
 			_, err := s.Change(ctx, 2, []audience.Change{{Account: "a", Create: true}})
@@ -122,7 +122,7 @@ func TestAppComesBackWhileSaved(t *testing.T) {
 		if err != nil || !slices.Equal(apps, []uint32{2, id}) {
 			t.Errorf("the checkpoint has apps %v, %v; want both", apps, err)
 		}
-		g.lift()
+		g.Lift()
 		c.wg.Wait()
 	})
 }
@@ -134,7 +134,7 @@ func TestExportOfOneMoment(t *testing.T) {
 		s, g := held(t)
 		defer s.Close()
 		ctx := t.Context()
-		g.shut()
+		g.Shut()
 		c := &calls{t: t}
 		nick := func(text string) func() error {
 			return func() error {
@@ -158,7 +158,7 @@ func TestExportOfOneMoment(t *testing.T) {
 		synctest.Wait()
 		c.start("third", nick("third"))
 		synctest.Wait()
-		g.lift()
+		g.Lift()
 		c.wg.Wait()
 		for name, err := range c.ended {
 			if err != nil {

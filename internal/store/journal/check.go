@@ -19,10 +19,11 @@ func (db *DB) Check(ctx context.Context, wrong func(where, what string), each fu
 	}
 	defer db.leave()
 	reader := db.tables.reader
-	if err := db.tables.db.CheckLevels(nil); err != nil {
-		wrong("database", err.Error())
-	}
-	if !db.opts.ReadOnly {
+	if db.opts.ReadOnly {
+		if err := db.tables.db.CheckLevels(nil); err != nil { // which no context ends
+			wrong("database", err.Error())
+		}
+	} else {
 		snapshot := db.tables.db.NewSnapshot()
 		defer snapshot.Close()
 		reader = snapshot
@@ -158,5 +159,3 @@ func Unreadable(err error) bool {
 	_, ok := errors.AsType[*unreadable](err)
 	return ok || pebble.IsCorruptionError(err)
 }
-
-var _ pebble.Reader = (*pebble.Batch)(nil)

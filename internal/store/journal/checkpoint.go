@@ -42,7 +42,7 @@ const (
 	checkpointTrailer = 8
 	checkpointsKept   = 2
 	checkpointPiece   = 1 << 20     // bytes written and read at once
-	checkpointPace    = 64 << 20    // bytes a second, at most: disk and processors are the requests' first of all
+	checkpointPace    = 32 << 20    // bytes a second, at most: disk and processors are the requests' first of all
 	checkpointRetry   = time.Minute // after one that failed
 	behindTimes       = 4           // its limit is how long the log may be before changes are slowed
 )
@@ -217,13 +217,18 @@ func (c *checkpoints) measure(o *Options) {
 	c.behind.Store(c.since > behindTimes*c.limit)
 }
 
-// wrote notes a group in the log, and whether it holds a change.
-func (c *checkpoints) wrote(segment uint64, pos Pos, size int64, changed bool) {
+// begin notes the first group of a segment.
+func (c *checkpoints) begin(segment uint64, pos Pos) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.first[segment]; !known {
 		c.first[segment] = pos
 	}
+}
+
+// wrote notes a group that is in the log and applied, and whether it holds a change. The
+// caller holds mu.
+func (c *checkpoints) wrote(size int64, changed bool) {
 	first := changed && !c.changed // the age of the last begins to matter
 	c.since += size
 	c.changed = c.changed || changed
@@ -287,7 +292,7 @@ func (c *checkpoints) run(ctx context.Context, db *DB) {
 			}
 			continue
 		}
-		timer.Reset(wait)
+		timer.Reset(min(wait, db.compactDue(ctx)))
 		select {
 		case <-ctx.Done():
 			return
@@ -300,17 +305,32 @@ func (c *checkpoints) run(ctx context.Context, db *DB) {
 // dueCheckpoint writes a checkpoint. If that is because the last is old, what was
 // erased has to leave the directory: without a change since the last, a group without
 // one is written, so that there are two checkpoints after the last change and no log
-// before them; and the tables are written anew without it.
+// before them.
 func (db *DB) dueCheckpoint(ctx context.Context, old bool) error {
 	if old {
 		if err := db.Wait(ctx, db.tick()); err != nil {
 			return err
 		}
 	}
-	if _, err := db.Checkpoint(ctx); err != nil || !old {
-		return err
+	_, err := db.Checkpoint(ctx)
+	return err
+}
+
+// compactDue writes the tables anew, without what was erased, if the oldest of that has
+// been there for CheckpointAge. It returns when to ask again.
+func (db *DB) compactDue(ctx context.Context) time.Duration {
+	age := db.opts.CheckpointAge
+	since := db.tables.erased.Load()
+	if since == 0 {
+		return age
 	}
-	return db.tables.compact(ctx)
+	if wait := age - time.Since(time.Unix(since, 0)); wait > 0 {
+		return wait
+	}
+	if err := db.tables.compact(ctx); err != nil && ctx.Err() == nil {
+		db.opts.Logger.Error("the tables could not be written anew, what was erased is still in their files", "error", err)
+	}
+	return checkpointRetry
 }
 
 // stop ends run, and the checkpoint that it may be writing.
@@ -321,17 +341,16 @@ func (c *checkpoints) stop() {
 
 // checkpointAtEnd writes a checkpoint when the directory is closed, if there is much
 // log that the next start would have to read.
-func (db *DB) checkpointAtEnd() error {
+func (db *DB) checkpointAtEnd() {
 	db.checkpoints.mu.Lock()
 	much := db.checkpoints.since > db.opts.CheckpointLog/16
 	db.checkpoints.mu.Unlock()
 	if !much {
-		return nil
+		return
 	}
 	if _, err := db.writeCheckpoint(context.Background(), false); err != nil {
 		db.opts.Logger.Warn("no checkpoint could be written, the next start reads more of the log", "error", err)
 	}
-	return nil
 }
 
 // Checkpoint writes a checkpoint beside changes and returns when it is complete. If

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -137,17 +138,28 @@ func (db *DB) Commit(app uint32, bulk bool, write func(*Batch)) (pos Pos, err er
 	return g.pos, nil
 }
 
+// Guard returns a function to be deferred after a lock was taken whose memory may be
+// changed: if the function that took it panics the store fails, and with it the
+// process, since memory would not be what the log says.
+func (db *DB) Guard() func() {
+	return func() {
+		if p := recover(); p != nil {
+			err := fmt.Errorf("panic while memory could be changed: %v\n%s", p, debug.Stack())
+			db.fail(err)
+			panic(p)
+		}
+	}
+}
+
 // begin counts a Commit that is under way, if changes are taken.
 func (db *DB) begin() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.err == nil {
-		db.err = db.fault.err()
-	}
-	if db.err == nil {
+	err := cmp.Or(db.err, db.fault.err()) // fail ends those who wait, and sets err
+	if err == nil {
 		db.writers++
 	}
-	return db.err
+	return err
 }
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
@@ -304,11 +316,15 @@ func (db *DB) write(g *group) {
 		db.fail(fmt.Errorf("group %d: %w", g.pos, err))
 		return
 	}
+	c := &db.checkpoints
+	c.mu.Lock() // so that what is counted as written is what is applied
 	db.mu.Lock()
 	if g.err != nil { // the store failed meanwhile, and who waited knows
 		db.mu.Unlock()
+		c.mu.Unlock()
 		return
 	}
+	c.wrote(int64(len(g.buf)), !g.tick)
 	db.applied.Store(uint64(g.pos))
 	db.appliedChain = db.chain
 	after, observe := g.after, db.observe
@@ -321,6 +337,7 @@ func (db *DB) write(g *group) {
 	close(db.room)
 	db.room = make(chan struct{})
 	db.mu.Unlock()
+	c.mu.Unlock()
 	for _, f := range after { // no later group is in the tables yet
 		f()
 	}
@@ -340,6 +357,9 @@ func (db *DB) append(g *group) (took time.Duration, err error) {
 	if err := db.nextSegment(); err != nil {
 		return 0, err
 	}
+	if len(g.buf) > maxGroupBytes {
+		return 0, fmt.Errorf("the group has %d bytes, a start reads no more than %d", len(g.buf), maxGroupBytes)
+	}
 	db.second = max(db.second, time.Now().Unix())
 	blocks := len(g.buf)
 	b, chain := closeGroup(g.pos, g.buf, db.second, db.chain)
@@ -347,7 +367,7 @@ func (db *DB) append(g *group) (took time.Duration, err error) {
 	if err := db.segment.append(g.pos, b); err != nil {
 		return 0, err
 	}
-	db.checkpoints.wrote(db.segment.number, g.pos, int64(len(b)), !g.tick)
+	db.checkpoints.begin(db.segment.number, g.pos)
 	db.chain = chain
 	g.buf = b[:blocks]
 	return time.Since(start), nil

@@ -146,7 +146,7 @@ func TestNoCheckpoint(t *testing.T) {
 					t.Errorf("it left %q", left)
 				}
 				full.Store(false)
-				time.Sleep(checkpointPause + time.Second)
+				time.Sleep(checkpointRetry + time.Second)
 				synctest.Wait()
 				if there := checkpointFiles(t, mem); len(there) != 1 {
 					t.Errorf("after a minute there are %q", there)

@@ -45,7 +45,7 @@ type Options struct {
 	Room          int           // bytes of changes that wait for the disk before further ones wait to be made; default 8 MiB
 	SegmentSize   int64         // bytes of a file of the log; default 64 MiB
 	CheckpointLog int64         // bytes of log after which a checkpoint is due, or half the size of the last if that is more; default 256 MiB
-	CheckpointAge time.Duration // after the first change since the last, or since the start, when a checkpoint is due; default 12 h
+	CheckpointAge time.Duration // after the last checkpoint was begun, when one is due if anything was changed; default 12 h, so that what is erased has left both within 24
 
 	// Fatal ends the process. It is called once, when a change can no longer be
 	// made durable; should it return, every change and every answer that rests on
@@ -306,6 +306,7 @@ func (db *DB) start(list []*Table) error {
 	if err := db.removeUnfinished(); err != nil {
 		return err
 	}
+	db.tables.erased.Store(cmp.Or(r.begin.second, time.Now().Unix()))
 	return db.beginSegment(r)
 }
 
@@ -338,11 +339,11 @@ func (db *DB) interrupted(list []*Table, opening error) error {
 	case db.opts.ReadOnly:
 		return fmt.Errorf("%s: the directory was never opened by a server", db.dir)
 	}
-	if db.tables != nil {
-		if err := db.tables.db.Close(); err != nil {
+	if t := db.tables; t != nil {
+		db.tables = nil
+		if err := t.db.Close(); err != nil {
 			return err
 		}
-		db.tables = nil
 	}
 	return db.create(list)
 }
@@ -401,7 +402,7 @@ func (db *DB) close() error {
 	db.stop()
 	var errs []error
 	if !db.opts.ReadOnly && errors.Is(db.State(), errClosed) {
-		errs = append(errs, db.checkpointAtEnd())
+		db.checkpointAtEnd()
 	}
 	db.life.Lock()
 	db.closed = true

@@ -44,6 +44,7 @@ func desc(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, 
 var (
 	positionDesc   = desc("tidings_log_position", "Position of the last group of changes that is durable.")
 	logDesc        = desc("tidings_log_bytes", "Bytes of log since the last checkpoint: what a start has to read.")
+	slowedDesc     = desc("tidings_changes_slowed", "1 while changes are slowed, since checkpoints do not keep up with the log, else 0.")
 	runningDesc    = desc("tidings_checkpoint_running", "1 while a checkpoint is written, else 0.")
 	tookDesc       = desc("tidings_checkpoint_duration_seconds", "Time that the last checkpoint took.")
 	sizeDesc       = desc("tidings_checkpoint_bytes", "Size of the last checkpoint.")
@@ -84,6 +85,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(positionDesc, float64(db.Applied()))
 	gauge(logDesc, float64(since))
 	gauge(runningDesc, running)
+	slowed := 0.0
+	if k.behind.Load() {
+		slowed = 1
+	}
+	gauge(slowedDesc, slowed)
 	gauge(tookDesc, took.Seconds())
 	gauge(sizeDesc, float64(last.size))
 	counter(countDesc, float64(count))

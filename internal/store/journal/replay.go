@@ -109,6 +109,8 @@ func (r *replay) fits() error {
 	switch p := db.tables.position; {
 	case r.begin.pos > last:
 		return missing("there is a checkpoint "+r.begin.file, r.begin.pos)
+	case r.log.passed != nil && p < r.begin.pos:
+		return r.log.passed // the tables need what it held
 	case p > last:
 		return missing("the tables are", p)
 	case last > 0 && p+1 < r.first:
@@ -149,10 +151,11 @@ func (r *replay) tables(list []*Table) error {
 		}
 		over = db.tables.overlay()
 	} else {
-		if err := db.tables.db.Close(); err != nil {
+		reading := db.tables.db
+		db.tables = nil
+		if err := reading.Close(); err != nil {
 			return err
 		}
-		db.tables = nil
 		t, err := openTables(db.dir, &db.opts, db.lock, db.fault, false, list)
 		if err != nil {
 			return err

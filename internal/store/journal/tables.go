@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -100,7 +101,7 @@ type tables struct {
 	position Pos    // up to which groups were applied when it was opened
 	chain    uint64 // of the group at that position
 	history  uint64
-	erased   atomic.Bool // there may be records that were deleted or replaced
+	erased   atomic.Int64 // second since which there may be records that were deleted or replaced; 0: there are none
 }
 
 // unreadable is the error of a database that Pebble does not open.
@@ -128,7 +129,6 @@ func openTables(dir string, o *Options, lock *pebble.Lock, f *fault, readOnly bo
 		return nil, &unreadable{path, err}
 	}
 	t.reader = t.db
-	t.erased.Store(true)
 	if err := t.readMeta(path); err != nil {
 		return nil, errors.Join(err, t.db.Close())
 	}
@@ -227,7 +227,7 @@ func (t *tables) apply(pos Pos, chain uint64, blocks []byte) error {
 
 // put puts what the entries of a group change into a batch.
 func (t *tables) put(b *pebble.Batch, blocks []byte) error {
-	t.erased.Store(true)
+	t.erased.CompareAndSwap(0, time.Now().Unix())
 	return eachEntry(blocks, func(app uint32, e entry) error {
 		switch e.kind {
 		case entrySet:
@@ -280,12 +280,10 @@ func (t *tables) check(e entry) error {
 // compact writes the records anew, without those that were deleted or replaced since
 // it was last called.
 func (t *tables) compact(ctx context.Context) error {
-	if !t.erased.Swap(false) {
-		return nil
-	}
+	since := t.erased.Swap(0)
 	err := t.db.Compact(ctx, []byte{metaTable + 1}, []byte{0xff}, false)
 	if err != nil {
-		t.erased.Store(true)
+		t.erased.Store(since)
 	}
 	return err
 }

@@ -67,6 +67,7 @@ func (s *Apps) SaveApp(ctx context.Context, a *app.App) error {
 func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 	x, isNew := s.lockOrMake(a.ID)
 	defer x.mu.Unlock()
+	defer s.journal.Guard()()
 	for _, admin := range a.Admins {
 		if x.app != nil && x.app.IsAdmin(admin) {
 			continue
@@ -155,7 +156,7 @@ func (s *Apps) DeleteApp(ctx context.Context, id uint32) error {
 			b.Memory([]byte{entryDeleted})
 			b.Clear()
 			b.Raise(tableEnded, nil, uint64(time.Now().Unix()))
-			x.gone, x.app, x.users, x.deleted = true, nil, noUsers, nil
+			x.gone, x.app, x.users, x.deleted = true, nil, noUsers, deletions{}
 			x.pages.clear()
 			x.estimates.clear()
 		})

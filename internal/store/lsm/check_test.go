@@ -125,7 +125,7 @@ func TestCheckFinds(t *testing.T) {
 			`error: format version "4" is not known, this program reads 3: use a newer program`,
 		}},
 		{"short numbers", map[string][]byte{"\x00history": []byte("x")}, []string{
-			`error: meta "history" has 1 bytes, want 8`,
+			`db: db is damaged: meta "history" has 1 bytes, want 8`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -35,7 +35,7 @@ type Options struct {
 	FS            vfs.FS       // default: the operating system's
 	MemtableSize  int64        // bytes of changed records in memory before they become a file; default 4 MiB
 	CacheSize     int64        // bytes of table blocks in memory; default 8 MiB
-	CheckpointLog int64        // bytes of log after which a checkpoint is due; default 256 MiB
+	CheckpointLog int64        // bytes of log after which a checkpoint is due, or half the size of the last if that is more; default 256 MiB
 	Logger        *slog.Logger // default slog.Default()
 	ReadOnly      bool         // changes nothing on disk, not even to recover
 

@@ -27,18 +27,11 @@ type tenant struct {
 	loaded journal.Pos
 	// last is the group of the last change, by the hash of the account. So a
 	// reader may wait for a stranger's change, and never too little.
-	last [lastSize]journal.Pos
-	// deleted are accounts whose deletion may not be in the tables yet.
-	deleted map[hash]deletion
+	last    [lastSize]journal.Pos
+	deleted deletions
 
 	estimates estimates
 	pages     pages
-}
-
-// A deletion is when an account was deleted, and the group that says so.
-type deletion struct {
-	second int64
-	pos    journal.Pos
 }
 
 const lastSize = 128
@@ -101,6 +94,7 @@ func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenan
 	pos, gone, err := func() (journal.Pos, bool, error) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
+		defer t.journal.Guard()()
 		if x.gone {
 			return x.pos, true, nil
 		}

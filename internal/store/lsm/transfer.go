@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
@@ -20,12 +19,18 @@ func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audien
 		if err := storable(changes); err != nil {
 			return err
 		}
-		at := func(i int, err *apierr.Error) { failed(first+i, err) }
+		var refused []refusal
 		var err error
 		if dryRun {
-			err = s.try(ctx, id, changes, at)
+			refused, err = s.try(ctx, id, changes)
 		} else {
-			err = s.write(ctx, id, true, func(x *tenant) error { return s.change(x, changes, true, &pos, at) })
+			err = s.write(ctx, id, true, func(x *tenant) (err error) {
+				refused, err = s.change(x, changes, true, &pos)
+				return err
+			})
+		}
+		for _, r := range refused {
+			failed(first+r.i, r.err)
 		}
 		if errors.Is(err, audience.ErrStale) {
 			return cmp.Or(s.journal.Wait(ctx, pos), err)
@@ -38,20 +43,21 @@ func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audien
 	return s.journal.Wait(ctx, pos)
 }
 
-// try fails the changes that could not be made.
-func (s *Users) try(ctx context.Context, id uint32, changes []audience.Change, failed func(int, *apierr.Error)) error {
-	return s.read(ctx, id, func(x *tenant) error {
-		d := audience.Decider{State: x.users, Now: uint32(time.Now().Unix()), Rules: x.app.Settings.Rules(), Deleted: func(account string) (int64, error) { return s.deletedAt(x, account) }}
+// try returns the changes that could not be made.
+func (s *Users) try(ctx context.Context, id uint32, changes []audience.Change) (refused []refusal, err error) {
+	err = s.read(ctx, id, func(x *tenant) error {
+		d := s.decider(x)
 		for i := range changes {
 			if x.stale(&changes[i]) {
 				return audience.ErrStale
 			}
 			if err := d.Check(&changes[i]); err != nil {
-				failed(i, err)
+				refused = append(refused, refusal{i, err})
 			}
 		}
 		return nil
 	})
+	return refused, err
 }
 
 // exportCheck is how many users are exported between two looks at the context.

@@ -41,12 +41,11 @@ func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change
 	if err := storable(changes); err != nil {
 		return nil, err
 	}
-	var failures []audience.Failure
+	var refused []refusal
 	var pos journal.Pos
-	err := s.write(ctx, id, false, func(x *tenant) error {
-		return s.change(x, changes, false, &pos, func(i int, err *apierr.Error) {
-			failures = append(failures, audience.Failure{Account: changes[i].Account, Err: err})
-		})
+	err := s.write(ctx, id, false, func(x *tenant) (err error) {
+		refused, err = s.change(x, changes, false, &pos)
+		return err
 	})
 	if err == nil || errors.Is(err, audience.ErrStale) {
 		err = cmp.Or(s.journal.Wait(ctx, pos), err)
@@ -54,30 +53,41 @@ func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change
 	if err != nil {
 		return nil, err
 	}
+	var failures []audience.Failure
+	for _, r := range refused {
+		failures = append(failures, audience.Failure{Account: changes[r.i].Account, Err: r.err})
+	}
 	return failures, nil
 }
 
-// change makes changes to a tenant that is locked. It calls failed for those that
-// cannot be made, and makes pos no less than the group that the outcome rests on: a
-// refusal may rest on other accounts, their tags or their number, and on the app.
-func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *journal.Pos, failed func(i int, err *apierr.Error)) error {
+// A refusal is why the change at a place of a list cannot be made.
+type refusal struct {
+	i   int
+	err *apierr.Error
+}
+
+// change makes changes to a tenant that is locked. It returns those that cannot be
+// made, and makes pos no less than the group that the outcome rests on: a refusal may
+// rest on other accounts, their tags or their number, and on the app.
+func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *journal.Pos) (refused []refusal, err error) {
 	for i := range changes {
 		if x.stale(&changes[i]) {
 			*pos = max(*pos, x.pos)
-			return audience.ErrStale
+			return nil, audience.ErrStale
 		}
 	}
 	if len(changes) >= warmFrom {
 		x.users.Warm(changes)
 	}
+	x.pin()
 	d := s.decider(x)
 	var e audience.Effect
 	group, err := s.journal.Commit(x.id, bulk, func(b *journal.Batch) {
 		for i := range changes {
 			c := &changes[i]
-			some, refused := d.Change(c, &e)
-			if refused != nil {
-				failed(i, refused)
+			some, err := d.Change(c, &e)
+			if err != nil {
+				refused = append(refused, refusal{i, err})
 				*pos = max(*pos, x.pos)
 				continue
 			}
@@ -88,21 +98,20 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 		}
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := range changes {
 		s.touch(x, group, changes[i].Account, pos)
 	}
 	x.changed(group)
-	return nil
+	return refused, nil
 }
 
 // warmFrom is how many users of a request are worth reading ahead for.
 const warmFrom = 8
 
-// decider decides for a tenant that is locked.
+// decider decides for a tenant that is locked; what makes users pins it before.
 func (s *Users) decider(x *tenant) *audience.Decider {
-	x.pin()
 	return &audience.Decider{
 		State: x.users, Now: uint32(time.Now().Unix()), Rules: x.app.Settings.Rules(),
 		Deleted: func(account string) (int64, error) { return s.deletedAt(x, account) },
@@ -112,8 +121,8 @@ func (s *Users) decider(x *tenant) *audience.Decider {
 // deletedAt returns when an account was deleted that does not exist.
 func (s *Users) deletedAt(x *tenant, account string) (second int64, err error) {
 	h := s.hash(account)
-	if d, recent := x.deleted[h]; recent {
-		return d.second, nil
+	if second, recent := x.deleted.second[h]; recent {
+		return second, nil
 	}
 	err = s.journal.Read(func(v *journal.View) error {
 		second, err = readSecond(v, tableRevoked, x.id, h[:])
@@ -250,7 +259,7 @@ func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accou
 			return err
 		}
 		x.users.Settle(uint64(group))
-		x.remember(deleted, deletion{now, group}, s.journal.Applied())
+		x.deleted.add(deleted, now, group, s.journal.Applied())
 		for _, account := range accounts {
 			s.touch(x, group, account, &pos)
 		}
@@ -264,25 +273,6 @@ func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accou
 		return nil, err
 	}
 	return answers, nil
-}
-
-// remember notes deletions that are not in the tables yet, if a rule of the app asks
-// for them, and forgets those that are.
-func (x *tenant) remember(accounts []hash, d deletion, applied journal.Pos) {
-	for h, old := range x.deleted {
-		if old.pos <= applied {
-			delete(x.deleted, h)
-		}
-	}
-	if x.app.Settings.ReimportWait == 0 {
-		return
-	}
-	if x.deleted == nil {
-		x.deleted = map[hash]deletion{}
-	}
-	for _, h := range accounts {
-		x.deleted[h] = d
-	}
 }
 
 // Revoke makes the tickets of a UserID issued up to a second invalid.

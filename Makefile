@@ -67,7 +67,7 @@ fuzz: ## fuzz every target matching FUZZ, each for FUZZTIME
 	{ grep -E -- '$(FUZZ)' || true; } | \
 	while read -r name pkg; do \
 		echo "$$pkg $$name"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$pkg" </dev/null; \
 	done
 
 .PHONY: vuln

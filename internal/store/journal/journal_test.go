@@ -306,6 +306,31 @@ func TestPanic(t *testing.T) {
 	})
 }
 
+// TestNoHalfCheckpoint: a memory that holds half a change gets into no checkpoint, not
+// even if all that the log says of it is durable.
+func TestNoHalfCheckpoint(t *testing.T) {
+	fs := newFS(t)
+	m := open(t, fs)
+	m.mustSet(t, 1, "a", "1")
+	want := m.state(t)
+	_, _ = m.commit(1, false, func(x *toyApp, _ *Batch) {
+		x.values["a"] = "half"
+		panic("on purpose")
+	})
+	if _, err := m.db.Checkpoint(t.Context()); err == nil {
+		t.Error("Checkpoint succeeded")
+	}
+	_ = m.db.Close()
+	if left := checkpointFiles(t, fs); len(left) > 0 {
+		t.Errorf("there are %q", left)
+	}
+	m = open(t, fs)
+	defer m.close(t)
+	if got := m.state(t); got != want {
+		t.Errorf("afterwards it is %q, want %q", got, want)
+	}
+}
+
 // TestViewAt: a view shows the tables as they are after a group, and nothing of the
 // same app that comes later; sealing a position keeps later changes out of its group.
 func TestViewAt(t *testing.T) {

@@ -62,9 +62,8 @@ type Reader struct {
 	word [8]byte
 }
 
-// NewReader reads size bytes, of which a checksum was verified: it need not be
-// asked again whether they make sense, only whether they end too early. It reads
-// in small pieces.
+// NewReader reads size bytes in small pieces. Whether they make sense is asked while
+// they are read where something is made of them at once, and by Verify for the rest.
 func NewReader(r io.Reader, size int64) *Reader { return &Reader{r: r, left: uint64(size)} }
 
 // Err is what was wrong.
@@ -186,7 +185,8 @@ func (t *strtab) write(w *Writer) {
 
 func readStrtab(r *Reader) *strtab {
 	t := &strtab{seed: r.Uint(), depth: uint8(r.Uint())}
-	if t.depth > 31 {
+	// Most parts have maxSlots slots once there is more than one.
+	if t.depth > 31 || t.depth > 0 && 1<<t.depth > r.left/(maxSlots/16) {
 		r.fail(fmt.Errorf("index: file has a hash table of depth %d", t.depth))
 		return newStrtab()
 	}
@@ -206,6 +206,10 @@ func readStrtab(r *Reader) *strtab {
 	}
 	t.at.read(r)
 	t.next = uint32(r.Uint())
+	if int(t.next) > len(t.at.chunks)*chunkSize {
+		r.fail(fmt.Errorf("index: file gives out %d numbers and has room for %d", t.next, len(t.at.chunks)*chunkSize))
+		return newStrtab()
+	}
 	t.n = int(r.Uint())
 	t.slab.read(r)
 	return t
@@ -221,8 +225,13 @@ func writeBitmap(w *Writer, set *roaring.Bitmap) {
 
 func readBitmap(r *Reader) *roaring.Bitmap {
 	set := roaring.New()
-	if err := set.UnmarshalBinary(r.Bytes()); err != nil {
+	err := set.UnmarshalBinary(r.Bytes())
+	if err == nil {
+		err = set.Validate()
+	}
+	if err != nil {
 		r.fail(fmt.Errorf("index: file has a broken bitmap: %w", err))
+		return roaring.New()
 	}
 	return set
 }

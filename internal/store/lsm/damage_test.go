@@ -257,7 +257,7 @@ func flips(t *testing.T, fs *vfs.MemFS, segment string, last int) {
 			continue // the name of a marker is what it says
 		}
 		places := []int{0, len(good) - 1}
-		for range rounds(8) {
+		for range rounds(4) {
 			places = append(places, r.IntN(len(good)))
 		}
 		for _, i := range places {

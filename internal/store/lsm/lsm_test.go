@@ -132,14 +132,8 @@ func seed(t *testing.T) uint64 {
 	return rand.Uint64()
 }
 
-// rounds is how often a random test does what it does: n times, or
-// TIDINGS_TEST_ROUNDS as often.
-func rounds(n int) int {
-	if f, err := strconv.ParseFloat(os.Getenv("TIDINGS_TEST_ROUNDS"), 64); err == nil {
-		return int(float64(n) * f)
-	}
-	return n
-}
+// rounds is how often a random test does what it does.
+func rounds(n int) int { return lsm.Rounds(n) }
 
 // count returns how many accounts an app has.
 func count(t testing.TB, s storetest.Store, app uint32) int {

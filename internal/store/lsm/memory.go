@@ -168,6 +168,9 @@ func (m *memory) Load(in io.Reader, size int64) (err error) {
 		if id == 0 {
 			break
 		}
+		if m.byID[id] != nil {
+			return fmt.Errorf("app %d is there twice", id)
+		}
 		x := newTenant(id)
 		x.pos = journal.Pos(r.Uint())
 		x.loaded = x.pos
@@ -185,7 +188,18 @@ func (m *memory) Load(in io.Reader, size int64) (err error) {
 		if x.app, err = parseApp(entry[1:]); err != nil {
 			return err
 		}
-		x.users = index.ReadUsers(r)
+		if x.app.ID != id {
+			return fmt.Errorf("app %d has the record of app %d", id, x.app.ID)
+		}
+		if x.users = index.ReadUsers(r); r.Err() != nil {
+			break
+		}
+		if err := x.users.Verify(); err != nil {
+			return fmt.Errorf("app %d: %w", id, err)
+		}
+	}
+	if n, _ := in.Read(make([]byte, 1)); r.Err() == nil && n > 0 {
+		return errors.New("there are bytes after the last app")
 	}
 	return r.Err()
 }

@@ -42,7 +42,7 @@ func (s *Server) verify(r *request) error {
 		return err
 	}
 	s.metrics.ticketsVerified.Inc()
-	ctx, cancel := context.WithTimeout(r.http.Context(), s.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout)
 	defer cancel()
 	revoked, err := s.users.RevokedUpTo(ctx, r.app.ID, q.identifier)
 	if err != nil {

@@ -85,7 +85,7 @@ type ClauseMatch struct {
 	Match  bool
 }
 
-// ExplainAudience tells whether an account is in an audience, and which parts of
+// ExplainAudience reports whether an account is in an audience, and which parts of
 // the condition say so. One that does not exist is [ErrUnknownAccount].
 //
 // Limit: 100 calls per second. Command: tidings/explain_audience, which only

@@ -70,7 +70,7 @@ func (e *Error) Error() string {
 // Unwrap gives the code to errors.Is.
 func (e *Error) Unwrap() error { return e.Code }
 
-// Retryable tells whether the same request may succeed later. The Client has
+// Retryable reports whether the same request may succeed later. The Client has
 // then already repeated it as often as it was allowed to.
 func (e *Error) Retryable() bool { return e.Code.retry() != never }
 

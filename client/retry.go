@@ -98,13 +98,13 @@ func judge(err error, command string) verdict {
 	return never
 }
 
-// neverSent tells whether a connection could not even be made.
+// neverSent reports whether a connection could not even be made.
 func neverSent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
 }
 
-// repeatable tells whether processing a command twice is the same as once.
+// repeatable reports whether processing a command twice is the same as once.
 // Account, attribute and tag commands and all that only read are
 // (spec/conventions.md, 2.8); of an unknown command we cannot tell.
 func repeatable(command string) bool {
@@ -182,7 +182,7 @@ func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx co
 	}
 }
 
-// fits tells whether ctx lasts longer than d.
+// fits reports whether ctx lasts longer than d.
 func fits(ctx context.Context, d time.Duration) bool {
 	end, ok := ctx.Deadline()
 	return !ok || time.Until(end) > d

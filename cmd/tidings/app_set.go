@@ -99,7 +99,7 @@ slots it lists; one empty value (--host '') empties the list.`,
 	return cmd
 }
 
-// changesAny tells whether any flag about the app was given.
+// changesAny reports whether any flag about the app was given.
 func changesAny(cmd *cobra.Command) bool {
 	for _, name := range settingNames {
 		if cmd.Flags().Changed(name) {

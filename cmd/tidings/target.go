@@ -159,7 +159,7 @@ func dialable(text string) string {
 	return u.String()
 }
 
-// isLoopback tells whether a URL is of this machine.
+// isLoopback reports whether a URL is of this machine.
 func isLoopback(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil {

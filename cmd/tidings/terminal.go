@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// isTerminal tells whether an input or output of the program is a terminal:
+// isTerminal reports whether an input or output of the program is a terminal:
 // somebody may be there to answer a question, or to look.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)

@@ -127,7 +127,7 @@ type clauseMatch struct {
 	Match  bool
 }
 
-// explainAudience tells whether an account is in an audience, which clauses say
+// explainAudience reports whether an account is in an audience, which clauses say
 // so, and what the account has. An account that does not exist is 70107.
 func (s *Server) explainAudience(ctx context.Context, c *caller, in *explainRequest) (out explainResponse, err error) {
 	if !in.Account.set {

@@ -59,7 +59,7 @@ func appendText(b []byte, s string) []byte {
 	return b
 }
 
-// isEmpty tells whether a command has nothing to add to the envelope, as most
+// isEmpty reports whether a command has nothing to add to the envelope, as most
 // have when all went well.
 func isEmpty(out any) bool {
 	switch out := out.(type) {

@@ -74,7 +74,7 @@ func (Secret) GoString() string { return "******" }
 // LogValue hides the secret from logs.
 func (Secret) LogValue() slog.Value { return slog.StringValue("******") }
 
-// Good tells whether the key is accepted at time now.
+// Good reports whether the key is accepted at time now.
 func (k Key) Good(now time.Time) bool { return k.Ends.IsZero() || now.Before(k.Ends) }
 
 // Settings are what an operator may choose for an app. The zero value is the
@@ -128,7 +128,7 @@ const (
 	UTF8  UserIDs = "utf8"  // any UTF-8 without control characters
 )
 
-// IsAdmin tells whether an account may call commands.
+// IsAdmin reports whether an account may call commands.
 func (a *App) IsAdmin(account string) bool {
 	_, found := slices.BinarySearch(a.Admins, account)
 	return found

@@ -430,7 +430,7 @@ func (a *App) clone() *App {
 	return &c // the other lists of Settings are only ever replaced
 }
 
-// equal tells whether two states of an app are the same.
+// equal reports whether two states of an app are the same.
 func (a *App) equal(b *App) bool {
 	x, y := &a.Settings, &b.Settings
 	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&

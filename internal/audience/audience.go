@@ -67,7 +67,7 @@ type SlotSet uint16
 // Add puts slot n in.
 func (s *SlotSet) Add(n int) { *s |= 1 << n }
 
-// Has tells whether slot n is in.
+// Has reports whether slot n is in.
 func (s SlotSet) Has(n int) bool { return s&(1<<n) != 0 }
 
 // Profile is what account import stores about an account besides its name. A

@@ -17,7 +17,7 @@ type Effect struct {
 	Untagged []string // tags that are taken away and that the user has, each once
 }
 
-// EffectOp is what happens to the user.
+// EffectOp says what happens to the user.
 type EffectOp uint8
 
 // The operations of effects. Their numbers are on disk.

@@ -23,7 +23,7 @@ const (
 // parses to an equal Expr.
 type Expr interface {
 	String() string
-	// Matches tells whether it is true of a user. Index is the fast way to ask it
+	// Matches reports whether it is true of a user. Index is the fast way to ask it
 	// of all users; this one is obvious.
 	Matches(u *Traits) bool
 	binding() int // how tightly the text binds: 1 ||, 2 &&, 3 one piece
@@ -160,7 +160,7 @@ func moment(value string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Compares tells whether a value is a quantity of the same sort that compares.
+// Compares reports whether a value is a quantity of the same sort that compares.
 func (c *Compare) Compares(value string) bool {
 	var order int
 	if n, ok := whole(value); ok && c.To.isWhole {

@@ -155,12 +155,12 @@ func lineAt(data []byte, offset int) int {
 	return 1 + bytes.Count(data[:max(offset, 0)], []byte("\n"))
 }
 
-// isControl tells whether a YAML file may not have a character.
+// isControl reports whether a YAML file may not have a character.
 func isControl(c rune) bool {
 	return unicode.IsControl(c) && c != '\t' && c != '\n' && c != '\r' && c != 0x85
 }
 
-// is tells whether a node has the kind that is needed, and reports it if not.
+// is reports whether a node has the kind that is needed, and reports it if not.
 func (r *reader) is(kind yaml.Kind, at spot, n *yaml.Node) bool {
 	names := map[yaml.Kind]string{yaml.ScalarNode: "one value", yaml.SequenceNode: "a list", yaml.MappingNode: "a mapping"}
 	switch {

@@ -78,7 +78,7 @@ func (h *chunk) set(j, v, room uint32) {
 	h.put(j, v)
 }
 
-// holds tells whether a chunk can store v, which is not 0, as it is.
+// holds reports whether a chunk can store v, which is not 0, as it is.
 func (h *chunk) holds(v uint32) bool {
 	return v > h.base && uint64(v-h.base) < 1<<(8<<h.width)
 }

@@ -52,7 +52,7 @@ type ValueScan struct {
 	next uint32 // the number of the value to go on with
 }
 
-// ScanValues looks at some more values, at most so many, and tells whether there
+// ScanValues looks at some more values, at most so many, and reports whether there
 // are others.
 func (u *Users) ScanValues(scan *ValueScan, most uint32) (more bool) {
 	s := u.slots[scan.Slot]

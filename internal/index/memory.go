@@ -6,7 +6,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// Memory is what the users take, in bytes, roughly.
+// Memory says how many bytes the users take, within a tenth.
 type Memory struct {
 	Accounts int64 // names, numbers, creation, and what every app takes
 	Values   int64 // attribute values and who has them

@@ -17,7 +17,7 @@ type postings struct {
 // time.
 const listMax = 16
 
-// trimAt tells whether a set that has grown to so many users is to be copied into
+// trimAt reports whether a set that has grown to so many users is to be copied into
 // memory that is not larger than it must be: containers grow ahead of need, and
 // those of lower numbers are often done growing. It is at every doubling, so for a
 // set that grows the copies cost a constant time for each user.
@@ -86,7 +86,7 @@ func (p *postings) remove(v, n uint32) (left uint32) {
 	return left
 }
 
-// users gives the set of value v; the caller must not change it.
+// users returns the set of value v; the caller must not change it.
 func (p *postings) users(v uint32) *roaring.Bitmap {
 	if set := p.many[v]; set != nil {
 		return set

@@ -47,7 +47,7 @@ func (u *Users) KindOf(e audience.Expr, attrs *audience.Attributes, asked audien
 	return kind, err
 }
 
-// Select gives the users of a kind that an expression is true of. The bitmap is
+// Select returns the users of a kind that an expression is true of. The bitmap is
 // the caller's.
 func (u *Users) Select(e audience.Expr, kind audience.Kind) (*roaring.Bitmap, error) {
 	q := u.query(kind)
@@ -245,7 +245,7 @@ func (q *query) or(list []audience.Expr) (set, error) {
 	return s, nil
 }
 
-// isFew tells whether a set is kept as a Roaring bitmap.
+// isFew reports whether a set is kept as a Roaring bitmap.
 func (q *query) isFew(s set) bool { return s.plain == nil && s.bits.GetCardinality() <= q.few }
 
 // intersect intersects one set or more: few with whatever else, or all of them
@@ -368,7 +368,7 @@ func (q *query) unite(sets []set) set {
 	return set{plain: p}
 }
 
-// hasBitmapContainers tells whether WriteDenseTo overwrites what is there; else it
+// hasBitmapContainers reports whether WriteDenseTo overwrites what is there; else it
 // only adds.
 func hasBitmapContainers(b *roaring.Bitmap) bool { return b.Stats().BitmapContainers > 0 }
 

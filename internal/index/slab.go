@@ -17,7 +17,7 @@ const (
 	slabMost  = 1<<(32-slabBits) - 16 // chunks; some are left for what was checked before
 )
 
-// full tells whether no chunk should be added.
+// full reports whether no chunk should be added.
 func (l *slab) full() bool { return len(l.chunks) >= slabMost }
 
 // place copies s in and gives its offset.

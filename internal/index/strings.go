@@ -99,7 +99,7 @@ func (t *strtab) partOf(h uint64) *part {
 	return t.dir[h>>(64-t.depth)&(1<<t.depth-1)]
 }
 
-// find gives the number of s.
+// find returns the number of s.
 func (t *strtab) find(s string) (uint32, bool) {
 	h := xxh3.HashStringSeed(s, t.seed)
 	p := t.partOf(h)
@@ -115,10 +115,10 @@ func (t *strtab) find(s string) (uint32, bool) {
 	}
 }
 
-// bytes gives the string with number n. They are valid until it is removed.
+// bytes returns the string with number n. They are valid until it is removed.
 func (t *strtab) bytes(n uint32) []byte { return t.slab.bytes(t.at.get(n) - 1) }
 
-// has tells whether the number is in use.
+// has reports whether the number is in use.
 func (t *strtab) has(n uint32) bool { return t.at.get(n) != 0 }
 
 // add puts in s, which must not be there, and gives it a number: one that was
@@ -142,7 +142,7 @@ func (t *strtab) addAt(n uint32, s string) {
 	t.n++
 }
 
-// full tells whether no string should be added.
+// full reports whether no string should be added.
 func (t *strtab) full() bool { return t.slab.full() || t.next >= 1<<32-1<<16 }
 
 // findHoles makes every number below the highest that is not in use available

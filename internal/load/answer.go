@@ -181,7 +181,7 @@ func (in *input) chunks(pos int) ([]byte, error) {
 	}
 }
 
-// field tells whether a header name or value is the given ASCII text.
+// field reports whether a header name or value is the given ASCII text.
 func field(b []byte, s string) bool {
 	return len(b) == len(s) && bytes.EqualFold(b, []byte(s))
 }
@@ -269,7 +269,7 @@ func member(b, name []byte) []byte {
 	return bytes.TrimLeft(b[1:], " \t\r\n")
 }
 
-// listed tells whether b begins with an array that is not empty.
+// listed reports whether b begins with an array that is not empty.
 func listed(b []byte) bool {
 	if len(b) == 0 || b[0] != '[' {
 		return false

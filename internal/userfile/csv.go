@@ -201,7 +201,7 @@ func (c *CSVWriter) Write(l *Line) error {
 	return c.out.Write(c.cells)
 }
 
-// Flush writes out what is left and tells whether all could be written.
+// Flush writes out what is left and reports whether all could be written.
 func (c *CSVWriter) Flush() error {
 	c.out.Flush()
 	return c.out.Error()

@@ -263,7 +263,7 @@ type header struct {
 	AttrTypes map[string]int `json:",omitempty"`
 }
 
-// IsHeader tells whether a line is meant as a header: an object whose first
+// IsHeader reports whether a line is meant as a header: an object whose first
 // member is one of a header's.
 func IsHeader(line []byte) bool {
 	rest, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("{"))

@@ -23,7 +23,7 @@ type Row struct {
 	Met      bool
 }
 
-// Met tells whether every aim is met.
+// Met reports whether every aim is met.
 func (r Report) Met() bool {
 	for _, row := range r.Rows {
 		if !row.Met {

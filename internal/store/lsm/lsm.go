@@ -24,9 +24,6 @@ import (
 	"tidings/internal/store/journal"
 )
 
-// FormatVersion is the version of what is on disk. doc/storage-format.md.
-const FormatVersion = journal.FormatVersion
-
 // ExitFailed is the exit code of a process whose store failed.
 const ExitFailed = 70
 

@@ -26,10 +26,10 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		return c, err
 	}
 	if readOnly { // changes nothing on disk, not even a mode
-		if _, err := os.Stat(filepath.Join(dir, "db")); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
-		} else if err != nil {
+		if ours, err := isData(dir); err != nil {
 			return nil, err
+		} else if !ours {
+			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
 		}
 	} else if err := makePrivate(dir, log); err != nil {
 		return nil, err
@@ -57,6 +57,18 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		return lsm.CheckDir(ctx, dir, lsm.Options{Logger: log}, report)
 	}}
 	return &reader{check: check.Local(func() error { return nil }), open: open}, nil
+}
+
+// isData reports whether a directory has a part of a data directory in it.
+func isData(dir string) (bool, error) {
+	for _, part := range []string{"db", "log", "checkpoints"} {
+		if _, err := os.Stat(filepath.Join(dir, part)); err == nil {
+			return true, nil
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // reader is a Caller for a data directory that no server has open and that it

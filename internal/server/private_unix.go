@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -19,6 +20,9 @@ import (
 // to somebody else, it stays and the files in it are private at least.
 func makePrivate(dir string, log *slog.Logger) error {
 	syscall.Umask(0o077)
+	if err := checkOwner(dir, os.Geteuid()); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
@@ -35,6 +39,20 @@ func makePrivate(dir string, log *slog.Logger) error {
 		return nil
 	}
 	log.Warn("others than the owner could open the data directory, its mode is 0700 now", "data", dir, "mode", octal(mode))
+	return nil
+}
+
+// checkOwner refuses root in a data directory that another user's server has filled:
+// the files that root would leave in it are root's only, and that server could not open
+// them. Anybody else fails without it.
+func checkOwner(dir string, uid int) error {
+	info, err := os.Stat(filepath.Join(dir, "db"))
+	if uid != 0 || err != nil {
+		return nil // nothing there, or found out later
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
+		return fmt.Errorf("data directory %s belongs to user %d: run this as that user, for root would leave files that the server cannot open (or make all of it root's with chown)", dir, stat.Uid)
+	}
 	return nil
 }
 

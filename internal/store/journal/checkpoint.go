@@ -93,7 +93,7 @@ func (db *DB) list() ([]Pos, error) {
 		switch {
 		case err == nil && name == checkpointName(Pos(n)):
 			all = append(all, Pos(n))
-		case !strings.HasSuffix(name, tempSuffix): // else its writing was interrupted
+		case !strings.HasSuffix(name, tempSuffix) && !isForeign(name): // else its writing was interrupted
 			return nil, &Damage{db.path(checkpointDir, name), -1, "it is no checkpoint"}
 		}
 	}

@@ -172,11 +172,6 @@ func (db *DB) path(elem ...string) string {
 // them.
 func (db *DB) claim() error {
 	fsys, path := db.opts.FS, db.path(tablesDir)
-	if db.opts.ReadOnly {
-		if _, err := fsys.Stat(path); err != nil {
-			return fmt.Errorf("no database in %s: %w", db.dir, err)
-		}
-	}
 	have := map[string]bool{}
 	for _, d := range []string{tablesDir, logDir, checkpointDir} {
 		switch names, err := fsys.List(db.path(d)); {
@@ -190,6 +185,11 @@ func (db *DB) claim() error {
 	}
 	if err := db.complete(have); err != nil {
 		return err
+	}
+	if db.opts.ReadOnly {
+		if _, err := fsys.Stat(path); err != nil {
+			return fmt.Errorf("no database in %s: %w", db.dir, err)
+		}
 	}
 	if !db.opts.ReadOnly && !have[tablesDir] {
 		for _, d := range []string{path, db.path(logDir), db.path(checkpointDir)} {

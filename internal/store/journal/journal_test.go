@@ -557,6 +557,7 @@ func TestOtherDirectories(t *testing.T) {
 		{"format 2", false, []string{"log", "checkpoints"}, "an earlier program"},
 		{"no log", false, []string{"log"}, dir + "/log is damaged: the directory is missing"},
 		{"no checkpoints", false, []string{"checkpoints"}, dir + "/checkpoints is damaged: the directory is missing"},
+		{"no tables, for reading", true, []string{"db"}, dir + "/db is damaged: there is no database in it"},
 		{"no tables", false, []string{"db"}, dir + "/db is damaged: there is no database in it"},
 		{"only a log", false, []string{"db", "checkpoints"}, dir + "/db is damaged: there is no database in it"},
 	} {
@@ -572,6 +573,27 @@ func TestOtherDirectories(t *testing.T) {
 		}
 		if !maps.Equal(before, contents(t, fs, dir)) {
 			t.Errorf("%s: the directory changed", c.name)
+		}
+	}
+}
+
+// TestStrangeFiles: what other programs leave in every directory is not looked at; a
+// file that nobody put there by habit is damage.
+func TestStrangeFiles(t *testing.T) {
+	for _, d := range []string{"log", "checkpoints"} {
+		fs := newFS(t)
+		m := open(t, fs)
+		m.mustSet(t, 1, "a", "1")
+		m.checkpoint(t)
+		m.close(t)
+		for _, name := range []string{".nfs0000000000000001", ".DS_Store", "lost+found"} {
+			write(t, fs, dir+"/"+d+"/"+name, []byte("?"))
+		}
+		again := open(t, fs)
+		again.close(t)
+		write(t, fs, dir+"/"+d+"/notes", []byte("?"))
+		if _, err := openToy(fs, Options{}); err == nil || !strings.Contains(err.Error(), dir+"/"+d+"/notes") {
+			t.Errorf("%s: Open = %v, want the name of the stray file", d, err)
 		}
 	}
 }

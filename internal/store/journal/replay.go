@@ -151,6 +151,9 @@ func (r *replay) tables(list []*Table) error {
 		}
 		over = db.tables.overlay()
 	} else {
+		if err := db.checkRoom(); err != nil {
+			return err
+		}
 		reading := db.tables.db
 		db.tables = nil
 		if err := reading.Close(); err != nil {
@@ -178,4 +181,18 @@ func (r *replay) tables(list []*Table) error {
 		}
 		return db.tables.apply(info.pos, info.chain, blocks)
 	})
+}
+
+// checkRoom returns an error if the disk is full. Opened for writing, the database writes
+// what its own log holds into files, and without room tries that again for ever: a start
+// would neither fail nor end.
+func (db *DB) checkRoom() error {
+	usage, err := db.opts.FS.GetDiskUsage(db.dir)
+	if err != nil {
+		return nil // it is not known here
+	}
+	if need := uint64(memtables * db.opts.MemtableSize); usage.AvailBytes < need {
+		return fmt.Errorf("the disk of %s is full: it has %d bytes left, a start needs %d: make room", db.dir, usage.AvailBytes, need)
+	}
+	return nil
 }

@@ -57,6 +57,9 @@ const FormatVersion = 3
 // older program then no longer opens a directory.
 const pebbleFormat = pebble.FormatValueSeparation
 
+// memtables is how many memtables there are at most before writes wait.
+const memtables = 4
+
 // Merger merges numbers: those of the table of what the directory is are added up,
 // of those of other tables the largest stays.
 var Merger = &pebble.Merger{
@@ -388,7 +391,7 @@ func pebbleOptions(o *Options, lock *pebble.Lock, f *fault, readOnly bool) *pebb
 		// Pebble takes memtables out of the cache.
 		CacheSize:                   o.CacheSize + 2*o.MemtableSize,
 		MemTableSize:                uint64(o.MemtableSize),
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memtables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,

@@ -6,10 +6,12 @@ package app
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
+	"tidings/internal/apierr"
 	"tidings/internal/audience"
 )
 
@@ -147,4 +149,79 @@ func (a *App) GoodKeys(now time.Time) []Key {
 		return 1
 	})
 	return keys
+}
+
+func (a *App) clone() *App {
+	c := *a
+	c.Keys = slices.Clone(a.Keys)
+	c.Admins = slices.Clone(a.Admins)
+	c.Settings.Limits = maps.Clone(a.Settings.Limits)
+	return &c // the other lists of Settings are only ever replaced
+}
+
+// equal reports whether two states of an app are the same.
+func (a *App) equal(b *App) bool {
+	x, y := &a.Settings, &b.Settings
+	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&
+		slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Admins, b.Admins) && a.Attributes == b.Attributes &&
+		x.CreateAccounts == y.CreateAccounts && x.Rules() == y.Rules() && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts && x.AppTags() == y.AppTags() &&
+		maps.Equal(x.Limits, y.Limits) && slices.Equal(x.Hosts, y.Hosts) && slices.Equal(x.Addresses, y.Addresses) &&
+		slices.Equal(x.BlockedAccounts, y.BlockedAccounts) && slices.Equal(x.DisabledCommands, y.DisabledCommands)
+}
+
+// maxKeys bounds the work of verifying a ticket, which tries every key.
+const maxKeys = 20
+
+func (a *App) key(id int) *Key {
+	for i := range a.Keys {
+		if a.Keys[i].ID == id {
+			return &a.Keys[i]
+		}
+	}
+	return nil
+}
+
+func (a *App) addKey(secret Secret, primary bool) Key {
+	k := Key{ID: a.NextKey + 1, Secret: secret, Primary: primary, Created: time.Now().UTC().Truncate(time.Second)}
+	a.NextKey++
+	if primary {
+		for i := range a.Keys {
+			a.Keys[i].Primary = false
+		}
+	}
+	a.Keys = append(a.Keys, k)
+	return k
+}
+
+func (a *App) setAdmins(admins []string) error {
+	admins = withBuiltIn(admins)
+	if len(admins) > MaxAdmins {
+		return errorf("app %d would have %d admins, it may have %d", a.ID, len(admins), MaxAdmins)
+	}
+	a.Admins = admins
+	return nil
+}
+
+func (a *App) nameAttributes(names map[int]string, kinds map[int]audience.Kind) error {
+	attrs := a.Attributes
+	for slot, name := range names {
+		was, now := attrs[slot], audience.Attribute{Name: name, Kind: kinds[slot]}
+		if _, said := kinds[slot]; !said && was.Name != "" {
+			now.Kind = was.Kind
+		}
+		if was.Name != "" && was.Kind != now.Kind {
+			return apierr.InvalidAttribute.Errorf("attrName:%s at index:%d is for account type %d, which cannot be changed to %d", was.Name, slot, was.Kind, now.Kind)
+		}
+		attrs[slot] = now
+	}
+	for slot := range attrs {
+		if first := attrs.Index(attrs[slot].Name); first >= 0 && first != slot {
+			if _, asked := names[slot]; !asked {
+				first, slot = slot, first
+			}
+			return apierr.InvalidAttribute.Errorf("attrName:%s already exists at index:%d", attrs[slot].Name, first)
+		}
+	}
+	a.Attributes = attrs
+	return nil
 }

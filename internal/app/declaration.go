@@ -3,12 +3,14 @@ package app
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/wording"
 )
@@ -211,4 +213,107 @@ func withBuiltIn(admins []string) []string {
 	all := append([]string{BuiltInAdmin}, admins...)
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// apply makes a what d says. d was checked.
+func (d *Declaration) apply(a *App) error {
+	set(&a.Name, d.Name)
+	set(&a.Description, d.Description)
+	set(&a.Status, d.Status)
+	for _, k := range d.Retiring {
+		if err := a.declareRetiring(k); err != nil {
+			return err
+		}
+	}
+	if d.SecretKey != nil {
+		if err := a.declarePrimary(Secret(*d.SecretKey)); err != nil {
+			return err
+		}
+	}
+	set(&a.Settings.UserIDs, d.UserIDs)
+	if d.Admins != nil {
+		for _, admin := range d.Admins {
+			if err := a.Settings.UserIDs.Check(admin); err != nil {
+				return errorf("admins of app %d: %v", a.ID, err)
+			}
+		}
+		if err := a.setAdmins(d.Admins); err != nil {
+			return err
+		}
+	}
+	names, kinds := map[int]string{}, map[int]audience.Kind{}
+	for slot, name := range d.AttrNames {
+		i, _ := strconv.Atoi(slot)
+		names[i] = name
+	}
+	for slot, kind := range d.AttrTypes {
+		i, _ := strconv.Atoi(slot)
+		kinds[i] = audience.Kind(kind)
+	}
+	if err := a.nameAttributes(names, kinds); err != nil {
+		return errorf("attr_names of app %d: %s", a.ID, apierr.From(err).Info())
+	}
+	s := &a.Settings
+	set(&s.CreateAccounts, d.CreateAccounts)
+	set(&s.MaxAccounts, d.MaxAccounts)
+	set(&s.ReimportWait, d.ReimportWait)
+	if d.DeleteAccounts != nil {
+		s.KeepAccounts = !*d.DeleteAccounts
+	}
+	if d.Limits != nil {
+		s.Limits = maps.Clone(d.Limits)
+	}
+	if d.MaxTags != nil {
+		s.MaxTags = d.MaxTags
+	}
+	setList(&s.Hosts, d.Hosts)
+	setList(&s.Addresses, d.Addresses)
+	setList(&s.BlockedAccounts, d.BlockedAccounts)
+	setList(&s.DisabledCommands, d.DisabledCommands)
+	return nil
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func setList[T any](to *[]T, from []T) {
+	if from != nil {
+		*to = slices.Clone(from)
+	}
+}
+
+// declarePrimary makes the key with this secret the primary one.
+func (a *App) declarePrimary(secret Secret) error {
+	for i := range a.Keys {
+		if a.Keys[i].Secret == secret {
+			for j := range a.Keys {
+				a.Keys[j].Primary = j == i
+			}
+			a.Keys[i].Ends = time.Time{}
+			return nil
+		}
+	}
+	if len(a.Keys) >= maxKeys {
+		return errorf("app %d has %d keys, remove one first", a.ID, len(a.Keys))
+	}
+	a.addKey(secret, true)
+	return nil
+}
+
+func (a *App) declareRetiring(r RetiringKey) error {
+	for i := range a.Keys {
+		if a.Keys[i].Secret == Secret(r.SecretKey) {
+			a.Keys[i].Primary, a.Keys[i].Ends = false, r.Ends.UTC()
+			return nil
+		}
+	}
+	if len(a.Keys) >= maxKeys {
+		return errorf("app %d has %d keys, remove one first", a.ID, len(a.Keys))
+	}
+	k := a.addKey(Secret(r.SecretKey), false)
+	a.key(k.ID).Ends = r.Ends.UTC()
+	return nil
 }

@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -198,10 +196,10 @@ func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*
 // An app is changed by one at a time, so f sees what the change before made of
 // it; the changes of other apps go on meanwhile.
 //
-// What is in memory is what is stored. So a write, once begun, is waited for to
-// its end, and published, even if ctx ends before: then the caller gets the
-// cause of ctx and does not know the outcome, and the next change of the app
-// waits for the write.
+// The registry holds what is stored, so a write that has begun is waited for to
+// its end, and published, even if ctx ends before. Then the caller gets the cause
+// of ctx and does not know the outcome, and the next change of the app waits for
+// the write.
 func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
 	if err := r.locks.lock(ctx, id); err != nil {
 		return nil, err
@@ -318,9 +316,6 @@ func (r *Registry) AddKey(ctx context.Context, id uint32, secret Secret, primary
 	return added, err
 }
 
-// maxKeys bounds the work of verifying a ticket, which tries every key.
-const maxKeys = 20
-
 // RetireKey lets a key end at a time; the zero time takes the end away. It may
 // not be the primary.
 func (r *Registry) RetireKey(ctx context.Context, id uint32, key int, ends time.Time) (Key, error) {
@@ -420,179 +415,4 @@ func randomSecret() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return NewSecret(b)
-}
-
-func (a *App) clone() *App {
-	c := *a
-	c.Keys = slices.Clone(a.Keys)
-	c.Admins = slices.Clone(a.Admins)
-	c.Settings.Limits = maps.Clone(a.Settings.Limits)
-	return &c // the other lists of Settings are only ever replaced
-}
-
-// equal reports whether two states of an app are the same.
-func (a *App) equal(b *App) bool {
-	x, y := &a.Settings, &b.Settings
-	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&
-		slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Admins, b.Admins) && a.Attributes == b.Attributes &&
-		x.CreateAccounts == y.CreateAccounts && x.Rules() == y.Rules() && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts && x.AppTags() == y.AppTags() &&
-		maps.Equal(x.Limits, y.Limits) && slices.Equal(x.Hosts, y.Hosts) && slices.Equal(x.Addresses, y.Addresses) &&
-		slices.Equal(x.BlockedAccounts, y.BlockedAccounts) && slices.Equal(x.DisabledCommands, y.DisabledCommands)
-}
-
-func (a *App) key(id int) *Key {
-	for i := range a.Keys {
-		if a.Keys[i].ID == id {
-			return &a.Keys[i]
-		}
-	}
-	return nil
-}
-
-func (a *App) addKey(secret Secret, primary bool) Key {
-	k := Key{ID: a.NextKey + 1, Secret: secret, Primary: primary, Created: time.Now().UTC().Truncate(time.Second)}
-	a.NextKey++
-	if primary {
-		for i := range a.Keys {
-			a.Keys[i].Primary = false
-		}
-	}
-	a.Keys = append(a.Keys, k)
-	return k
-}
-
-func (a *App) setAdmins(admins []string) error {
-	admins = withBuiltIn(admins)
-	if len(admins) > MaxAdmins {
-		return errorf("app %d would have %d admins, it may have %d", a.ID, len(admins), MaxAdmins)
-	}
-	a.Admins = admins
-	return nil
-}
-
-func (a *App) nameAttributes(names map[int]string, kinds map[int]audience.Kind) error {
-	attrs := a.Attributes
-	for slot, name := range names {
-		was, now := attrs[slot], audience.Attribute{Name: name, Kind: kinds[slot]}
-		if _, said := kinds[slot]; !said && was.Name != "" {
-			now.Kind = was.Kind
-		}
-		if was.Name != "" && was.Kind != now.Kind {
-			return apierr.InvalidAttribute.Errorf("attrName:%s at index:%d is for account type %d, which cannot be changed to %d", was.Name, slot, was.Kind, now.Kind)
-		}
-		attrs[slot] = now
-	}
-	for slot := range attrs {
-		if first := attrs.Index(attrs[slot].Name); first >= 0 && first != slot {
-			if _, asked := names[slot]; !asked {
-				first, slot = slot, first
-			}
-			return apierr.InvalidAttribute.Errorf("attrName:%s already exists at index:%d", attrs[slot].Name, first)
-		}
-	}
-	a.Attributes = attrs
-	return nil
-}
-
-// apply makes a what d says. d was checked.
-func (d *Declaration) apply(a *App) error {
-	set(&a.Name, d.Name)
-	set(&a.Description, d.Description)
-	set(&a.Status, d.Status)
-	for _, k := range d.Retiring {
-		if err := a.declareRetiring(k); err != nil {
-			return err
-		}
-	}
-	if d.SecretKey != nil {
-		if err := a.declarePrimary(Secret(*d.SecretKey)); err != nil {
-			return err
-		}
-	}
-	set(&a.Settings.UserIDs, d.UserIDs)
-	if d.Admins != nil {
-		for _, admin := range d.Admins {
-			if err := a.Settings.UserIDs.Check(admin); err != nil {
-				return errorf("admins of app %d: %v", a.ID, err)
-			}
-		}
-		if err := a.setAdmins(d.Admins); err != nil {
-			return err
-		}
-	}
-	names, kinds := map[int]string{}, map[int]audience.Kind{}
-	for slot, name := range d.AttrNames {
-		i, _ := strconv.Atoi(slot)
-		names[i] = name
-	}
-	for slot, kind := range d.AttrTypes {
-		i, _ := strconv.Atoi(slot)
-		kinds[i] = audience.Kind(kind)
-	}
-	if err := a.nameAttributes(names, kinds); err != nil {
-		return errorf("attr_names of app %d: %s", a.ID, apierr.From(err).Info())
-	}
-	s := &a.Settings
-	set(&s.CreateAccounts, d.CreateAccounts)
-	set(&s.MaxAccounts, d.MaxAccounts)
-	set(&s.ReimportWait, d.ReimportWait)
-	if d.DeleteAccounts != nil {
-		s.KeepAccounts = !*d.DeleteAccounts
-	}
-	if d.Limits != nil {
-		s.Limits = maps.Clone(d.Limits)
-	}
-	if d.MaxTags != nil {
-		s.MaxTags = d.MaxTags
-	}
-	setList(&s.Hosts, d.Hosts)
-	setList(&s.Addresses, d.Addresses)
-	setList(&s.BlockedAccounts, d.BlockedAccounts)
-	setList(&s.DisabledCommands, d.DisabledCommands)
-	return nil
-}
-
-func set[T any](to, from *T) {
-	if from != nil {
-		*to = *from
-	}
-}
-
-func setList[T any](to *[]T, from []T) {
-	if from != nil {
-		*to = slices.Clone(from)
-	}
-}
-
-// declarePrimary makes the key with this secret the primary one.
-func (a *App) declarePrimary(secret Secret) error {
-	for i := range a.Keys {
-		if a.Keys[i].Secret == secret {
-			for j := range a.Keys {
-				a.Keys[j].Primary = j == i
-			}
-			a.Keys[i].Ends = time.Time{}
-			return nil
-		}
-	}
-	if len(a.Keys) >= maxKeys {
-		return errorf("app %d has %d keys, remove one first", a.ID, len(a.Keys))
-	}
-	a.addKey(secret, true)
-	return nil
-}
-
-func (a *App) declareRetiring(r RetiringKey) error {
-	for i := range a.Keys {
-		if a.Keys[i].Secret == Secret(r.SecretKey) {
-			a.Keys[i].Primary, a.Keys[i].Ends = false, r.Ends.UTC()
-			return nil
-		}
-	}
-	if len(a.Keys) >= maxKeys {
-		return errorf("app %d has %d keys, remove one first", a.ID, len(a.Keys))
-	}
-	k := a.addKey(Secret(r.SecretKey), false)
-	a.key(k.ID).Ends = r.Ends.UTC()
-	return nil
 }

@@ -36,6 +36,7 @@ import (
 // one that cannot be read loses nothing.
 const (
 	checkpointDir     = "checkpoints"
+	tempSuffix        = ".new" // of one that is not complete yet
 	checkpointMagic   = "TIDCKP\x001"
 	checkpointHeader  = 40
 	checkpointTrailer = 8
@@ -375,19 +376,16 @@ func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Check
 	defer func() { <-c.one }()
 	start := time.Now()
 	c.mu.Lock()
-	last, since, changed := c.last, c.since, c.changed
-	c.changed = false // what is changed from now on may not be in it
 	db.mu.Lock()
 	next := checkpoint{pos: db.Applied(), chain: db.appliedChain, second: start.Unix()}
 	db.mu.Unlock()
-	c.running = next.pos > last.pos
-	c.mu.Unlock()
+	last, since, changed := c.last, c.since, c.changed
 	if next.pos == last.pos {
-		c.mu.Lock()
-		c.changed = c.changed || changed
 		c.mu.Unlock()
 		return store.Checkpoint{Position: uint64(last.pos), Bytes: last.size}, nil
 	}
+	c.running, c.changed = true, false // what is changed from now on may not be in it
+	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -147,11 +147,10 @@ func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
 		return nil, err
 	}
 	if err := db.start(list); err != nil {
-		var errs []error
 		if db.tables != nil {
-			errs = append(errs, db.tables.db.Close())
+			err = errors.Join(err, db.tables.db.Close())
 		}
-		return nil, errors.Join(append([]error{err}, append(errs, db.lock.Close())...)...)
+		return nil, errors.Join(err, db.lock.Close())
 	}
 	go db.run()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -54,7 +54,7 @@ func segments(fs vfs.FS, dir string) ([]uint64, error) {
 	for _, name := range names {
 		if n, err := strconv.ParseUint(name, 10, 64); err == nil && name == segmentName(n) {
 			numbers = append(numbers, n)
-		} else if !strings.HasSuffix(name, tempSuffix) && !isForeign(name) {
+		} else if !isForeign(name) {
 			return nil, &Damage{fs.PathJoin(dir, name), -1, "it is no segment of the log"}
 		}
 	}
@@ -66,9 +66,6 @@ func segments(fs vfs.FS, dir string) ([]uint64, error) {
 // and that no file of ours could have got by a mistake: hidden files, and what fsck puts
 // at the top of a file system.
 func isForeign(name string) bool { return strings.HasPrefix(name, ".") || name == "lost+found" }
-
-// tempSuffix is that of files that are not complete yet.
-const tempSuffix = ".new"
 
 // A segmentWriter writes a segment.
 type segmentWriter struct {

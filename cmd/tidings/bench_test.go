@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tidings/internal/load/suite"
+	"tidings/internal/testenv"
 )
 
 func TestBench(t *testing.T) {
@@ -80,7 +81,7 @@ func TestInterruptedBench(t *testing.T) {
 // whole run takes longer than a test may. The package suite tests that.
 func TestBenchSuite(t *testing.T) {
 	_, err := os.Stat("/proc/self/stat")
-	require(t, "the suite", err)
+	testenv.Need(t, "the suite", err)
 	t.Setenv("TIDINGS_DATA", "/nowhere")
 	t.Setenv("TIDINGS_LISTEN", "nonsense") // the suite's server does not hear of it
 	dir := t.TempDir()
@@ -114,9 +115,9 @@ func TestBenchSuite(t *testing.T) {
 // counts must be those of the server.
 func TestBenchAudiences(t *testing.T) {
 	_, err := os.Stat("/proc/self/stat")
-	require(t, "the suite", err)
+	testenv.Need(t, "the suite", err)
 	_, err = exec.LookPath("psql")
-	require(t, "PostgreSQL", err)
+	testenv.Need(t, "PostgreSQL", err)
 	dir, err := os.MkdirTemp("", "tidings-test-")
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +155,9 @@ func TestBenchAudiences(t *testing.T) {
 // case, also of what this server does not offer.
 func TestBenchGroups(t *testing.T) {
 	_, err := os.Stat("/proc/self/stat")
-	require(t, "the suite", err)
+	testenv.Need(t, "the suite", err)
 	_, err = exec.LookPath("redis-server")
-	require(t, "Redis", err)
+	testenv.Need(t, "Redis", err)
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

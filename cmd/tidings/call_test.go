@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tidings/internal/control"
+	"tidings/internal/testenv"
 )
 
 func TestCall(t *testing.T) {
@@ -72,7 +73,7 @@ func TestCallCurl(t *testing.T) {
 	s := serve(t, t.TempDir(), "--demo")
 	line := must(t, "call", "--data", s.dir, "--app", "1400000001", "--curl", "timpush/get_attr", `{"To_Account":["o'brien $HOME"]}`)
 	_, err := exec.LookPath("curl")
-	require(t, "curl", err)
+	testenv.Need(t, "curl", err)
 	if got := sh(t, strings.TrimSpace(line)); !strings.Contains(got, `"To_Account":"o'brien $HOME"`) {
 		t.Errorf("%sanswers %s", line, got)
 	}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"tidings/internal/testenv"
 )
 
 var docBlock = regexp.MustCompile("(?s)```(sh|ndjson|csv)\n(.*?)```")
@@ -19,7 +21,7 @@ func TestImportExportDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = exec.LookPath("sh")
-	require(t, "sh", err)
+	testenv.Need(t, "sh", err)
 	t.Chdir(t.TempDir())
 	serve(t, "data")
 	sh := shell{map[string]string{"TIDINGS_DATA": "data"}}

@@ -186,18 +186,6 @@ func (b *buffer) await(t *testing.T, pattern *regexp.Regexp, n int) []string {
 	return nil
 }
 
-// require skips a test that needs something this machine lacks.
-func require(t *testing.T, what string, err error) {
-	t.Helper()
-	if err == nil {
-		return
-	}
-	if os.Getenv("TIDINGS_TEST_REQUIRE") == "all" {
-		t.Fatalf("%s: %v", what, err)
-	}
-	t.Skipf("%s: %v", what, err)
-}
-
 // write makes a file in a temporary directory.
 func write(t *testing.T, name, text string) string {
 	t.Helper()

@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tidings/internal/testenv"
 )
 
 // plainOK is the whole answer of a command that has nothing to tell.
@@ -52,7 +54,7 @@ func TestReadyLine(t *testing.T) {
 // that it prints, as printed.
 func TestDemo(t *testing.T) {
 	_, err := exec.LookPath("curl")
-	require(t, "curl", err)
+	testenv.Need(t, "curl", err)
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 2 {
 		s := serve(t, dir, "--demo")
@@ -169,7 +171,7 @@ func TestTLS(t *testing.T) {
 		"--duration", "1s", "--rate", "5", "--connections", "1", "--ca", cert, "--fill")
 
 	_, err := exec.LookPath("curl")
-	require(t, "curl", err)
+	testenv.Need(t, "curl", err)
 	if got := sh(t, curlLines(t, s)[0]); got != plainOK {
 		t.Errorf("curl answers %s", got)
 	}

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -20,6 +19,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"tidings/internal/testenv"
 )
 
 const ok = `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`
@@ -640,12 +641,7 @@ func TestBaseline(t *testing.T) {
 
 func TestRedis(t *testing.T) {
 	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("TIDINGS_TEST_REQUIRE") == "all" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testenv.Need(t, "redis-server", err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"tidings/client"
 	"tidings/internal/store"
 	"tidings/internal/store/lsm"
+	"tidings/internal/testenv"
 )
 
 const (
@@ -53,10 +54,7 @@ func killRounds(t *testing.T, n int) int {
 	if testing.Short() {
 		t.Skip("builds and kills the server")
 	}
-	if f, err := strconv.ParseFloat(os.Getenv("TIDINGS_TEST_ROUNDS"), 64); err == nil {
-		return int(float64(n) * f)
-	}
-	return n
+	return testenv.Rounds(n)
 }
 
 // newKiller builds the server and configures it, with further lines.

@@ -18,6 +18,7 @@ import (
 
 	"tidings/internal/control"
 	"tidings/internal/load"
+	"tidings/internal/testenv"
 )
 
 // TestMain lets the test binary be the server and the baseline too.
@@ -140,12 +141,8 @@ func as(role string, args ...string) []string {
 }
 
 func testOptions(t *testing.T) Options {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		if os.Getenv("TIDINGS_TEST_REQUIRE") == "all" {
-			t.Fatal("needs /proc")
-		}
-		t.Skip("needs /proc")
-	}
+	_, err := os.Stat("/proc/self/stat")
+	testenv.Need(t, "/proc", err)
 	return Options{
 		Serve:    func(config string) []string { return as("server", config) },
 		Baseline: as("baseline"),

@@ -1,5 +1,9 @@
-// Package faulty is a file system for tests, whose disk fails, waits or is looked at
-// when the test says so.
+// Package faulty is disks for tests: one that fails, waits or is looked at when the test
+// says so, and copies of one that lost power.
+//
+// Pebble's errorfs, which looks alike, does not see what is written to a file that was
+// reused, as Pebble does with its log, nor a file that is closed; it names the old file
+// of a renaming; and no write of it fails halfway.
 package faulty
 
 import "github.com/cockroachdb/pebble/v2/vfs"

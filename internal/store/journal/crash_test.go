@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/store/faulty"
+	"tidings/internal/testenv"
 )
 
 // A crash test counts up: change n sets "n" of app 1 to n, and every value to a size
@@ -46,29 +46,10 @@ func (c *crasher) before(op, name string) error {
 		if percent > 0 && c.r.IntN(4) != 0 {
 			continue
 		}
-		fs := c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.r})
-		if percent == 0 || inOrder(fs) {
-			c.clones = append(c.clones, crashed{fs, c.acked, fmt.Sprintf("%s %s, %d%% of what was not synced", op, name, percent)})
-		}
+		fs := faulty.CrashKeeping(c.fs, dir, percent, c.r)
+		c.clones = append(c.clones, crashed{fs, c.acked, fmt.Sprintf("%s %s, %d%% of what was not synced", op, name, percent)})
 	}
 	return nil
-}
-
-// inOrder reports whether a clone kept the manifest that its marker names. Pebble makes
-// the one before the other and then syncs the directory; a file system with a journal,
-// on which it relies, never keeps only the later entry of a directory.
-func inOrder(fs *vfs.MemFS) bool {
-	names, err := fs.List(dir + "/db")
-	if err != nil {
-		return true // not made yet
-	}
-	newest := ""
-	for _, name := range names {
-		if strings.HasPrefix(name, "marker.manifest.") {
-			newest = max(newest, name)
-		}
-	}
-	return newest == "" || slices.Contains(names, newest[strings.LastIndex(newest, ".")+1:])
 }
 
 // change makes change n.
@@ -120,9 +101,9 @@ func (c *crasher) run(t *testing.T, fs vfs.FS, changes int, o Options) {
 // TestCrash: what was acknowledged is there after a power loss at every sync of a run
 // of three starts, and at some of its writes, and it stays so.
 func TestCrash(t *testing.T) {
-	for range rounds(1) {
-		seed := seed(t)
-		c := &crasher{fs: newFS(t), every: 5, r: rand.New(rand.NewPCG(seed, 4))}
+	for range testenv.Rounds(1) {
+		seed := testenv.Seed(t)
+		c := &crasher{fs: faulty.NewDisk(t, dir), every: 5, r: rand.New(rand.NewPCG(seed, 4))}
 		for range 3 {
 			c.run(t, &faulty.FS{FS: c.fs, Before: c.before}, 18, Options{MemtableSize: 16 << 10, SegmentSize: 8 << 10})
 		}
@@ -157,7 +138,7 @@ func (c crashed) check(t *testing.T) {
 			first = state
 			// The process is killed and the machine loses its power: what could be
 			// seen stays.
-			c.fs = crashOf(c.fs)
+			c.fs = faulty.Crash(c.fs)
 			t.Cleanup(func() { _ = m.db.Close() })
 			continue
 		}
@@ -181,8 +162,8 @@ func TestTornEnds(t *testing.T) {
 }
 
 func tornEnds(t *testing.T, size int) {
-	r := rand.New(rand.NewPCG(seed(t), 5))
-	fs := newFS(t)
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 5))
+	fs := faulty.NewDisk(t, dir)
 	m, err := openToy(fs, Options{SegmentSize: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
@@ -192,19 +173,19 @@ func tornEnds(t *testing.T, size int) {
 	}
 	want := m.state(t)
 	segment := dir + "/log/" + segmentName(1)
-	synced := len(read(t, fs, segment))
-	tables := crashOf(fs) // with tables that are no further than the log
+	synced := len(faulty.Read(t, fs, segment))
+	tables := faulty.Crash(fs) // with tables that are no further than the log
 	value := make([]byte, size)
 	for i := range value {
 		value[i] = 'a' + byte(r.IntN(26))
 	}
 	m.mustSet(t, 1, "last", string(value))
 	after := m.state(t)
-	whole := read(t, fs, segment)
+	whole := faulty.Read(t, fs, segment)
 	m.close(t)
 
 	history, groups := m.db.history, m.db.Applied()
-	logs := newFS(t)
+	logs := faulty.NewDisk(t, dir)
 	if err := logs.MkdirAll(dir+"/log", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +193,7 @@ func tornEnds(t *testing.T, size int) {
 	try := func(what string, tail []byte) {
 		t.Helper()
 		file := append(bytes.Clone(whole[:synced]), tail...)
-		write(t, logs, segment, file)
+		faulty.Write(t, logs, segment, file)
 		log := logReader{fs: logs, dir: dir + "/log", history: history}
 		err := log.read(func(groupInfo, []byte, int) error { return nil })
 		if last := log.next - 1; err != nil || last != groups && last != groups-1 {
@@ -221,8 +202,8 @@ func tornEnds(t *testing.T, size int) {
 		if tries++; tries%15 != 1 { // the rest is slow
 			return
 		}
-		fs := clone(tables)
-		write(t, fs, segment, file)
+		fs := faulty.Copy(tables)
+		faulty.Write(t, fs, segment, file)
 		m, err := openToy(fs, Options{})
 		if err != nil {
 			t.Errorf("%s: Open: %v", what, err)
@@ -247,9 +228,9 @@ func tornEnds(t *testing.T, size int) {
 		m.close(t)
 	}
 	tail := whole[synced:]
-	tails := rounds(20)
+	tails := testenv.Rounds(20)
 	if size > maxPart {
-		tails = rounds(5)
+		tails = testenv.Rounds(5)
 	}
 	step := max(1, len(tail)/tails)
 	for i := 0; i <= len(tail); i += 1 + r.IntN(step) {
@@ -297,10 +278,10 @@ func shuffled(r *rand.Rand, whole []byte, synced, block int) []byte {
 // have it, so that a power loss while the next process starts does not leave them ahead
 // of the log.
 func TestKilled(t *testing.T) {
-	mem := newFS(t)
+	mem := faulty.NewDisk(t, dir)
 	var dead atomic.Bool
 	fs := &faulty.FS{FS: mem, Before: func(op, name string) error {
-		if op == "sync" && inLog(name) && dead.Load() {
+		if op == "sync" && faulty.InLog(name) && dead.Load() {
 			return syscall.EIO
 		}
 		return nil
@@ -322,7 +303,7 @@ func TestKilled(t *testing.T) {
 	var clones []*vfs.MemFS
 	look := &faulty.FS{FS: mem, Before: func(op, _ string) error {
 		if mu.Lock(); op == "sync" {
-			clones = append(clones, crashOf(mem))
+			clones = append(clones, faulty.Crash(mem))
 		}
 		mu.Unlock()
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/store/faulty"
+	"tidings/internal/testenv"
 )
 
 // TestDiskFails: from some operation on the disk refuses all of a kind, or all. What was
@@ -23,10 +24,10 @@ import (
 // it and as a power loss does; no change is answered OK after the log refused one; and
 // nothing hangs.
 func TestDiskFails(t *testing.T) {
-	seed := seed(t)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 11))
 	ops := []string{"", "create", "write", "sync", "rename", "remove"}
-	for i := range rounds(60) {
+	for i := range testenv.Rounds(60) {
 		op := ops[i%len(ops)]
 		errno := []syscall.Errno{syscall.ENOSPC, syscall.EIO}[r.IntN(2)]
 		after := r.IntN(120)
@@ -47,7 +48,7 @@ func TestDiskFails(t *testing.T) {
 }
 
 func diskFails(t *testing.T, name string, short bool, fails func(op string, n int) error) {
-	mem := newFS(t)
+	mem := faulty.NewDisk(t, dir)
 	var mu sync.Mutex
 	armed := false
 	times := map[string]int{}
@@ -90,7 +91,7 @@ func diskFails(t *testing.T, name string, short bool, fails func(op string, n in
 	if failed > 0 && fatal.Load() != 1 {
 		t.Errorf("%s: a change failed and the process was ended %d times", name, fatal.Load())
 	}
-	for what, fs := range map[string]*vfs.MemFS{"killed": clone(mem), "crashed": crashOf(mem)} {
+	for what, fs := range map[string]*vfs.MemFS{"killed": faulty.Copy(mem), "crashed": faulty.Crash(mem)} {
 		m, err := openToy(fs, Options{})
 		if err != nil {
 			t.Errorf("%s, %s: Open: %v", name, what, err)
@@ -119,7 +120,7 @@ func TestNoCheckpoint(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var full atomic.Bool
 				var tries atomic.Int32
-				mem := newFS(t)
+				mem := faulty.NewDisk(t, dir)
 				fs := &faulty.FS{FS: mem, Before: func(o, name string) error {
 					if full.Load() && o == op && strings.HasPrefix(name, dir+"/checkpoints/") {
 						tries.Add(1)
@@ -167,9 +168,9 @@ func TestNoCheckpoint(t *testing.T) {
 // a long one. Changes wait for the log only.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := &faulty.FS{FS: newFS(t), Before: func(op, name string) error {
+		fs := &faulty.FS{FS: faulty.NewDisk(t, dir), Before: func(op, name string) error {
 			switch {
-			case inLog(name):
+			case faulty.InLog(name):
 				time.Sleep(time.Millisecond)
 			case strings.Contains(name, "/checkpoints/"):
 				time.Sleep(time.Second)

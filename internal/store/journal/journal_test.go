@@ -16,22 +16,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/store/faulty"
+	"tidings/internal/testenv"
 )
-
-// inLog reports whether a file is a segment of the log.
-func inLog(name string) bool { return strings.Contains(name, "/log/0") }
 
 // held is a toy whose fsyncs of the log wait while the gate is shut.
 func held(t *testing.T, o Options) (*toy, *faulty.Gate) {
 	t.Helper()
 	var gate faulty.Gate
-	fs := &faulty.FS{FS: newFS(t), Before: func(op, name string) error {
-		if op == "sync" && inLog(name) {
-			gate.Pass()
-		}
-		return nil
-	}}
-	m, err := openToy(fs, o)
+	m, err := openToy(faulty.HeldLog(faulty.NewDisk(t, dir), &gate), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +35,7 @@ func held(t *testing.T, o Options) (*toy, *faulty.Gate) {
 // checkpoint, and from the older one; a directory that is open for reading only shows
 // the same, though its tables are behind.
 func TestGroups(t *testing.T) {
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	m := open(t, fs)
 	long := strings.Repeat("x", 3*maxPart/2)
 	for i := range 60 {
@@ -70,9 +62,9 @@ func TestGroups(t *testing.T) {
 	if names, err := fs.List(dir + "/log"); err != nil || len(names) < 3 {
 		t.Errorf("the log is %q, %v", names, err)
 	}
-	killed := clone(fs)    // what a killed process leaves
-	crashed := crashOf(fs) // what a power loss leaves
-	behind := crashOf(fs)  // with tables at the checkpoint
+	killed := faulty.Copy(fs)   // what a killed process leaves
+	crashed := faulty.Crash(fs) // what a power loss leaves
+	behind := faulty.Crash(fs)  // with tables at the checkpoint
 	if err := m.drop(3, 6); err != nil {
 		t.Fatal(err)
 	}
@@ -89,9 +81,9 @@ func TestGroups(t *testing.T) {
 	readOnly(t, behind, want)
 
 	newest := checkpointFiles(t, killed)[0]
-	b := read(t, killed, newest)
+	b := faulty.Read(t, killed, newest)
 	b[len(b)/2] ^= 1
-	write(t, killed, newest, b)
+	faulty.Write(t, killed, newest, b)
 	m = open(t, killed)
 	if got := m.state(t); got != want {
 		t.Errorf("from the older checkpoint: %.300q\nwant %.300q", got, want)
@@ -102,7 +94,7 @@ func TestGroups(t *testing.T) {
 // readOnly opens a directory for reading only, twice, and compares.
 func readOnly(t *testing.T, fs *vfs.MemFS, want string) {
 	t.Helper()
-	before := contents(t, fs, dir)
+	before := faulty.Tree(t, fs, dir)
 	for range 2 {
 		m, err := openToy(fs, Options{ReadOnly: true})
 		if err != nil {
@@ -132,12 +124,10 @@ func readOnly(t *testing.T, fs *vfs.MemFS, want string) {
 		}
 		m.close(t)
 	}
-	if !maps.Equal(before, contents(t, fs, dir)) {
+	if !maps.Equal(before, faulty.Tree(t, fs, dir)) {
 		t.Error("the directory changed")
 	}
 }
-
-func crashOf(fs *vfs.MemFS) *vfs.MemFS { return fs.CrashClone(vfs.CrashCloneCfg{}) }
 
 // checkpointFiles are the files of the checkpoints, newest first.
 func checkpointFiles(t testing.TB, fs *vfs.MemFS) []string {
@@ -157,7 +147,7 @@ func checkpointFiles(t testing.TB, fs *vfs.MemFS) []string {
 // TestTrim: two checkpoints are kept, and the log since the older; one that cannot be
 // read is no checkpoint.
 func TestTrim(t *testing.T) {
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	m := open(t, fs)
 	fill := func(n int) {
 		for i := range n {
@@ -182,7 +172,7 @@ func TestTrim(t *testing.T) {
 	want := m.state(t)
 	m.close(t)
 
-	write(t, fs, kept[0], []byte("rubbish"))
+	faulty.Write(t, fs, kept[0], []byte("rubbish"))
 	m = open(t, fs)
 	if got := m.state(t); got != want {
 		t.Errorf("from the older checkpoint: %.200q, want %.200q", got, want)
@@ -193,7 +183,7 @@ func TestTrim(t *testing.T) {
 	}
 	want = m.state(t)
 	m.close(t)
-	write(t, fs, checkpointFiles(t, fs)[0], []byte("rubbish"))
+	faulty.Write(t, fs, checkpointFiles(t, fs)[0], []byte("rubbish"))
 	m = open(t, fs)
 	if got := m.state(t); got != want {
 		t.Errorf("from the older checkpoint: %.200q, want %.200q", got, want)
@@ -210,7 +200,7 @@ func TestNoPoison(t *testing.T) {
 		"unknown table": func(b *Batch) { b.Delete(&Table{ID: 9}, []byte("k")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			fs := newFS(t)
+			fs := faulty.NewDisk(t, dir)
 			fatal := make(chan bool, 2)
 			m, err := openToy(fs, Options{Fatal: func(error) { fatal <- true }})
 			if err != nil {
@@ -309,7 +299,7 @@ func TestPanic(t *testing.T) {
 // TestNoHalfCheckpoint: a memory that holds half a change gets into no checkpoint, not
 // even if all that the log says of it is durable.
 func TestNoHalfCheckpoint(t *testing.T) {
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	m := open(t, fs)
 	m.mustSet(t, 1, "a", "1")
 	want := m.state(t)
@@ -462,8 +452,8 @@ func TestReserve(t *testing.T) {
 // TestClose: Close while changes, views and checkpoints are under way ends each with
 // what came of it. None hangs, and what was answered OK is there afterwards.
 func TestClose(t *testing.T) {
-	for range rounds(20) {
-		fs := newFS(t)
+	for range testenv.Rounds(20) {
+		fs := faulty.NewDisk(t, dir)
 		m, err := openToy(fs, Options{CheckpointLog: 16 << 10})
 		if err != nil {
 			t.Fatal(err)
@@ -528,7 +518,7 @@ func TestClose(t *testing.T) {
 
 // TestInUse: a directory that is open is not opened again.
 func TestInUse(t *testing.T) {
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	m := open(t, fs)
 	defer m.close(t)
 	for _, readOnly := range []bool{false, true} {
@@ -542,7 +532,7 @@ func TestInUse(t *testing.T) {
 // TestOtherDirectories: an empty directory, one of an earlier program and one that
 // lacks a part are refused, and nothing is changed in them.
 func TestOtherDirectories(t *testing.T) {
-	made := newFS(t)
+	made := faulty.NewDisk(t, dir)
 	m := open(t, made)
 	m.mustSet(t, 1, "a", "1")
 	m.checkpoint(t)
@@ -561,17 +551,17 @@ func TestOtherDirectories(t *testing.T) {
 		{"no tables", false, []string{"db"}, dir + "/db is damaged: there is no database in it"},
 		{"only a log", false, []string{"db", "checkpoints"}, dir + "/db is damaged: there is no database in it"},
 	} {
-		fs := clone(made)
+		fs := faulty.Copy(made)
 		for _, r := range c.remove {
 			if err := fs.RemoveAll(dir + "/" + r); err != nil {
 				t.Fatal(err)
 			}
 		}
-		before := contents(t, fs, dir)
+		before := faulty.Tree(t, fs, dir)
 		if _, err := openToy(fs, Options{ReadOnly: c.readOnly}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Open = %v, want %q", c.name, err, c.want)
 		}
-		if !maps.Equal(before, contents(t, fs, dir)) {
+		if !maps.Equal(before, faulty.Tree(t, fs, dir)) {
 			t.Errorf("%s: the directory changed", c.name)
 		}
 	}
@@ -581,17 +571,17 @@ func TestOtherDirectories(t *testing.T) {
 // file that nobody put there by habit is damage.
 func TestStrangeFiles(t *testing.T) {
 	for _, d := range []string{"log", "checkpoints"} {
-		fs := newFS(t)
+		fs := faulty.NewDisk(t, dir)
 		m := open(t, fs)
 		m.mustSet(t, 1, "a", "1")
 		m.checkpoint(t)
 		m.close(t)
 		for _, name := range []string{".nfs0000000000000001", ".DS_Store", "lost+found"} {
-			write(t, fs, dir+"/"+d+"/"+name, []byte("?"))
+			faulty.Write(t, fs, dir+"/"+d+"/"+name, []byte("?"))
 		}
 		again := open(t, fs)
 		again.close(t)
-		write(t, fs, dir+"/"+d+"/notes", []byte("?"))
+		faulty.Write(t, fs, dir+"/"+d+"/notes", []byte("?"))
 		if _, err := openToy(fs, Options{}); err == nil || !strings.Contains(err.Error(), dir+"/"+d+"/notes") {
 			t.Errorf("%s: Open = %v, want the name of the stray file", d, err)
 		}

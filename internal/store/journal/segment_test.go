@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/store/faulty"
+	"tidings/internal/testenv"
 )
 
 const history = 0x0123456789abcdef
@@ -30,7 +31,7 @@ type row struct {
 }
 
 func newRow(t testing.TB) *row {
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	if err := fs.MkdirAll(dir+"/log", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func (r *row) add(size int) {
 }
 
 func (r *row) file(number uint64) []byte {
-	return read(r.t, r.fs, dir+"/log/"+segmentName(number))
+	return faulty.Read(r.t, r.fs, dir+"/log/"+segmentName(number))
 }
 
 func (r *row) read(fs vfs.FS) (last Pos, err error) {
@@ -93,7 +94,7 @@ func TestLaterGroup(t *testing.T) {
 		r.add(80_000)
 		bad := r.file(1)
 		bad[begin+40] ^= 1
-		write(t, r.fs, dir+"/log/"+segmentName(1), bad)
+		faulty.Write(t, r.fs, dir+"/log/"+segmentName(1), bad)
 		last, err := r.read(r.fs)
 		damage, ok := errors.AsType[*Damage](err)
 		if !ok || damage.Offset > int64(begin+40) || damage.Offset < int64(begin) {
@@ -101,7 +102,7 @@ func TestLaterGroup(t *testing.T) {
 		}
 		// Without the later group it is a torn end.
 		flipped[begin+40] ^= 1
-		write(t, r.fs, dir+"/log/"+segmentName(1), flipped)
+		faulty.Write(t, r.fs, dir+"/log/"+segmentName(1), flipped)
 		if last, err := r.read(r.fs); err != nil || last != 2 {
 			t.Errorf("without a later group: it ends with group %d, %v", last, err)
 		}
@@ -119,15 +120,15 @@ func TestSegmentFlips(t *testing.T) {
 		}
 		r.add(size)
 	}
-	random := rand.New(rand.NewPCG(seed(t), 6))
+	random := rand.New(rand.NewPCG(testenv.Seed(t), 6))
 	for number := uint64(1); number <= 3; number++ {
 		name := dir + "/log/" + segmentName(number)
 		good := r.file(number)
 		last := r.offsets[len(r.offsets)-2]
-		for i := 0; i < len(good); i += 1 + random.IntN(1+len(good)/rounds(40)) {
+		for i := 0; i < len(good); i += 1 + random.IntN(1+len(good)/testenv.Rounds(40)) {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << random.IntN(8)
-			write(t, r.fs, name, bad)
+			faulty.Write(t, r.fs, name, bad)
 			end, err := r.read(r.fs)
 			damage, named := errors.AsType[*Damage](err)
 			switch {
@@ -138,7 +139,7 @@ func TestSegmentFlips(t *testing.T) {
 				t.Errorf("byte %d of %s is flipped: it ends with group %d, %v", i, name, end, err)
 			}
 		}
-		write(t, r.fs, name, good)
+		faulty.Write(t, r.fs, name, good)
 	}
 }
 
@@ -152,12 +153,12 @@ func TestSegmentMissing(t *testing.T) {
 		}
 		r.add(20_000)
 	}
-	random := rand.New(rand.NewPCG(seed(t), 7))
+	random := rand.New(rand.NewPCG(testenv.Seed(t), 7))
 	for number := uint64(1); number <= 3; number++ {
 		name := dir + "/log/" + segmentName(number)
 		good := r.file(number)
-		for i := 0; i < len(good); i += 1 + random.IntN(len(good)/rounds(20)) {
-			write(t, r.fs, name, good[:i])
+		for i := 0; i < len(good); i += 1 + random.IntN(len(good)/testenv.Rounds(20)) {
+			faulty.Write(t, r.fs, name, good[:i])
 			end, err := r.read(r.fs)
 			damage, named := errors.AsType[*Damage](err)
 			switch {
@@ -169,7 +170,7 @@ func TestSegmentMissing(t *testing.T) {
 				t.Errorf("%s is cut at byte %d of %d: it ends with group %d, %v", name, i, len(good), end, err)
 			}
 		}
-		write(t, r.fs, name, good)
+		faulty.Write(t, r.fs, name, good)
 	}
 	if err := r.fs.Remove(dir + "/log/" + segmentName(2)); err != nil {
 		t.Fatal(err)
@@ -195,7 +196,7 @@ func TestChain(t *testing.T) {
 		}
 	}
 	for choice := range 1 << 3 {
-		fs := newFS(t)
+		fs := faulty.NewDisk(t, dir)
 		if err := fs.MkdirAll(dir+"/log", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +205,7 @@ func TestChain(t *testing.T) {
 			if choice>>n&1 == 1 {
 				from = two
 			}
-			write(t, fs, dir+"/log/"+segmentName(uint64(n+1)), from.file(uint64(n+1)))
+			faulty.Write(t, fs, dir+"/log/"+segmentName(uint64(n+1)), from.file(uint64(n+1)))
 		}
 		last, err := one.read(fs)
 		damage, named := errors.AsType[*Damage](err)
@@ -298,12 +299,12 @@ func FuzzSegment(f *testing.F) {
 	f.Add(r.file(1)[:60])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		fs := newFS(t)
+		fs := faulty.NewDisk(t, dir)
 		if err := fs.MkdirAll(dir+"/log", 0o755); err != nil {
 			t.Fatal(err)
 		}
 		name := dir + "/log/" + segmentName(1)
-		write(t, fs, name, b)
+		faulty.Write(t, fs, name, b)
 		log := logReader{fs: fs, dir: dir + "/log", history: history}
 		_ = log.read(func(info groupInfo, blocks []byte, _ int) error {
 			return eachEntry(blocks, func(uint32, entry) error { return nil })
@@ -399,7 +400,7 @@ func printBlocks(list []parsedEntry) (blocks []byte) {
 
 // FuzzCheckpoint: whatever a checkpoint holds, it is read or refused.
 func FuzzCheckpoint(f *testing.F) {
-	fs := newFS(f)
+	fs := faulty.NewDisk(f, dir)
 	m := open(f, fs)
 	m.mustSet(f, 1, "a", "b")
 	if _, err := m.db.Checkpoint(f.Context()); err != nil {
@@ -407,16 +408,16 @@ func FuzzCheckpoint(f *testing.F) {
 	}
 	id := m.db.history
 	m.close(f)
-	good := read(f, fs, checkpointFiles(f, fs)[0])
+	good := faulty.Read(f, fs, checkpointFiles(f, fs)[0])
 	f.Add(good, id)
 	f.Add(good[:40], id)
 	f.Add([]byte{}, uint64(0))
 	f.Fuzz(func(t *testing.T, b []byte, id uint64) {
-		fs := newFS(t)
+		fs := faulty.NewDisk(t, dir)
 		if err := fs.MkdirAll(dir+"/checkpoints", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		write(t, fs, dir+"/checkpoints/"+checkpointName(1), b)
+		faulty.Write(t, fs, dir+"/checkpoints/"+checkpointName(1), b)
 		db := &DB{dir: dir, opts: Options{FS: fs, Logger: quiet}, history: id}
 		c, err := db.openCheckpoint(1, func(r io.Reader, size int64) error {
 			text, err := io.ReadAll(r)

@@ -11,10 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -240,16 +237,6 @@ func (m *toy) state(t testing.TB) string {
 	return s
 }
 
-// newFS is a file system in memory with the data directory.
-func newFS(t testing.TB) *vfs.MemFS {
-	t.Helper()
-	fs := vfs.NewCrashableMem()
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return fs
-}
-
 // openToy opens a toy in a file system. Segments are small; a checkpoint is written
 // when it is asked for.
 func openToy(fs vfs.FS, o Options) (*toy, error) {
@@ -294,81 +281,4 @@ func (m *toy) close(t testing.TB) {
 	if err := m.db.Close(); err != nil {
 		t.Fatalf("Close: %v", err)
 	}
-}
-
-// contents are the files below a directory, but for locks.
-func contents(t testing.TB, fs vfs.FS, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	names, err := fs.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		path := fs.PathJoin(dir, name)
-		stat, err := fs.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case stat.IsDir():
-			files[path] = "a directory"
-			maps.Copy(files, contents(t, fs, path))
-		case name != "LOCK":
-			files[path] = string(read(t, fs, path))
-		}
-	}
-	return files
-}
-
-func read(t testing.TB, fs vfs.FS, name string) []byte {
-	t.Helper()
-	f, err := fs.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func write(t testing.TB, fs vfs.FS, name string, b []byte) {
-	t.Helper()
-	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.Write(bytes.Clone(b)) // a file of Pebble may spoil what it is given
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// clone is a copy of a file system.
-func clone(fs *vfs.MemFS) *vfs.MemFS {
-	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
-}
-
-// seed is a new one each time, or TIDINGS_TEST_SEED.
-func seed(t testing.TB) uint64 {
-	if s := os.Getenv("TIDINGS_TEST_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	return rand.Uint64()
-}
-
-// rounds is how often a random test does what it does: n times, or
-// TIDINGS_TEST_ROUNDS as often.
-func rounds(n int) int {
-	if f, err := strconv.ParseFloat(os.Getenv("TIDINGS_TEST_ROUNDS"), 64); err == nil {
-		return max(1, int(float64(n)*f))
-	}
-	return n
 }

@@ -15,6 +15,7 @@ import (
 
 	"tidings/internal/audience"
 	"tidings/internal/store"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/journal"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
@@ -49,7 +50,7 @@ func filled(t *testing.T, fs vfs.FS, dir string) {
 // the last of the findings.
 func findings(t *testing.T, fs vfs.FS, dir string) []string {
 	t.Helper()
-	before := filesOf(t, fs, dir)
+	before := faulty.Files(t, fs, dir)
 	all := []string{}
 	_, err := lsm.CheckDir(t.Context(), dir, lsm.Options{FS: fs, Logger: quiet}, func(f store.Finding) {
 		all = append(all, f.Where+": "+f.What)
@@ -57,7 +58,7 @@ func findings(t *testing.T, fs vfs.FS, dir string) []string {
 	if err != nil {
 		all = append(all, "error: "+err.Error())
 	}
-	unchanged(t, "the check", before, filesOf(t, fs, dir))
+	unchanged(t, "the check", before, faulty.Files(t, fs, dir))
 	return all
 }
 
@@ -129,12 +130,12 @@ func TestCheckFinds(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fs := newFS(t)
+			fs := faulty.NewDisk(t, dir)
 			filled(t, fs, dir)
 			plant(t, fs, c.plant)
 			got := findings(t, fs, dir)
 			slices.Sort(got)
-			end := fmt.Sprint(len(fileOf(t, fs, dir+"/log/0000000001")))
+			end := fmt.Sprint(len(faulty.Read(t, fs, dir+"/log/0000000001")))
 			for i := range c.want {
 				c.want[i] = strings.Replace(c.want[i], "END", end, 1)
 			}
@@ -192,7 +193,7 @@ func TestCheckFindsValues(t *testing.T) {
 			`user "b" of app ` + app + `: has value "2" in slot 0, which is for account type 1`,
 		}},
 	} {
-		fs := newFS(t)
+		fs := faulty.NewDisk(t, dir)
 		filled(t, fs, dir)
 		s := open(t, fs)
 		a := storetest.NewApp(id)
@@ -242,7 +243,7 @@ func TestCheckNothing(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	filled(t, vfs.Default, dir)
-	before := filesOf(t, vfs.Default, dir)
+	before := faulty.Files(t, vfs.Default, dir)
 	s, err := lsm.Open(dir, lsm.Options{Logger: quiet, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -270,5 +271,5 @@ func TestReadOnly(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	unchanged(t, "reading", before, filesOf(t, vfs.Default, dir))
+	unchanged(t, "reading", before, faulty.Files(t, vfs.Default, dir))
 }

@@ -26,13 +26,8 @@ func TestAppComesBackInOneGroup(t *testing.T) {
 
 func testAppComesBack(t *testing.T, early bool) {
 	g := &faulty.Gate{}
-	fs := newFS(t)
-	s, err := tryOpen(&faulty.FS{FS: fs, Before: func(op, name string) error {
-		if op == "sync" && inLog(name) {
-			g.Pass()
-		}
-		return nil
-	}}, lsm.Options{CheckpointLog: 1 << 30})
+	fs := faulty.NewDisk(t, dir)
+	s, err := tryOpen(faulty.HeldLog(fs, g), lsm.Options{CheckpointLog: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +72,7 @@ func testAppComesBack(t *testing.T, early bool) {
 		}
 	}
 	before := s.lsm.Digests(t)
-	crashed := fs.CrashClone(vfsNothing)
+	crashed := faulty.Crash(fs)
 	s.Close()
 	s = open(t, crashed)
 	defer s.Close()

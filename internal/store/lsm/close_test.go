@@ -18,7 +18,7 @@ func heldCheckpoint(t *testing.T) (s *opened, g *faulty.Gate, at <-chan struct{}
 	t.Helper()
 	g = &faulty.Gate{}
 	arrived := make(chan struct{}, 1)
-	fs := &faulty.FS{FS: newFS(t), Before: func(op, name string) error {
+	fs := &faulty.FS{FS: faulty.NewDisk(t, dir), Before: func(op, name string) error {
 		if op == "create" && strings.Contains(name, "/checkpoints/") {
 			select {
 			case arrived <- struct{}{}:

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -16,6 +15,7 @@ import (
 	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
+	"tidings/internal/testenv"
 )
 
 // A crash test has several writers. Each has its own users and changes all of
@@ -67,30 +67,10 @@ func (c *crasher) before(op, name string) error {
 	} else {
 		c.clones = append(c.clones, crashed{})
 	}
-	cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 0, 20, 80}[c.r.IntN(4)], RNG: c.r}
-	clone := c.fs.CrashClone(cfg)
-	if !inOrder(clone) {
-		clone = c.fs.CrashClone(vfs.CrashCloneCfg{})
-	}
-	c.clones[place] = crashed{acked: c.acked, app: c.app, fs: clone, at: fmt.Sprintf("%s %s, %d%% of what was not synced", op, name, cfg.UnsyncedDataPercent)}
+	percent := []int{0, 0, 20, 80}[c.r.IntN(4)]
+	clone := faulty.CrashKeeping(c.fs, dir, percent, c.r)
+	c.clones[place] = crashed{acked: c.acked, app: c.app, fs: clone, at: fmt.Sprintf("%s %s, %d%% of what was not synced", op, name, percent)}
 	return nil
-}
-
-// inOrder tells whether a clone kept the manifest that its marker names. Pebble
-// makes the one before the other and then syncs the directory; a file system with
-// a journal, on which it relies, never keeps only the later entry of a directory.
-func inOrder(fs *vfs.MemFS) bool {
-	names, err := fs.List(dir + "/db")
-	if err != nil {
-		return true // not made yet
-	}
-	newest := ""
-	for _, name := range names {
-		if strings.HasPrefix(name, "marker.manifest.") {
-			newest = max(newest, name)
-		}
-	}
-	return newest == "" || slices.Contains(names, newest[strings.LastIndex(newest, ".")+1:])
 }
 
 // rare leaves out most writes, of which there are many.
@@ -101,11 +81,11 @@ func (c *crasher) rare() bool {
 }
 
 func TestCrash(t *testing.T) {
-	for range rounds(2) {
-		seed := seed(t)
+	for range testenv.Rounds(2) {
+		seed := testenv.Seed(t)
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 3))
-		c := &crasher{fs: newFS(t), r: r, limit: 60}
+		c := &crasher{fs: faulty.NewDisk(t, dir), r: r, limit: 60}
 		fs := &faulty.FS{FS: c.fs, Before: c.before}
 		for range 2 { // the second time on what the first left
 			s, err := tryOpen(fs, lsm.Options{MemtableSize: 48 << 10})
@@ -240,7 +220,7 @@ func checkCrashed(t *testing.T, c crashed) {
 	if t.Failed() {
 		return
 	}
-	if again := stateOf(t, c.fs.CrashClone(vfs.CrashCloneCfg{})); !reflect.DeepEqual(again, first) {
+	if again := stateOf(t, faulty.Crash(c.fs)); !reflect.DeepEqual(again, first) {
 		t.Errorf("was %+v when it was opened first, is %+v after another crash", first, again)
 	}
 	if first.app < c.app || first.app > c.app+1 {
@@ -345,7 +325,7 @@ func all(users [crashUsers]audience.User, want audience.User) bool {
 // and has others now, starts from the snapshot and the records after it.
 func TestTagNumbersRunOut(t *testing.T) {
 	const users, each = 1024, 64
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	s := open(t, fs)
 	if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
 		t.Fatal(err)
@@ -371,7 +351,7 @@ func TestTagNumbersRunOut(t *testing.T) {
 	s = open(t, fs)
 	edit("m1023", audience.RemoveTags, tag(users*each-1))
 	edit("a", audience.AddTags, "fresh") // before the other by name
-	crashed := fs.CrashClone(vfsNothing)
+	crashed := faulty.Crash(fs)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

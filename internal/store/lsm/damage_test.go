@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"path"
@@ -17,8 +16,10 @@ import (
 
 	"tidings/internal/audience"
 	"tidings/internal/store"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
+	"tidings/internal/testenv"
 )
 
 // history is a directory in several states, each made from the one before.
@@ -82,20 +83,15 @@ func (h *history) live(t testing.TB) {
 	for i := range 30 {
 		change(id, set(fmt.Sprint("last", i), strings.Repeat("x", 50)))
 	}
-	before := filesOf(t, h.fs, dir+"/log")
+	before := faulty.Files(t, h.fs, dir+"/log")
 	change(id, set("last", fmt.Sprint("group", h.stamp)))
-	for name, b := range filesOf(t, h.fs, dir+"/log") {
+	for name, b := range faulty.Files(t, h.fs, dir+"/log") {
 		if strings.HasPrefix(b, before[name]) && strings.Contains(b[len(before[name]):], "group") {
 			h.segment, h.last = name, len(before[name])
 		}
 	}
-	h.killed = everything(h.fs)
+	h.killed = faulty.Copy(h.fs)
 	must(s.Close())
-}
-
-// everything is a copy of a file system.
-func everything(fs *vfs.MemFS) *vfs.MemFS {
-	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 }
 
 // told returns all that a store says of its apps and users.
@@ -123,17 +119,17 @@ func told(s storetest.Store) (string, error) {
 // directory before it was opened.
 func contentOf(t testing.TB, fs *vfs.MemFS) (content string, found []string, err error) {
 	t.Helper()
-	before := filesOf(t, fs, dir)
+	before := faulty.Files(t, fs, dir)
 	_, err = lsm.CheckDir(t.Context(), dir, lsm.Options{FS: fs, Logger: quiet}, func(f store.Finding) {
 		found = append(found, f.Where+": "+f.What)
 	})
 	if err != nil {
 		found = append(found, err.Error())
 	}
-	unchanged(t, "a check", before, filesOf(t, fs, dir))
+	unchanged(t, "a check", before, faulty.Files(t, fs, dir))
 	s, err := tryOpen(fs, lsm.Options{})
 	if err != nil {
-		unchanged(t, "an opening that failed with "+err.Error(), before, filesOf(t, fs, dir))
+		unchanged(t, "an opening that failed with "+err.Error(), before, faulty.Files(t, fs, dir))
 		return "", found, err
 	}
 	content, err = told(s)
@@ -149,56 +145,6 @@ func unchanged(t testing.TB, what string, before, after map[string]string) {
 	}
 	if len(before) != len(after) {
 		t.Errorf("%s left %q", what, slices.Sorted(maps.Keys(after)))
-	}
-}
-
-// filesOf are the files below a directory, but for locks.
-func filesOf(t testing.TB, fs vfs.FS, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	names, err := fs.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		full := fs.PathJoin(dir, name)
-		stat, err := fs.Stat(full)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case stat.IsDir():
-			maps.Copy(files, filesOf(t, fs, full))
-		case name != "LOCK":
-			files[full] = fileOf(t, fs, full)
-		}
-	}
-	return files
-}
-
-func fileOf(t testing.TB, fs vfs.FS, name string) string {
-	t.Helper()
-	f, err := fs.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func putFile(t testing.TB, fs vfs.FS, name, content string) {
-	t.Helper()
-	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.Write([]byte(content))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -218,7 +164,7 @@ func mentions(name string, found []string, err error) bool {
 // opening names the file, or what is read is right and complete, but for the last group
 // of the log, which cannot be told from one that was being written.
 func TestFlips(t *testing.T) {
-	h := &history{fs: newFS(t)}
+	h := &history{fs: faulty.NewDisk(t, dir)}
 	for range 20 { // each start makes a file of what the one before left in the log of the tables
 		if h.live(t); len(tableFiles(t, h.fs)) > 1 && len(tableFiles(t, h.killed)) > 1 {
 			break
@@ -240,15 +186,15 @@ func tableFiles(t *testing.T, fs vfs.FS) []string {
 }
 
 func flips(t *testing.T, fs *vfs.MemFS, segment string, last int) {
-	want, found, err := contentOf(t, everything(fs))
+	want, found, err := contentOf(t, faulty.Copy(fs))
 	if err != nil || len(found) > 0 {
 		t.Fatalf("undamaged, it has findings %q, %v", found, err)
 	}
-	files := filesOf(t, fs, dir)
+	files := faulty.Files(t, fs, dir)
 	if tables := tableFiles(t, fs); len(tables) < 2 {
 		t.Errorf("the tables are in %q", tables)
 	}
-	seed := seed(t)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 8))
 	named, right := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -257,14 +203,14 @@ func flips(t *testing.T, fs *vfs.MemFS, segment string, last int) {
 			continue // the name of a marker is what it says
 		}
 		places := []int{0, len(good) - 1}
-		for range rounds(4) {
+		for range testenv.Rounds(4) {
 			places = append(places, r.IntN(len(good)))
 		}
 		for _, i := range places {
 			bad := []byte(good)
 			bad[i] ^= 1 << r.IntN(8)
-			fs := everything(fs)
-			putFile(t, fs, name, string(bad))
+			fs := faulty.Copy(fs)
+			faulty.Write(t, fs, name, bad)
 			content, found, err := contentOf(t, fs)
 			switch {
 			case mentions(name, found, err):
@@ -282,30 +228,30 @@ func flips(t *testing.T, fs *vfs.MemFS, segment string, last int) {
 
 // TestLostFiles: each file is removed, and cut at some places.
 func TestLostFiles(t *testing.T) {
-	h := &history{fs: newFS(t)}
+	h := &history{fs: faulty.NewDisk(t, dir)}
 	h.live(t)
-	want, _, err := contentOf(t, everything(h.fs))
+	want, _, err := contentOf(t, faulty.Copy(h.fs))
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := filesOf(t, h.fs, dir)
-	r := rand.New(rand.NewPCG(seed(t), 9))
+	files := faulty.Files(t, h.fs, dir)
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 9))
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		size := len(files[name])
 		sizes := []int{-1, 0}
-		for range rounds(3) {
+		for range testenv.Rounds(3) {
 			if size > 1 {
 				sizes = append(sizes, 1+r.IntN(size-1))
 			}
 		}
 		for _, n := range sizes {
-			fs := everything(h.fs)
+			fs := faulty.Copy(h.fs)
 			if n < 0 {
 				if err := fs.Remove(name); err != nil {
 					t.Fatal(err)
 				}
 			} else {
-				putFile(t, fs, name, files[name][:n])
+				faulty.Write(t, fs, name, []byte(files[name][:n]))
 			}
 			content, found, err := contentOf(t, fs)
 			switch {
@@ -322,9 +268,9 @@ func TestLostFiles(t *testing.T) {
 // TestDamagedCheckpoints: with the newest damaged nothing is lost, with both it is said
 // which cannot be read.
 func TestDamagedCheckpoints(t *testing.T) {
-	h := &history{fs: newFS(t)}
+	h := &history{fs: faulty.NewDisk(t, dir)}
 	h.live(t)
-	want, _, err := contentOf(t, everything(h.fs))
+	want, _, err := contentOf(t, faulty.Copy(h.fs))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,11 +283,11 @@ func TestDamagedCheckpoints(t *testing.T) {
 		damaged []string
 		opens   bool
 	}{{names[1:], true}, {names[:1], true}, {names, false}} {
-		fs := everything(h.fs)
+		fs := faulty.Copy(h.fs)
 		for _, name := range c.damaged {
-			b := []byte(fileOf(t, fs, dir+"/checkpoints/"+name))
+			b := faulty.Read(t, fs, dir+"/checkpoints/"+name)
 			b[len(b)/3] ^= 4
-			putFile(t, fs, dir+"/checkpoints/"+name, string(b))
+			faulty.Write(t, fs, dir+"/checkpoints/"+name, b)
 		}
 		content, found, err := contentOf(t, fs)
 		switch {
@@ -362,19 +308,19 @@ func TestDamagedCheckpoints(t *testing.T) {
 // their own, of one at two times, and of two continuations of a copy are refused
 // together, or are right for one of them.
 func TestMixedDirectories(t *testing.T) {
-	early := &history{fs: newFS(t)}
+	early := &history{fs: faulty.NewDisk(t, dir)}
 	early.live(t)
-	late := &history{fs: everything(early.fs), stamp: early.stamp}
+	late := &history{fs: faulty.Copy(early.fs), stamp: early.stamp}
 	late.live(t)
-	other := &history{fs: everything(early.fs), stamp: 5000}
+	other := &history{fs: faulty.Copy(early.fs), stamp: 5000}
 	other.live(t)
-	stranger := &history{fs: newFS(t), stamp: 9000}
+	stranger := &history{fs: faulty.NewDisk(t, dir), stamp: 9000}
 	stranger.live(t)
 	all := []*vfs.MemFS{early.fs, late.fs, other.fs, stranger.fs, late.killed}
 	names := []string{"early", "late", "other", "stranger", "killed"}
 	var contents []string
 	for _, fs := range all {
-		c, _, err := contentOf(t, everything(fs))
+		c, _, err := contentOf(t, faulty.Copy(fs))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -389,8 +335,8 @@ func TestMixedDirectories(t *testing.T) {
 					if err := fs.MkdirAll(dir+"/"+part, 0o755); err != nil {
 						t.Fatal(err)
 					}
-					for name, content := range filesOf(t, from, dir+"/"+part) {
-						putFile(t, fs, name, content)
+					for name, content := range faulty.Files(t, from, dir+"/"+part) {
+						faulty.Write(t, fs, name, []byte(content))
 					}
 				}
 				what := fmt.Sprintf("db of %s, log of %s, checkpoints of %s", names[a], names[b], names[c])
@@ -418,24 +364,24 @@ func TestMixedDirectories(t *testing.T) {
 // if the log no longer has what they lack, also if it is one bit in the last edit of
 // their manifest that makes them so.
 func TestOldTables(t *testing.T) {
-	h := &history{fs: newFS(t)}
+	h := &history{fs: faulty.NewDisk(t, dir)}
 	h.live(t)
-	want, _, err := contentOf(t, everything(h.fs))
+	want, _, err := contentOf(t, faulty.Copy(h.fs))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rand.New(rand.NewPCG(seed(t), 10))
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 10))
 	for _, from := range []*vfs.MemFS{h.fs, h.killed} {
 		flipped := 0
-		for name, manifest := range filesOf(t, from, dir+"/db") {
+		for name, manifest := range faulty.Files(t, from, dir+"/db") {
 			if !strings.HasPrefix(path.Base(name), "MANIFEST") {
 				continue
 			}
-			for back := 1; back < min(len(manifest), 300); back += 1 + r.IntN(1+240/rounds(30)) {
+			for back := 1; back < min(len(manifest), 300); back += 1 + r.IntN(1+240/testenv.Rounds(30)) {
 				b := []byte(manifest)
 				b[len(b)-back] ^= 1
-				fs := everything(from)
-				putFile(t, fs, name, string(b))
+				fs := faulty.Copy(from)
+				faulty.Write(t, fs, name, b)
 				content, found, err := contentOf(t, fs)
 				if err == nil && content != want || err != nil && len(found) == 0 {
 					t.Errorf("bit in byte %d from the end of %s: findings %q, %v, the content is right: %v", back, name, found, err, content == want)
@@ -448,7 +394,7 @@ func TestOldTables(t *testing.T) {
 		}
 	}
 	for unsynced := range 6 {
-		fs := h.killed.CrashClone(vfs.CrashCloneCfg{})
+		fs := faulty.Crash(h.killed)
 		content, found, err := contentOf(t, fs)
 		if err != nil || content != want || len(found) > 0 {
 			t.Errorf("crashed %d: %q, %v, the content is right: %v", unsynced, found, err, content == want)

@@ -13,13 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
+	"tidings/internal/testenv"
 )
 
 const id = 1400000001
@@ -28,17 +27,7 @@ const id = 1400000001
 func held(t *testing.T) (*opened, *faulty.Gate) {
 	t.Helper()
 	g := &faulty.Gate{}
-	mem := vfs.NewMem()
-	if err := mem.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fs := &faulty.FS{FS: mem, Before: func(op, name string) error {
-		if op == "sync" && inLog(name) {
-			g.Pass()
-		}
-		return nil
-	}}
-	s, err := tryOpen(fs, lsm.Options{CheckpointLog: 1 << 30})
+	s, err := tryOpen(faulty.HeldLog(faulty.NewDisk(t, dir), g), lsm.Options{CheckpointLog: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,8 +374,8 @@ func (c *calls) running() bool {
 // TestCloseEndsCalls: Close while calls wait for the disk lets each end with
 // what came of it; none hangs, and what was answered is there afterwards.
 func TestCloseEndsCalls(t *testing.T) {
-	for range rounds(20) {
-		fs := newFS(t)
+	for range testenv.Rounds(20) {
+		fs := faulty.NewDisk(t, dir)
 		s := open(t, fs)
 		if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
 			t.Fatal(err)
@@ -478,9 +467,9 @@ func TestDiskFails(t *testing.T) {
 func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 	var broken atomic.Bool
 	fatal := make(chan struct{})
-	mem := newFS(t)
+	mem := faulty.NewDisk(t, dir)
 	fs := &faulty.FS{FS: mem, Before: func(o, name string) error {
-		if broken.Load() && o == op && inLog(name) {
+		if broken.Load() && o == op && faulty.InLog(name) {
 			return errno
 		}
 		return nil
@@ -531,7 +520,7 @@ func testDiskFails(t *testing.T, op string, errno syscall.Errno) {
 		t.Errorf("what was answered OK cannot be read: %v, %v", u, err)
 	}
 	// The disk goes on refusing, and the process ends.
-	s = open(t, mem.CrashClone(vfsNothing))
+	s = open(t, faulty.Crash(mem))
 	defer s.Close()
 	u, err := s.Users(ctx, id, []string{"a", b})
 	if err != nil || u[0].Values[0] != "old" || u[1].Values[0] != "old" {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -13,15 +11,6 @@ import (
 
 	"tidings/internal/store/journal"
 )
-
-// Rounds is how often a random test does what it does: n times, or
-// TIDINGS_TEST_ROUNDS as often.
-func Rounds(n int) int {
-	if f, err := strconv.ParseFloat(os.Getenv("TIDINGS_TEST_ROUNDS"), 64); err == nil {
-		return max(1, int(float64(n)*f))
-	}
-	return n
-}
 
 // WithSegments makes the files of the log small.
 func WithSegments(o *Options, bytes int64) *Options {

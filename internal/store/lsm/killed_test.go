@@ -23,11 +23,11 @@ func (lockless) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil 
 // was durable. The next start finds the group, which is in the memory of the
 // machine, and shows it: a power loss after that does not take it back.
 func TestKilledThenPowerLost(t *testing.T) {
-	mem := newFS(t)
+	mem := faulty.NewDisk(t, dir)
 	g := &faulty.Gate{} // which is never lifted: a process that was killed goes on no more
 	at := make(chan struct{}, 1)
 	s, err := tryOpen(lockless{&faulty.FS{FS: mem, Before: func(op, name string) error {
-		if op == "sync" && inLog(name) {
+		if op == "sync" && faulty.InLog(name) {
 			select {
 			case at <- struct{}{}:
 			default:
@@ -56,7 +56,7 @@ func TestKilledThenPowerLost(t *testing.T) {
 		t.Fatalf("what was written is not found: %+v, %v", u, err)
 	}
 	mustChange(t, next, set("b", "later"))
-	lost := open(t, mem.CrashClone(vfsNothing))
+	lost := open(t, faulty.Crash(mem))
 	defer lost.Close()
 	if u, err := lost.Users(t.Context(), id, []string{"a", "b"}); err != nil || !u[0].Exists || !u[1].Exists {
 		t.Errorf("after a power loss: %+v, %v", u, err)

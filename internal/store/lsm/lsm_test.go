@@ -6,15 +6,16 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"tidings/internal/store"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
+	"tidings/internal/testenv"
 )
 
 // dir is the data directory in the file systems of the tests.
@@ -22,15 +23,6 @@ const dir = "/var/lib/tidings"
 
 // quiet is for stores whose disks fail on purpose.
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
-
-// newFS is a file system in memory with the data directory.
-func newFS(t testing.TB) *vfs.MemFS {
-	fs := vfs.NewCrashableMem()
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return fs
-}
 
 // opened is an open store.
 type opened struct {
@@ -83,7 +75,7 @@ func sound(t *testing.T, s storetest.Store) {
 // to survive, in percent, it can crash. Every third inspection checks that each way
 // to make the state anew makes it equal: that takes as long as some openings.
 func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
-	fs, inspections := newFS(t), 0
+	fs, inspections := faulty.NewDisk(t, dir), 0
 	return storetest.Database{
 		Open: func() (storetest.Store, error) {
 			s, err := tryOpen(archiving(fs), lsm.Options{})
@@ -93,7 +85,7 @@ func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
 			return s, nil
 		},
 		Crash: func() {
-			fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: r})
+			fs = faulty.CrashKeeping(fs, dir, unsynced, r)
 		},
 		Inspect: func(t *testing.T, s storetest.Store) {
 			sound(t, s)
@@ -114,26 +106,11 @@ func TestModel(t *testing.T) {
 	for _, unsynced := range []int{0, 50} {
 		t.Run(strconv.Itoa(unsynced)+"% unsynced", func(t *testing.T) {
 			t.Parallel()
-			seed := seed(t)
-			storetest.Model(t, database(t, unsynced, rand.New(rand.NewPCG(seed, 2))), seed, rounds(1500))
+			seed := testenv.Seed(t)
+			storetest.Model(t, database(t, unsynced, rand.New(rand.NewPCG(seed, 2))), seed, testenv.Rounds(1500))
 		})
 	}
 }
-
-// seed is a new one each time, or TIDINGS_TEST_SEED.
-func seed(t *testing.T) uint64 {
-	if s := os.Getenv("TIDINGS_TEST_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	return rand.Uint64()
-}
-
-// rounds is how often a random test does what it does.
-func rounds(n int) int { return lsm.Rounds(n) }
 
 // count returns how many accounts an app has.
 func count(t testing.TB, s storetest.Store, app uint32) int {

@@ -13,6 +13,7 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/store/journal"
+	"tidings/internal/testenv"
 )
 
 // saved is a checkpoint of an app with some users, who have values that many share and
@@ -78,7 +79,7 @@ func TestLoadChanged(t *testing.T) {
 	refused, seed := 0, rand.Uint64()
 	t.Logf("seed %d, %d bytes", seed, len(good))
 	r := rand.New(rand.NewPCG(seed, 12))
-	for i := 0; i+8 <= len(good); i += 1 + r.IntN(2*len(good)/Rounds(300)) {
+	for i := 0; i+8 <= len(good); i += 1 + r.IntN(2*len(good)/testenv.Rounds(300)) {
 		for _, n := range []uint64{0, 1, 0xff, 1 << 20, 1 << 40, 1<<64 - 1} {
 			bad := bytes.Clone(good)
 			binary.LittleEndian.PutUint64(bad[i:], n)

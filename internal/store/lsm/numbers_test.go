@@ -12,6 +12,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
@@ -94,7 +95,7 @@ func TestSlowListShowsNoStranger(t *testing.T) {
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := listed(t, newFS(t), users)
+				s := listed(t, faulty.NewDisk(t, dir), users)
 				defer s.Close()
 				p := nextPage(t, s, "")
 				for n := 1; p.Next != ""; n++ {
@@ -140,7 +141,7 @@ func TestListsAndRestarts(t *testing.T) {
 }
 
 func testListsAndRestarts(t *testing.T, restart string) {
-	fs := newFS(t)
+	fs := faulty.NewDisk(t, dir)
 	s := listed(t, fs, 30)
 	old := nextPage(t, s, "")
 	mustDelete(t, s, vip(1), vip(2))
@@ -154,7 +155,7 @@ func testListsAndRestarts(t *testing.T, restart string) {
 			}
 			fallthrough
 		case "crash":
-			crashed := fs.CrashClone(vfsNothing)
+			crashed := faulty.Crash(fs)
 			s.Close()
 			fs = crashed
 		default:
@@ -190,7 +191,7 @@ func testListsAndRestarts(t *testing.T, restart string) {
 // TestListEnds: the next page can be asked for during pageLife after the one before.
 func TestListEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := listed(t, newFS(t), 5)
+		s := listed(t, faulty.NewDisk(t, dir), 5)
 		defer s.Close()
 		p := nextPage(t, s, "")
 		time.Sleep(5 * time.Minute)

@@ -1,7 +1,6 @@
 package lsm_test
 
 import (
-	"io"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -21,7 +20,7 @@ const archive = "/var/lib/archive"
 // archiving returns a file system that keeps removed segments.
 func archiving(mem *vfs.MemFS) *faulty.FS {
 	return &faulty.FS{FS: mem, Before: func(op, name string) error {
-		if op != "remove" || !inLog(name) {
+		if op != "remove" || !faulty.InLog(name) {
 			return nil
 		}
 		return archiveFile(mem, name)
@@ -33,7 +32,7 @@ func archiveFile(mem *vfs.MemFS, name string) error {
 	if err := mem.MkdirAll(archive, 0o755); err != nil {
 		return err
 	}
-	if err := copyFile(mem, name, path.Join(archive, path.Base(name))); err != nil {
+	if err := vfs.Copy(mem, name, path.Join(archive, path.Base(name))); err != nil {
 		return err
 	}
 	for _, dir := range []string{archive, path.Dir(archive)} {
@@ -46,27 +45,6 @@ func archiveFile(mem *vfs.MemFS, name string) error {
 		}
 	}
 	return nil
-}
-
-func copyFile(fs vfs.FS, from, to string) error {
-	in, err := fs.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	b, err := io.ReadAll(in)
-	if err != nil {
-		return err
-	}
-	out, err := fs.Create(to, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	if _, err := out.Write(b); err != nil {
-		return err
-	}
-	return out.Sync()
 }
 
 // agrees makes the state of a store anew in every way there is, and compares: they
@@ -89,20 +67,20 @@ func agrees(t *testing.T, s *opened, mem *vfs.MemFS, r *rand.Rand) {
 			t.Errorf("%s: Close: %v", way, err)
 		}
 	}
-	killed := func() *vfs.MemFS { return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: r}) }
+	killed := func() *vfs.MemFS { return faulty.Copy(mem) }
 
 	whole := killed()
 	removeAll(t, whole, dir+"/checkpoints")
 	if names, err := whole.List(archive); err == nil {
 		for _, name := range names {
-			if err := copyFile(whole, path.Join(archive, name), path.Join(dir, "log", name)); err != nil {
+			if err := vfs.Copy(whole, path.Join(archive, name), path.Join(dir, "log", name)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	same("a replay of all groups", whole, lsm.Options{ReadOnly: true})
 	same("a start after a kill", killed(), lsm.Options{})
-	same("a start after a crash", mem.CrashClone(vfsNothing), lsm.Options{})
+	same("a start after a crash", faulty.Crash(mem), lsm.Options{})
 
 	if _, err := s.lsm.Checkpoint(t.Context()); err != nil {
 		t.Errorf("Checkpoint: %v", err)

@@ -19,6 +19,7 @@ import (
 	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
+	"tidings/internal/testenv"
 )
 
 // The simulation: clients make requests at the same time, on a clock of their own,
@@ -64,8 +65,8 @@ type trouble struct {
 // TestSimulation runs the seeds that once failed, and new ones.
 func TestSimulation(t *testing.T) {
 	seeds := keptSeeds(t)
-	for range rounds(2) {
-		seeds = append(seeds, seed(t))
+	for range testenv.Rounds(2) {
+		seeds = append(seeds, testenv.Seed(t))
 	}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -102,7 +103,7 @@ func keptSeeds(t *testing.T) (seeds []uint64) {
 }
 
 func simulate(t *testing.T, seed uint64) {
-	s := &sim{t: t, r: rand.New(rand.NewPCG(seed, 0)), dice: rand.New(rand.NewPCG(seed, 1)), mem: newFS(t), ends: map[string]int{}}
+	s := &sim{t: t, r: rand.New(rand.NewPCG(seed, 0)), dice: rand.New(rand.NewPCG(seed, 1)), mem: faulty.NewDisk(t, dir), ends: map[string]int{}}
 	s.prepare(seed)
 	for range 10 {
 		s.live()
@@ -270,7 +271,7 @@ func (s *sim) pause() {
 // before is called in front of every operation of the file system.
 func (s *sim) before(op, name string) error {
 	s.mu.Lock()
-	if op == "remove" && inLog(name) {
+	if op == "remove" && faulty.InLog(name) {
 		if err := archiveFile(s.mem, name); err != nil {
 			s.t.Errorf("archiving %s: %v", name, err)
 		}
@@ -286,7 +287,7 @@ func (s *sim) before(op, name string) error {
 		err = syscall.ENOSPC
 	}
 	var wait time.Duration
-	if op == "sync" && inLog(name) && s.dice.IntN(100) < s.slow {
+	if op == "sync" && faulty.InLog(name) && s.dice.IntN(100) < s.slow {
 		wait = time.Duration(s.dice.IntN(2000)) * time.Millisecond
 	}
 	s.mu.Unlock()
@@ -300,10 +301,7 @@ func (s *sim) end(how string, unsynced int) {
 	if s.left != nil {
 		return
 	}
-	s.left = s.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: s.dice})
-	if !inOrder(s.left) {
-		s.left = s.mem.CrashClone(vfsNothing)
-	}
+	s.left = faulty.CrashKeeping(s.mem, dir, unsynced, s.dice)
 	s.ends[how]++
 }
 
@@ -344,7 +342,7 @@ func (s *sim) over() {
 	if err != nil {
 		s.t.Errorf("Close: %v", err)
 	}
-	again := open(s.t, s.mem.CrashClone(vfsNothing))
+	again := open(s.t, faulty.Crash(s.mem))
 	if after := again.lsm.Digests(s.t); after != before {
 		s.t.Errorf("after Close the state is\n%s, it was\n%s", after, before)
 	}

@@ -223,13 +223,8 @@ func TestNothingIsToldEarly(t *testing.T) {
 
 func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opened) error) {
 	g := &faulty.Gate{}
-	mem := newFS(t)
-	s, err := tryOpen(&faulty.FS{FS: mem, Before: func(op, name string) error {
-		if op == "sync" && inLog(name) {
-			g.Pass()
-		}
-		return nil
-	}}, lsm.Options{CheckpointLog: 1 << 30})
+	mem := faulty.NewDisk(t, dir)
+	s, err := tryOpen(faulty.HeldLog(mem, g), lsm.Options{CheckpointLog: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +246,7 @@ func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opene
 		wg.Go(func() { _ = step(ctx, s) })
 		synctest.Wait()
 	}
-	left := mem.CrashClone(vfsNothing)
+	left := faulty.Crash(mem)
 	var mu sync.Mutex
 	answers := map[string]string{}
 	list := questions()
@@ -282,7 +277,7 @@ func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opene
 
 // asked is the answer to a question after a crash.
 func asked(t *testing.T, left *vfs.MemFS, q question) string {
-	s := open(t, left.CrashClone(vfsNothing))
+	s := open(t, faulty.Crash(left))
 	defer s.Close()
 	return q.ask(t.Context(), s)
 }

@@ -157,6 +157,7 @@ func serve(t *testing.T, dir string, args ...string) *served {
 			t.Errorf("the server ended with exit code %d\n%s", r.code, r.stderr)
 		}
 	})
+	// The output is all there is to wait for: nothing in this process tells of the other.
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if m := readyLine.FindStringSubmatch(s.stdout.String()); m != nil {
 			s.url, s.metrics = m[1], m[3]
@@ -173,8 +174,8 @@ func serve(t *testing.T, dir string, args ...string) *served {
 	return nil
 }
 
-// await waits for so many matches of a pattern in what another goroutine or
-// process writes.
+// await returns the matches of a pattern in what another goroutine or process writes,
+// once there are n. It looks again and again: a process gives no other sign.
 func (b *buffer) await(t *testing.T, pattern *regexp.Regexp, n int) []string {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

@@ -77,7 +77,7 @@ func (b *busy) round() {
 	ctx, cancel := context.WithCancel(t.Context())
 	wg.Go(func() { b.checkpoint(ctx) })
 	wg.Go(func() { b.bulk(ctx) })
-	time.Sleep(200*time.Millisecond + time.Duration(b.r.IntN(500))*time.Millisecond)
+	time.Sleep(200*time.Millisecond + time.Duration(b.r.IntN(500))*time.Millisecond) // any moment will do
 	kill(t, cmd)
 	cancel()
 	wg.Wait()
@@ -85,7 +85,7 @@ func (b *busy) round() {
 	b.check()
 	for range b.r.IntN(4) {
 		cmd, stdout := b.launch()
-		time.Sleep(time.Duration(b.r.IntN(60)) * time.Millisecond)
+		time.Sleep(time.Duration(b.r.IntN(60)) * time.Millisecond) // somewhere in its start
 		kill(t, cmd)
 		_, _ = io.Copy(io.Discard, stdout)
 		_ = cmd.Wait()
@@ -143,7 +143,7 @@ func (b *busy) checkpoint(ctx context.Context) {
 	defer c.Close()
 	for c.Call(ctx, control.OpCheckpoint, struct{}{}, nil) == nil {
 		b.checkpoints.Add(1)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between two is when the log begins a segment
 	}
 }
 

@@ -180,7 +180,7 @@ func (k *killer) round() {
 		wg.Go(func() { k.work(c, w) })
 	}
 	wg.Go(func() { k.watch(c) })
-	time.Sleep(100*time.Millisecond + time.Duration(k.r.IntN(500))*time.Millisecond)
+	time.Sleep(100*time.Millisecond + time.Duration(k.r.IntN(500))*time.Millisecond) // any moment will do
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (f *fake) operate(w http.ResponseWriter, r *http.Request) {
 	case "/info":
 		fmt.Fprintf(w, `{"metrics":%q}`, f.metrics)
 	case "/store/checkpoint":
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // as long as the answer says that it took
 		if err := f.log.Truncate(0); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return

@@ -468,7 +468,7 @@ func ignoreMissing(err error) error {
 
 // checkpointWriter writes a checkpoint, no faster than checkpointPace.
 type checkpointWriter struct {
-	ctx   context.Context //nolint:containedctx // of the one checkpoint that is written
+	ctx   context.Context //nolint:containedctx // an io.Writer is handed none, and lives as long as one checkpoint
 	file  vfs.File
 	sum   *xxh3.Hasher
 	size  int64

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,68 +128,6 @@ func readOnly(t *testing.T, fs *vfs.MemFS, want string) {
 	}
 }
 
-// checkpointFiles are the files of the checkpoints, newest first.
-func checkpointFiles(t testing.TB, fs *vfs.MemFS) []string {
-	t.Helper()
-	names, err := fs.List(dir + "/checkpoints")
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(names)
-	slices.Reverse(names)
-	for i := range names {
-		names[i] = dir + "/checkpoints/" + names[i]
-	}
-	return names
-}
-
-// TestTrim: two checkpoints are kept, and the log since the older; one that cannot be
-// read is no checkpoint.
-func TestTrim(t *testing.T) {
-	fs := faulty.NewDisk(t, dir)
-	m := open(t, fs)
-	fill := func(n int) {
-		for i := range n {
-			m.mustSet(t, 1, fmt.Sprint("k", i), strings.Repeat("v", 500))
-		}
-		m.checkpoint(t)
-	}
-	for range 4 {
-		fill(20)
-	}
-	kept := checkpointFiles(t, fs)
-	if len(kept) != 2 {
-		t.Fatalf("checkpoints are %q", kept)
-	}
-	first, err := m.db.logBegins()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if first <= 20 || first > 61 {
-		t.Errorf("the log begins with group %d, and the older checkpoint ends with 60", first)
-	}
-	want := m.state(t)
-	m.close(t)
-
-	faulty.Write(t, fs, kept[0], []byte("rubbish"))
-	m = open(t, fs)
-	if got := m.state(t); got != want {
-		t.Errorf("from the older checkpoint: %.200q, want %.200q", got, want)
-	}
-	fill(5)
-	if now := checkpointFiles(t, fs); len(now) != 2 || slices.Contains(now, kept[0]) || !slices.Contains(now, kept[1]) {
-		t.Errorf("the checkpoints are %q; %q cannot be read, and %q can", now, kept[0], kept[1])
-	}
-	want = m.state(t)
-	m.close(t)
-	faulty.Write(t, fs, checkpointFiles(t, fs)[0], []byte("rubbish"))
-	m = open(t, fs)
-	if got := m.state(t); got != want {
-		t.Errorf("from the older checkpoint: %.200q, want %.200q", got, want)
-	}
-	m.close(t)
-}
-
 // TestNoPoison: an entry that a start could not read ends the store, and is not in the
 // log.
 func TestNoPoison(t *testing.T) {
@@ -294,31 +231,6 @@ func TestPanic(t *testing.T) {
 			t.Errorf("afterwards it is %q, want %q", got, want)
 		}
 	})
-}
-
-// TestNoHalfCheckpoint: a memory that holds half a change gets into no checkpoint, not
-// even if all that the log says of it is durable.
-func TestNoHalfCheckpoint(t *testing.T) {
-	fs := faulty.NewDisk(t, dir)
-	m := open(t, fs)
-	m.mustSet(t, 1, "a", "1")
-	want := m.state(t)
-	_, _ = m.commit(1, false, func(x *toyApp, _ *Batch) {
-		x.values["a"] = "half"
-		panic("on purpose")
-	})
-	if _, err := m.db.Checkpoint(t.Context()); err == nil {
-		t.Error("Checkpoint succeeded")
-	}
-	_ = m.db.Close()
-	if left := checkpointFiles(t, fs); len(left) > 0 {
-		t.Errorf("there are %q", left)
-	}
-	m = open(t, fs)
-	defer m.close(t)
-	if got := m.state(t); got != want {
-		t.Errorf("afterwards it is %q, want %q", got, want)
-	}
 }
 
 // TestViewAt: a view shows the tables as they are after a group, and nothing of the
@@ -513,77 +425,5 @@ func TestClose(t *testing.T) {
 		}
 		m.state(t)
 		m.close(t)
-	}
-}
-
-// TestInUse: a directory that is open is not opened again.
-func TestInUse(t *testing.T) {
-	fs := faulty.NewDisk(t, dir)
-	m := open(t, fs)
-	defer m.close(t)
-	for _, readOnly := range []bool{false, true} {
-		_, err := openToy(fs, Options{ReadOnly: readOnly})
-		if _, ok := errors.AsType[*InUse](err); !ok {
-			t.Errorf("Open, for reading only %v: %v, want *InUse", readOnly, err)
-		}
-	}
-}
-
-// TestOtherDirectories: an empty directory, one of an earlier program and one that
-// lacks a part are refused, and nothing is changed in them.
-func TestOtherDirectories(t *testing.T) {
-	made := faulty.NewDisk(t, dir)
-	m := open(t, made)
-	m.mustSet(t, 1, "a", "1")
-	m.checkpoint(t)
-	m.close(t)
-	for _, c := range []struct {
-		name     string
-		readOnly bool
-		remove   []string
-		want     string
-	}{
-		{"nothing", true, []string{"db", "log", "checkpoints"}, "no database in " + dir},
-		{"format 2", false, []string{"log", "checkpoints"}, "an earlier program"},
-		{"no log", false, []string{"log"}, dir + "/log is damaged: the directory is missing"},
-		{"no checkpoints", false, []string{"checkpoints"}, dir + "/checkpoints is damaged: the directory is missing"},
-		{"no tables, for reading", true, []string{"db"}, dir + "/db is damaged: there is no database in it"},
-		{"no tables", false, []string{"db"}, dir + "/db is damaged: there is no database in it"},
-		{"only a log", false, []string{"db", "checkpoints"}, dir + "/db is damaged: there is no database in it"},
-	} {
-		fs := faulty.Copy(made)
-		for _, r := range c.remove {
-			if err := fs.RemoveAll(dir + "/" + r); err != nil {
-				t.Fatal(err)
-			}
-		}
-		before := faulty.Tree(t, fs, dir)
-		if _, err := openToy(fs, Options{ReadOnly: c.readOnly}); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: Open = %v, want %q", c.name, err, c.want)
-		}
-		if !maps.Equal(before, faulty.Tree(t, fs, dir)) {
-			t.Errorf("%s: the directory changed", c.name)
-		}
-	}
-}
-
-// TestStrangeFiles: what other programs leave in every directory is not looked at; a
-// file that nobody put there by habit is damage.
-func TestStrangeFiles(t *testing.T) {
-	for _, d := range []string{"log", "checkpoints"} {
-		fs := faulty.NewDisk(t, dir)
-		m := open(t, fs)
-		m.mustSet(t, 1, "a", "1")
-		m.checkpoint(t)
-		m.close(t)
-		for _, name := range []string{".nfs0000000000000001", ".DS_Store", "lost+found"} {
-			faulty.Write(t, fs, dir+"/"+d+"/"+name, []byte("?"))
-		}
-		again := open(t, fs)
-		again.close(t)
-		faulty.Write(t, fs, dir+"/"+d+"/notes", []byte("?"))
-		if _, err := openToy(fs, Options{}); err == nil || !strings.Contains(err.Error(), dir+"/"+d+"/notes") {
-			t.Errorf("%s: Open = %v, want the name of the stray file", d, err)
-		}
 	}
 }

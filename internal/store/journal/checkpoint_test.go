@@ -1,0 +1,99 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tidings/internal/store/faulty"
+)
+
+// checkpointFiles are the files of the checkpoints, newest first.
+func checkpointFiles(t testing.TB, fs *vfs.MemFS) []string {
+	t.Helper()
+	names, err := fs.List(dir + "/checkpoints")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	for i := range names {
+		names[i] = dir + "/checkpoints/" + names[i]
+	}
+	return names
+}
+
+// TestTrim: two checkpoints are kept, and the log since the older; one that cannot be
+// read is no checkpoint.
+func TestTrim(t *testing.T) {
+	fs := faulty.NewDisk(t, dir)
+	m := open(t, fs)
+	fill := func(n int) {
+		for i := range n {
+			m.mustSet(t, 1, fmt.Sprint("k", i), strings.Repeat("v", 500))
+		}
+		m.checkpoint(t)
+	}
+	for range 4 {
+		fill(20)
+	}
+	kept := checkpointFiles(t, fs)
+	if len(kept) != 2 {
+		t.Fatalf("checkpoints are %q", kept)
+	}
+	first, err := m.db.logBegins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first <= 20 || first > 61 {
+		t.Errorf("the log begins with group %d, and the older checkpoint ends with 60", first)
+	}
+	want := m.state(t)
+	m.close(t)
+
+	faulty.Write(t, fs, kept[0], []byte("rubbish"))
+	m = open(t, fs)
+	if got := m.state(t); got != want {
+		t.Errorf("from the older checkpoint: %.200q, want %.200q", got, want)
+	}
+	fill(5)
+	if now := checkpointFiles(t, fs); len(now) != 2 || slices.Contains(now, kept[0]) || !slices.Contains(now, kept[1]) {
+		t.Errorf("the checkpoints are %q; %q cannot be read, and %q can", now, kept[0], kept[1])
+	}
+	want = m.state(t)
+	m.close(t)
+	faulty.Write(t, fs, checkpointFiles(t, fs)[0], []byte("rubbish"))
+	m = open(t, fs)
+	if got := m.state(t); got != want {
+		t.Errorf("from the older checkpoint: %.200q, want %.200q", got, want)
+	}
+	m.close(t)
+}
+
+// TestNoHalfCheckpoint: a memory that holds half a change gets into no checkpoint, not
+// even if all that the log says of it is durable.
+func TestNoHalfCheckpoint(t *testing.T) {
+	fs := faulty.NewDisk(t, dir)
+	m := open(t, fs)
+	m.mustSet(t, 1, "a", "1")
+	want := m.state(t)
+	_, _ = m.commit(1, false, func(x *toyApp, _ *Batch) {
+		x.values["a"] = "half"
+		panic("on purpose")
+	})
+	if _, err := m.db.Checkpoint(t.Context()); err == nil {
+		t.Error("Checkpoint succeeded")
+	}
+	_ = m.db.Close()
+	if left := checkpointFiles(t, fs); len(left) > 0 {
+		t.Errorf("there are %q", left)
+	}
+	m = open(t, fs)
+	defer m.close(t)
+	if got := m.state(t); got != want {
+		t.Errorf("afterwards it is %q, want %q", got, want)
+	}
+}

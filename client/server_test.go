@@ -140,7 +140,7 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p.done); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// sameJSON tells whether two texts are the same JSON.
+// sameJSON reports whether two texts are the same JSON.
 func sameJSON(t *testing.T, a, b string) bool {
 	t.Helper()
 	var x, y any

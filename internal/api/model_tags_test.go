@@ -11,7 +11,7 @@ const (
 	maxAppTags = 1000
 )
 
-// ofDevices tells whether a tag belongs to RegistrationIDs; known is false for
+// ofDevices reports whether a tag belongs to RegistrationIDs; known is false for
 // one that nobody has.
 func (m *model) ofDevices(tag string) (devices, known bool) {
 	for _, u := range m.users {

@@ -311,7 +311,7 @@ func TestCreateAtOnce(t *testing.T) {
 }
 
 // TestCreateAndDelete creates, changes, kicks and deletes a few apps in many
-// goroutines: what is in memory is what is stored, and no epoch comes back.
+// goroutines: the registry holds what is stored, and no epoch is used twice.
 func TestCreateAndDelete(t *testing.T) {
 	r, store := openSlow(t)
 	const apps, workers, rounds = 3, 8, 200

@@ -101,7 +101,7 @@ func TestDependencyDirection(t *testing.T) {
 	}
 }
 
-// matches tells whether a list names a package; "x/..." is x and all below it,
+// matches reports whether a list names a package; "x/..." is x and all below it,
 // "-" before either makes an exception.
 func matches(list []string, p string) bool {
 	found := false

@@ -7,8 +7,8 @@ import (
 	"tidings/internal/apierr"
 )
 
-// A State is what decisions ask about the users of an app. It does not change
-// between a decision and the application of its effect.
+// A State answers what a decision depends on about the users of an app. The users do
+// not change between a decision and the application of its effect.
 type State interface {
 	// Find returns the number of an account.
 	Find(account string) (user uint32, exists bool)
@@ -39,9 +39,8 @@ type State interface {
 // the app allows: their numbers take two bytes.
 const MostAppTags = 1 << 16
 
-// A Decider decides what changes do to the users of an app. It is the one place
-// that knows: requests, imports and the demo come through it, and what it decides
-// is all that a store writes down and applies.
+// A Decider decides what changes do to the users of an app. Requests, imports and the
+// demo all go through it, and a store writes and applies nothing but what it decides.
 type Decider struct {
 	State State
 	Now   uint32 // Unix second, of accounts that are made
@@ -53,8 +52,8 @@ type Decider struct {
 }
 
 // Change decides a change. It fills e, whose lists it uses again, and reports
-// whether there is an effect; what is so already has none. An error is why the
-// change cannot be made; then nothing of it is.
+// whether there is an effect: a change that would leave the user as it is has none.
+// An error says why the change cannot be made; then no part of it is.
 func (d *Decider) Change(c *Change, e *Effect) (bool, *apierr.Error) {
 	*e = Effect{Tagged: e.Tagged[:0], Untagged: e.Untagged[:0]}
 	user, exists, err := d.subject(c)
@@ -101,7 +100,7 @@ func (d *Decider) Check(c *Change) *apierr.Error {
 	return err
 }
 
-// mayMake returns why the rules of the app forbid to make an account.
+// mayMake returns why the rules of the app forbid a new account; nil if they do not.
 func (d *Decider) mayMake(account string) *apierr.Error {
 	if most := d.Rules.MaxAccounts; most > 0 && d.State.Len() >= most {
 		return apierr.AccountLimit.Errorf("the app has %d accounts, it may have %d", d.State.Len(), most)

@@ -1,9 +1,8 @@
 package audience
 
-// An Effect is what a change does to one user. It says what becomes of the user
-// and not what was asked for, so it means the same whenever it is applied: to the
-// users as they are, after a start, to a copy. A Decider makes effects, a store
-// keeps them.
+// An Effect describes the outcome of a change for one user, not the request. So it
+// means the same whenever it is applied: to live users, at a start, to a copy. A
+// Decider creates effects, a store keeps them.
 type Effect struct {
 	Op      EffectOp
 	User    uint32 // number of the user in its app
@@ -17,7 +16,7 @@ type Effect struct {
 	Untagged []string // tags that are taken away and that the user has, each once
 }
 
-// EffectOp says what happens to the user.
+// EffectOp is the kind of an Effect.
 type EffectOp uint8
 
 // The operations of effects. Their numbers are on disk.

@@ -11,8 +11,8 @@ import (
 
 // ErrStale is the error of changes that were made from attributes which the app
 // no longer has: a slot that they set has another name or account type by now, or a
-// slot that they empty has another name. Nothing was changed. Whoever maps names to slots does it again with the app as
-// it is.
+// slot that they empty has another name. Nothing was changed. The caller maps names to
+// slots again, with the app as it is.
 var ErrStale = errors.New("the attributes of the app have changed")
 
 // A Store keeps the users of apps. Each method returns when what it changed, and
@@ -50,7 +50,8 @@ type Store interface {
 	// 70107 if there is no such account.
 	Explain(ctx context.Context, app uint32, q Query, account string) (Explanation, error)
 	// List lists the accounts of an audience in the order in which they were
-	// made, from the beginning or after a page. The audience is fixed with the
+	// made (one may have the place of an account deleted before), from the
+	// beginning or after a page. The audience is fixed with the
 	// first page; accounts deleted since are left out. A token that is unknown or
 	// too old is 95003.
 	List(ctx context.Context, app uint32, q Query, limit int, after string) (Page, error)
@@ -72,7 +73,7 @@ type Store interface {
 	// before some moment.
 	Import(ctx context.Context, app uint32, batches iter.Seq[[]Change], dryRun bool, failed func(i int, err *apierr.Error)) error
 	// Export calls begin with the attributes of an app and then each with its
-	// users in the order in which they were made, all as they are at one moment after
+	// users in the order in which they were made (as in List), all as they are at one moment after
 	// every change that was answered before. What each is given is valid during
 	// the call.
 	Export(ctx context.Context, app uint32, begin func(*Attributes) error, each func(*Exported) error) error

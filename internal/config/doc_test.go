@@ -47,7 +47,7 @@ func read(t *testing.T, name string) string {
 	return string(b)
 }
 
-// describe is a section for each key. Top tells whether they are keys of the
+// describe is a section for each key. Top reports whether they are keys of the
 // top level, with a variable and a flag each.
 func describe(keys []key, top bool, heading string) string {
 	var b strings.Builder

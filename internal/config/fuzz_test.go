@@ -55,7 +55,7 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-// onlySecret tells whether the planted text is nowhere but in the values of
+// onlySecret reports whether the planted text is nowhere but in the values of
 // secret_key. If not, the surroundings have made it part of something else.
 func onlySecret(n *yaml.Node) bool {
 	if strings.Contains(n.Value, planted) {

@@ -160,7 +160,7 @@ func isControl(c rune) bool {
 	return unicode.IsControl(c) && c != '\t' && c != '\n' && c != '\r' && c != 0x85
 }
 
-// is reports whether a node has the kind that is needed, and reports it if not.
+// is reports whether a node has the kind that is needed. If not it adds a mistake.
 func (r *reader) is(kind yaml.Kind, at spot, n *yaml.Node) bool {
 	names := map[yaml.Kind]string{yaml.ScalarNode: "one value", yaml.SequenceNode: "a list", yaml.MappingNode: "a mapping"}
 	switch {

@@ -151,7 +151,7 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	return b.Reader.Read(p)
 }
 
-// header is what export writes of an app that calls slot 3 plan.
+// header is the first line of the export of an app whose slot 3 is named plan.
 const header = `{"AttrNames":{"3":"plan"},"AttrTypes":{"3":0}}` + "\n"
 
 // TestImportWhileNamed: the app gets the name of the header while the lines are

@@ -55,7 +55,7 @@ func (f *freed) pop(user uint32) bool {
 // being given out. Without anything to keep, the position is Unsettled.
 func (u *Users) Pin(pos uint64) { u.freed.pinned = pos }
 
-// Settle says in which group the deletions are that were applied as Unsettled.
+// Settle sets the group of the deletions that were applied as Unsettled.
 func (u *Users) Settle(pos uint64) {
 	q := u.freed.queue
 	for i := len(q) - 1; i >= u.freed.head && q[i].pos == Unsettled; i-- {
@@ -74,7 +74,7 @@ func (u *Users) NextNumber() uint32 {
 	return u.accounts.next
 }
 
-// Apply makes an effect so. Pos is the position of the group that holds it, or
+// Apply applies an effect. Pos is the position of the group that holds it, or
 // Unsettled. An effect that does not fit the users, because something before it
 // is missing or was damaged, is an error and changes nothing.
 func (u *Users) Apply(e *audience.Effect, pos uint64) error {

@@ -31,7 +31,7 @@ func (w *Writer) flush() {
 	w.buf = w.buf[:0]
 }
 
-// Flush writes what is left and gives the first error there was.
+// Flush writes what is buffered and returns the first error of the Writer.
 func (w *Writer) Flush() error {
 	w.flush()
 	return w.err
@@ -66,7 +66,7 @@ type Reader struct {
 // they are read where something is made of them at once, and by Verify for the rest.
 func NewReader(r io.Reader, size int64) *Reader { return &Reader{r: r, left: uint64(size)} }
 
-// Err is what was wrong.
+// Err returns the first error of the Reader.
 func (r *Reader) Err() error { return r.err }
 
 func (r *Reader) fail(err error) {

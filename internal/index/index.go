@@ -150,7 +150,7 @@ func (u *Users) HasValue(n uint32, i int, value string) bool {
 	return string(s.values.bytes(v-1)) == value
 }
 
-// set gives the user a value in a slot, or takes it away if the value is empty.
+// set sets the value of a slot of the user; an empty value clears the slot.
 // It reports whether that changed anything.
 func (u *Users) set(n uint32, i int, value string) bool {
 	if !u.put(n, i, value) {

@@ -6,15 +6,15 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// Memory says how many bytes the users take, within a tenth.
+// Memory is the estimated size of users in bytes, by part, within a tenth.
 type Memory struct {
 	Accounts int64 // names, numbers, creation, and what every app takes
 	Values   int64 // attribute values and who has them
 	Tags     int64 // tags and who has them
 }
 
-// Memory adds up what the users take, within a tenth. Of many sets it asks some: it is
-// asked with every scrape, and changes wait meanwhile.
+// Memory returns the estimated size of the users. Of many sets it samples some: every
+// scrape calls it, and changes wait meanwhile.
 func (u *Users) Memory() Memory {
 	m := Memory{Accounts: int64(unsafe.Sizeof(*u)) + u.accounts.bytesHeld() + u.created.bytesHeld() + int64(cap(u.freed.queue))*16 + int64(cap(u.changes.tags))*8}
 	for _, set := range u.byKind {

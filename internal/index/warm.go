@@ -62,7 +62,7 @@ func (u *Users) WarmEffects(effects []audience.Effect) (sum uint32) {
 	return w.sum
 }
 
-// warming is what is read ahead for.
+// warming is the state of reading ahead for some users.
 type warming struct {
 	n      int
 	hashes [WarmBatch]uint64           // of accounts

@@ -15,7 +15,7 @@ type Summary struct {
 	Other int `json:"other"` // records of other tables
 }
 
-// A Checkpoint is what a start reads instead of the log before it.
+// A Checkpoint describes a file that a start reads instead of the log before it.
 type Checkpoint struct {
 	Position uint64  `json:"position"` // of the log
 	Bytes    int64   `json:"bytes"`

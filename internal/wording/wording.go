@@ -1,5 +1,5 @@
-// Package wording is what several packages need to read what people write and to
-// say what is wrong with it.
+// Package wording holds what several packages need to read what people write, and to
+// name what is wrong with it.
 package wording
 
 import (

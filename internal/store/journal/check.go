@@ -107,11 +107,10 @@ func (db *DB) CheckFiles(ctx context.Context, wrong func(where, what string)) er
 	return nil
 }
 
-// Rebuild makes memory what the log says as the directory was some time ago: from the
-// oldest checkpoint, or from none if the log goes back to its beginning, and the whole
-// log after it. It is for checks: what it makes is equal to what Open made, or one of
-// the files is not as it was written. It returns false if there is no other way than
-// the one that Open took.
+// Rebuild fills a memory by another way than Open: from the oldest checkpoint, or from
+// none if the log goes back to its beginning, and from the whole log after it. It is for
+// checks: if the two memories differ, a file is not as it was written. It returns false
+// if there is no other way than that of Open.
 func (db *DB) Rebuild(m Memory) (bool, error) {
 	all, err := db.list()
 	if err != nil || len(all) == 0 {

@@ -65,7 +65,7 @@ type checkpoints struct {
 	since   int64            // bytes of log since the last
 	limit   int64            // of these, beyond which one is due
 	changed bool             // there is a change in them
-	settled bool             // both that are kept are of what is so now: nothing that was erased is left in them
+	settled bool             // nothing changed between the two that are kept, or since: nothing that was erased is left in them
 	begun   time.Time        // of the log since the last, if there is no last
 	retry   time.Time        // before which none is tried, after one that failed
 	first   map[uint64]Pos   // position of the first group of each segment that has one
@@ -250,9 +250,9 @@ func (c *checkpoints) begunSegment(segment uint64) bool {
 	return has
 }
 
-// due reports whether a checkpoint is to be written: the log since the last is long,
-// or the last is old and what is so now is not what both that are kept hold. It returns
-// when to ask again, if nothing is written until then.
+// due reports whether a checkpoint is to be written: the log since the last is long, or
+// the last is old and one of the two that are kept may hold what was erased since. It
+// returns when to ask again, if nothing is written until then.
 func (c *checkpoints) due(o *Options) (due, old bool, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

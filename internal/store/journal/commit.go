@@ -164,8 +164,8 @@ func (db *DB) begin() error {
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// tick makes a group without a change, unless there is one that waits to be written,
-// and returns its position.
+// tick adds a group without a change, unless one waits to be written already, and returns
+// the position.
 func (db *DB) tick() Pos {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -178,9 +178,8 @@ func (db *DB) tick() Pos {
 	return g.pos
 }
 
-// Seal makes later changes go into groups after a position, so that what is in
-// memory now is what groups up to that position hold of the app whose lock the
-// caller holds.
+// Seal sends later changes into groups after a position. So of the app whose lock the
+// caller holds, the memory and the groups up to that position hold the same.
 func (db *DB) Seal(pos Pos) {
 	db.mu.Lock()
 	defer db.mu.Unlock()

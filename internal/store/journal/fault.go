@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A fault is what made the store give up. Pebble tells only its logger of some.
+// A fault holds the error that ended the store. Some of them Pebble reports to its
+// logger only.
 type fault struct {
 	end   func(error)
 	log   *slog.Logger

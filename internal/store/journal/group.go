@@ -52,7 +52,7 @@ const maxGroupBytes = 256 << 20
 // its position.
 func chainOf(pos Pos, body []byte) uint64 { return xxh3.HashSeed(body, uint64(pos)) }
 
-// groupInfo is what a group says of itself.
+// groupInfo is the header and trailer of a group, and its position.
 type groupInfo struct {
 	pos    Pos
 	second int64
@@ -62,8 +62,8 @@ type groupInfo struct {
 
 var errGroup = errors.New("the group is not whole")
 
-// openGroup takes a group apart into what it says of itself and its blocks, whose
-// memory it shares. It is an error if a byte is not as it was written.
+// openGroup returns the parts of a group. The blocks share its memory. It is an error if
+// a byte is not as it was written.
 func openGroup(pos Pos, b []byte) (info groupInfo, blocks []byte, err error) {
 	if len(b) < groupHeader+groupTrailer {
 		return info, nil, errGroup
@@ -121,7 +121,7 @@ func eachEntry(blocks []byte, f func(app uint32, e entry) error) error {
 	return nil
 }
 
-// reader takes bytes apart. After its first failure it returns nothing.
+// reader parses bytes. After its first failure it returns zero values.
 type reader struct {
 	rest   []byte
 	failed bool
@@ -178,15 +178,15 @@ func (r *reader) entry() (e entry) {
 	return e
 }
 
-// A Batch is what a Commit changes in one app, as entries of a group.
+// A Batch collects the changes of a Commit in one app, as entries of a group.
 type Batch struct {
 	entries []byte
 	scratch []byte
 	tables  bool // some entry is about a table
 }
 
-// Memory says that the memory of the app changes; entry is what Memory.Replay gets
-// at a start.
+// Memory adds a change of the memory of the app: the entry that Memory.Replay gets at
+// a start.
 func (b *Batch) Memory(entry []byte) {
 	b.entries = append(b.entries, entryMemory)
 	b.entries = appendBytes(b.entries, entry)
@@ -205,8 +205,7 @@ func (b *Batch) Delete(t *Table, key []byte) {
 	b.entries = appendBytes(append(b.entries, entryDelete, t.ID), key)
 }
 
-// Raise makes a record the larger of what it is and a number. It needs not know what
-// the record is, so nothing has to be read.
+// Raise sets a record to the larger of its value and a number, without reading it.
 func (b *Batch) Raise(t *Table, key []byte, number uint64) {
 	b.tables = true
 	b.entries = appendBytes(append(b.entries, entryRaise, t.ID), key)

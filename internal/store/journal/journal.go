@@ -53,7 +53,7 @@ type Options struct {
 	Fatal func(error)
 }
 
-// Memory is what a user of the package keeps in memory and has made from the log.
+// Memory is the state that a user of the package keeps in memory, all of it from the log.
 type Memory interface {
 	// CheckEntry returns why Replay could not read an entry. Every entry is
 	// checked before it is written, so that none keeps a later start from reading
@@ -68,7 +68,7 @@ type Memory interface {
 	Save(ctx context.Context, pos Pos, seal func(Pos), w io.Writer) (Pos, error)
 	// Load reads what Save wrote. The memory is empty.
 	Load(r io.Reader, size int64) error
-	// Loaded is called when the memory is what the log says.
+	// Loaded is called when the whole log has been replayed.
 	Loaded() error
 }
 
@@ -127,8 +127,8 @@ type DB struct {
 	checkpoints checkpoints
 }
 
-// Open opens a directory, which must exist, and makes memory and tables what the
-// log says. It fails with *InUse if another process has it, with *Damage if files
+// Open opens a directory, which must exist, and brings memory and tables up to the end
+// of the log. It fails with *InUse if another process has it, with *Damage if files
 // are not as they were written.
 func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
 	o.FS = cmp.Or[vfs.FS](o.FS, vfs.Default)
@@ -167,8 +167,7 @@ func (db *DB) path(elem ...string) string {
 	return db.opts.FS.PathJoin(append([]string{db.dir}, elem...)...)
 }
 
-// claim makes the directories there have to be if there is nothing yet, and locks
-// them.
+// claim creates the directories of the parts if there is nothing yet, and locks them.
 func (db *DB) claim() error {
 	fsys, path := db.opts.FS, db.path(tablesDir)
 	have := map[string]bool{}
@@ -265,7 +264,7 @@ func syncAncestors(fs vfs.FS, path string) {
 	}
 }
 
-// start makes memory and tables what the log says. Nothing is opened for writing
+// start brings memory and tables up to the end of the log. Nothing is opened for writing
 // before everything was read and found to fit.
 func (db *DB) start(list []*Table) error {
 	db.checkpoints.ended, db.checkpoints.wake = make(chan struct{}), make(chan struct{}, 1)
@@ -309,7 +308,7 @@ func (db *DB) start(list []*Table) error {
 	return db.beginSegment(r)
 }
 
-// create makes the database of a new directory.
+// create creates the database of a new directory.
 func (db *DB) create(list []*Table) (err error) {
 	if db.opts.ReadOnly {
 		return fmt.Errorf("no database in %s", db.dir)
@@ -347,8 +346,8 @@ func (db *DB) interrupted(list []*Table, opening error) error {
 	return db.create(list)
 }
 
-// syncLog makes what was read of the log durable: what a killed process wrote may be
-// in the memory of the machine only, and nothing may rest on it before it is on disk.
+// syncLog syncs the log that was read. A killed process may have written groups that are
+// only in the memory of the machine, and nothing may rest on them before they are on disk.
 func (db *DB) syncLog() error {
 	fsys, dir := db.opts.FS, db.path(logDir)
 	numbers, err := segments(fsys, dir)
@@ -380,7 +379,7 @@ func (db *DB) beginSegment(r *replay) error {
 	return nil
 }
 
-// syncFile makes what a file holds durable.
+// syncFile syncs a file.
 func syncFile(fs vfs.FS, name string) error {
 	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
 	if err != nil {

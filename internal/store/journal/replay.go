@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// A replay makes memory and tables what the log says, at a start.
+// A replay brings memory and tables up to the end of the log at a start.
 type replay struct {
 	db    *DB
 	log   logReader
@@ -183,8 +183,8 @@ func (r *replay) tables(list []*Table) error {
 	})
 }
 
-// checkRoom returns an error if the disk is full. Opened for writing, the database writes
-// what its own log holds into files, and without room tries that again for ever: a start
+// checkRoom returns an error if the disk is full. A database that is opened for writing
+// writes its own log into tables, and retries for ever if there is no room: the start
 // would neither fail nor end.
 func (db *DB) checkRoom() error {
 	usage, err := db.opts.FS.GetDiskUsage(db.dir)

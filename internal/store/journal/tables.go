@@ -177,7 +177,7 @@ func (t *tables) overlay() *pebble.Batch {
 	return b
 }
 
-// create makes an empty database one of a history.
+// create writes the format and a history into an empty database.
 func (t *tables) create(history uint64) error {
 	b := t.db.NewBatch()
 	must(b.Set(formatKey, fmt.Append(nil, FormatVersion), nil))
@@ -291,7 +291,7 @@ func (t *tables) compact(ctx context.Context) error {
 	return err
 }
 
-// sync makes what is applied durable.
+// sync returns when what was applied is durable.
 func (t *tables) sync() error {
 	return t.db.LogData([]byte("tidings"), pebble.Sync)
 }
@@ -429,7 +429,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.log.Error("storage", "detail", fmt.Sprintf(format, args...))
 }
 
-// Fatalf is what Pebble calls when the disk refuses a write.
+// Fatalf ends the store. Pebble calls it when the disk refuses a write.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.fault.fatal(fmt.Errorf(format, args...))
 }

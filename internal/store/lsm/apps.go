@@ -109,7 +109,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 	return pos, nil
 }
 
-// apply makes an effect so, in memory and in the batch.
+// apply applies an effect to the memory and adds it to the batch.
 func (x *tenant) apply(b *journal.Batch, e *audience.Effect) {
 	if err := x.users.Apply(e, index.Unsettled); err != nil {
 		panic(fmt.Sprintf("lsm: an effect that was decided does not fit: app %d, %+v: %v", x.id, *e, err))

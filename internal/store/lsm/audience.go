@@ -84,7 +84,7 @@ func (s *Users) Explain(ctx context.Context, id uint32, q audience.Query, accoun
 	return e, err
 }
 
-// List lists accounts in the order in which they were made. The audience is
+// List lists accounts in the order of their numbers. The audience is
 // fixed with the first page.
 func (s *Users) List(ctx context.Context, id uint32, q audience.Query, limit int, after string) (p audience.Page, err error) {
 	err = s.read(ctx, id, func(x *tenant) error {

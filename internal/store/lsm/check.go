@@ -91,8 +91,8 @@ func (s *Store) has(id, user uint32) bool {
 	return x.gone || x.users.Has(user)
 }
 
-// checkFiles looks at what a start does not need, and makes the memory anew from it:
-// both ways must come to the same.
+// checkFiles looks at the files that a start does not need, and builds the memory a
+// second time, from them: both must be equal.
 func (s *Store) checkFiles(ctx context.Context, report func(store.Finding)) error {
 	c := checker{report: report}
 	if err := s.journal.CheckFiles(ctx, func(where, what string) { c.wrong(where, "%s", what) }); err != nil {
@@ -142,7 +142,7 @@ func digest(x *tenant) ([]byte, error) {
 	return sum.Sum(nil), err
 }
 
-// checker is what a check has seen so far.
+// checker is the state of a check.
 type checker struct {
 	report func(store.Finding)
 	sum    store.Summary

@@ -149,7 +149,7 @@ func checkEntry(entry []byte) error {
 	return fmt.Errorf("entry %d is not known", entry[0])
 }
 
-// fields takes a record apart. After its first error it returns nothing.
+// fields parses a record. After its first error it returns zero values.
 type fields struct {
 	rest string
 	err  error

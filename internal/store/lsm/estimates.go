@@ -14,7 +14,7 @@ type estimates struct {
 	known map[string]estimated
 }
 
-// An estimated is what was counted: an audience, and each of its clauses.
+// An estimated holds the counts of an audience and of each of its clauses.
 type estimated struct {
 	version uint64
 	all     uint64

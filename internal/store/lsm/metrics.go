@@ -59,7 +59,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// appBytes is what the record of an app takes besides its tenant, roughly: keys, names,
+// appBytes is the rough size of the record of an app without its tenant: keys, names,
 // settings.
 const appBytes = 1500
 

@@ -21,7 +21,7 @@ const (
 	// for longest goes first.
 	maxListBytes = 64 << 20
 	maxLists     = 1000
-	// listOverhead is what a list takes besides its set, in bytes.
+	// listOverhead is the size of a list without its set, in bytes.
 	listOverhead = 400
 )
 

@@ -12,8 +12,8 @@ import (
 	"tidings/internal/store/journal"
 )
 
-// A tenant is an app with its users, in memory. App and users are under one lock,
-// so that what the one says of the other, its admins and attributes, is so.
+// A tenant is an app with its users, in memory. Both are under one lock, so the admins
+// and attributes of the app and the accounts of its users always agree.
 type tenant struct {
 	id uint32
 
@@ -149,8 +149,8 @@ func (t *tenants) place(account string) int {
 	return int(maphash.String(t.seed, account) % lastSize)
 }
 
-// touch notes the group in which an account changed. Without a group it takes the
-// last in which the account may have changed. It makes pos no less than that.
+// touch records the group in which an account changed, or with 0 leaves the last one. It
+// raises *pos to that of the last group in which the account may have changed.
 func (t *tenants) touch(x *tenant, changed journal.Pos, account string, pos *journal.Pos) {
 	last := &x.last[t.place(account)]
 	if changed != 0 {
@@ -159,5 +159,5 @@ func (t *tenants) touch(x *tenant, changed journal.Pos, account string, pos *jou
 	*pos = max(*pos, *last)
 }
 
-// changed notes that the tenant changed in a group; 0 is none.
+// changed records that the tenant changed in a group; 0 is none.
 func (x *tenant) changed(pos journal.Pos) { x.pos = max(x.pos, pos) }

@@ -64,7 +64,7 @@ func (s *Users) try(ctx context.Context, id uint32, changes []audience.Change) (
 const exportCheck = 1000
 
 // Export calls begin with the attributes of an app and then each with its users
-// in the order in which they were made, all as they are at one moment after every
+// in the order of their numbers, all as they are at one moment after every
 // change that was answered before. It copies the users, so it holds up nobody for
 // longer than that takes, and begins when what it shows is durable.
 func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) (err error) {

@@ -110,7 +110,8 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 // warmFrom is how many users of a request are worth reading ahead for.
 const warmFrom = 8
 
-// decider decides for a tenant that is locked; what makes users pins it before.
+// decider returns a Decider for a tenant that is locked. A caller that creates users
+// calls pin first.
 func (s *Users) decider(x *tenant) *audience.Decider {
 	return &audience.Decider{
 		State: x.users, Now: uint32(time.Now().Unix()), Rules: x.app.Settings.Rules(),

@@ -76,7 +76,7 @@ func (m *model) showLog() {
 	}
 }
 
-// modelSteps are what happens to an app, each as often as its weight says.
+// modelSteps are the operations on an app, each as often as its weight says.
 var modelSteps = []struct {
 	weight int
 	do     func(m *model, id uint32, a *modelApp)

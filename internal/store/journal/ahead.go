@@ -14,16 +14,16 @@ type aheadSegment struct {
 func (db *DB) nextSegment() error {
 	s := db.segment
 	create := func() aheadSegment {
-		next, err := createSegment(db.opts.FS, db.path(logDir), s.number+1, db.history)
+		next, err := createSegment(db.opts.FS, db.path(logDir), s.number+1, db.tables.history)
 		return aheadSegment{next, err}
 	}
-	if s.bytes >= db.opts.SegmentSize/2 && db.ahead == nil {
+	if s.records.Size() >= db.opts.SegmentSize/2 && db.ahead == nil {
 		ahead := make(chan aheadSegment, 1)
 		db.ahead = ahead
 		go func() { ahead <- create() }()
 	}
 	rolled := db.roll.Swap(false) && db.checkpoints.begunSegment(s.number)
-	if s.bytes < db.opts.SegmentSize && !rolled {
+	if s.records.Size() < db.opts.SegmentSize && !rolled {
 		return nil
 	}
 	var next aheadSegment

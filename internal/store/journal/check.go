@@ -18,17 +18,14 @@ func (db *DB) Check(ctx context.Context, wrong func(where, what string), each fu
 		return err
 	}
 	defer db.leave()
-	reader := db.tables.reader
 	if db.opts.ReadOnly {
 		if err := db.tables.db.CheckLevels(nil); err != nil { // which no context ends
 			wrong("database", err.Error())
 		}
-	} else {
-		snapshot := db.tables.db.NewSnapshot()
-		defer snapshot.Close()
-		reader = snapshot
 	}
-	it, err := reader.NewIterWithContext(ctx, nil)
+	snapshot, end := db.tables.snapshot()
+	defer func() { _ = end() }()
+	it, err := snapshot.NewIterWithContext(ctx, nil)
 	if err != nil {
 		wrong("database", err.Error())
 		return ctx.Err()
@@ -41,7 +38,7 @@ func (db *DB) Check(ctx context.Context, wrong func(where, what string), each fu
 			wrong(last, fmt.Sprintf("cannot be read: %v", err))
 			continue
 		}
-		db.checkRecord(it.Key(), value, wrong, each)
+		db.checkRecord(last, it.Key(), value, wrong, each)
 	}
 	if err := it.Close(); err != nil && ctx.Err() == nil {
 		wrong("database", fmt.Sprintf("records after %s cannot be read: %v", last, err))
@@ -49,8 +46,7 @@ func (db *DB) Check(ctx context.Context, wrong func(where, what string), each fu
 	return ctx.Err()
 }
 
-func (db *DB) checkRecord(key, value []byte, wrong func(where, what string), each func(t *Table, app uint32, key, value []byte)) {
-	where := db.describe(key)
+func (db *DB) checkRecord(where string, key, value []byte, wrong func(where, what string), each func(t *Table, app uint32, key, value []byte)) {
 	if len(key) > 0 && key[0] == metaTable {
 		switch string(key) {
 		case string(formatKey), string(historyKey), string(positionKey), string(countKey):
@@ -116,7 +112,7 @@ func (db *DB) Rebuild(m Memory) (bool, error) {
 	if err != nil || len(all) == 0 {
 		return false, err
 	}
-	r := &replay{db: &DB{dir: db.dir, opts: db.opts, tables: db.tables, memory: m, history: db.history}, log: logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.history}}
+	r := &replay{db: db, memory: m, log: db.newLogReader(0)}
 	begins, err := db.logBegins()
 	switch {
 	case err != nil:
@@ -139,7 +135,7 @@ func (db *DB) Rebuild(m Memory) (bool, error) {
 
 // logBegins returns the position of the first group in the log; 0 if it has none.
 func (db *DB) logBegins() (first Pos, err error) {
-	r := logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.history, floor: ^Pos(0) - 1}
+	r := db.newLogReader(^Pos(0) - 1)
 	err = r.read(func(info groupInfo, _ []byte, _ int) error {
 		first = info.pos
 		return errEnough

@@ -58,18 +58,18 @@ type checkpoint struct {
 
 // checkpoints knows which there are and when the next is due.
 type checkpoints struct {
-	one chan struct{} // holds an element while one is written
+	one chan struct{}    // holds an element while one is written
+	bad []*badCheckpoint // could not be read when the directory was opened; of whoever is in one
 
 	mu      sync.Mutex
 	last    checkpoint
-	since   int64            // bytes of log since the last
-	limit   int64            // of these, beyond which one is due
-	changed bool             // there is a change in them
-	settled bool             // nothing changed between the two that are kept, or since: nothing that was erased is left in them
-	begun   time.Time        // of the log since the last, if there is no last
-	retry   time.Time        // before which none is tried, after one that failed
-	first   map[uint64]Pos   // position of the first group of each segment that has one
-	bad     []*badCheckpoint // those that could not be read when the directory was opened
+	since   int64          // bytes of log since the last
+	limit   int64          // of these, beyond which one is due
+	changed bool           // there is a change in them
+	settled bool           // nothing changed between the two that are kept, or since: nothing that was erased is left in them
+	begun   time.Time      // of the log since the last, if there is no last
+	retry   time.Time      // before which none is tried, after one that failed
+	first   map[uint64]Pos // position of the first group of each segment that has one
 	running bool
 	took    time.Duration
 	count   int
@@ -194,7 +194,7 @@ func (db *DB) verifyCheckpoint(f io.ReaderAt, c *checkpoint, header []byte) erro
 	switch {
 	case sum.Sum64() != binary.LittleEndian.Uint64(want[:]):
 		return errors.New("its checksum is wrong")
-	case binary.LittleEndian.Uint64(header[8:]) != db.history:
+	case binary.LittleEndian.Uint64(header[8:]) != db.tables.history:
 		return errors.New("it is of another data directory, or of this one before it was restored")
 	case Pos(binary.LittleEndian.Uint64(header[16:])) != c.pos:
 		return fmt.Errorf("it is of group %d and is named for group %d", binary.LittleEndian.Uint64(header[16:]), c.pos)
@@ -292,7 +292,8 @@ func (c *checkpoints) run(ctx context.Context, db *DB) {
 			}
 			continue
 		}
-		timer.Reset(min(wait, db.compactDue(ctx)))
+		wait = min(wait, db.compactIfDue(ctx))
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return
@@ -316,9 +317,9 @@ func (db *DB) dueCheckpoint(ctx context.Context, old bool) error {
 	return err
 }
 
-// compactDue writes the tables anew, without what was erased, if the oldest of that has
+// compactIfDue writes the tables anew, without what was erased, if the oldest of that has
 // been there for CheckpointAge. It returns when to ask again.
-func (db *DB) compactDue(ctx context.Context) time.Duration {
+func (db *DB) compactIfDue(ctx context.Context) time.Duration {
 	age := db.opts.CheckpointAge
 	since := db.tables.erased.Load()
 	if since == 0 {
@@ -418,8 +419,8 @@ func (db *DB) writeCheckpoint(ctx context.Context, paced bool) (info store.Check
 	}
 	db.roll.Store(true)
 	c.bad = slices.DeleteFunc(c.bad, func(b *badCheckpoint) bool { return b.pos == next.pos })
-	if err := db.trim(); err != nil {
-		return info, err
+	if err := db.trim(); err != nil { // the checkpoint is there all the same
+		db.opts.Logger.Error("old checkpoints and log cannot be removed, the next checkpoint tries again", "error", err)
 	}
 	took := time.Since(start)
 	db.opts.Logger.Info("checkpoint written", "position", next.pos, "bytes", next.size, "duration", took)
@@ -435,17 +436,13 @@ func (db *DB) saveMemory(ctx context.Context, name string, c checkpoint, paced b
 	}
 	out := &checkpointWriter{ctx: ctx, file: vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: checkpointPiece}), sum: xxh3.New(), start: time.Now(), paced: paced}
 	header := append(make([]byte, 0, checkpointHeader), checkpointMagic...)
-	for _, n := range []uint64{db.history, uint64(c.pos), c.chain, uint64(c.second)} {
+	for _, n := range []uint64{db.tables.history, uint64(c.pos), c.chain, uint64(c.second)} {
 		header = binary.LittleEndian.AppendUint64(header, n)
 	}
-	w := bufio.NewWriterSize(out, checkpointPiece)
-	_, err = w.Write(header)
+	_, err = out.Write(header)
 	var newest Pos
 	if err == nil {
-		newest, err = db.memory.Save(ctx, c.pos, db.Seal, w)
-	}
-	if err == nil {
-		err = w.Flush()
+		newest, err = db.memory.Save(ctx, c.pos, db.Seal, out)
 	}
 	if err == nil {
 		_, err = out.Write(binary.LittleEndian.AppendUint64(nil, out.sum.Sum64()))
@@ -484,7 +481,7 @@ func (w *checkpointWriter) Write(b []byte) (int, error) {
 	_, _ = w.sum.Write(b) // never fails; before the file, which may spoil what it is given
 	n, err := w.file.Write(b)
 	w.size += int64(n)
-	if early := time.Duration(w.size)*time.Second/checkpointPace - time.Since(w.start); w.paced && early > time.Millisecond {
+	if early := time.Duration(float64(w.size)/checkpointPace*float64(time.Second)) - time.Since(w.start); w.paced && early > time.Millisecond {
 		select {
 		case <-time.After(early):
 		case <-w.ctx.Done():

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -73,6 +75,37 @@ func TestTrim(t *testing.T) {
 	m.close(t)
 }
 
+// TestTrimFails: a checkpoint is written although nothing can be removed, and the next
+// removes what is old.
+func TestTrimFails(t *testing.T) {
+	disk := faulty.NewDisk(t, dir)
+	var stuck atomic.Bool
+	m, err := openToy(&faulty.FS{FS: disk, Before: func(op, name string) error {
+		if op == "remove" && stuck.Load() {
+			return syscall.EPERM
+		}
+		return nil
+	}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close(t)
+	stuck.Store(true)
+	for n := range 4 {
+		m.mustSet(t, 1, "a", fmt.Sprint(n))
+		m.checkpoint(t)
+	}
+	if files := checkpointFiles(t, disk); len(files) != 4 {
+		t.Errorf("there are %q, want all 4", files)
+	}
+	stuck.Store(false)
+	m.mustSet(t, 1, "a", "last")
+	m.checkpoint(t)
+	if files := checkpointFiles(t, disk); len(files) != 2 {
+		t.Errorf("there are %q, want 2", files)
+	}
+}
+
 // TestNoHalfCheckpoint: a memory that holds half a change gets into no checkpoint, not
 // even if all that the log says of it is durable.
 func TestNoHalfCheckpoint(t *testing.T) {
@@ -80,10 +113,7 @@ func TestNoHalfCheckpoint(t *testing.T) {
 	m := open(t, fs)
 	m.mustSet(t, 1, "a", "1")
 	want := m.state(t)
-	_, _ = m.commit(1, false, func(x *toyApp, _ *Batch) {
-		x.values["a"] = "half"
-		panic("on purpose")
-	})
+	m.half(t, 1, "a")
 	if _, err := m.db.Checkpoint(t.Context()); err == nil {
 		t.Error("Checkpoint succeeded")
 	}

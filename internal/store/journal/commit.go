@@ -96,25 +96,12 @@ func (db *DB) Commit(app uint32, bulk bool, write func(*Batch)) (pos Pos, err er
 	b := batches.Get().(*Batch)
 	defer batches.Put(b)
 	b.entries, b.tables = b.entries[:0], false
-	whole := false
-	defer func() {
-		if !whole {
-			err = fmt.Errorf("panic while a change was made: %v\n%s", recover(), debug.Stack())
-			db.fail(err)
-			db.mu.Lock()
-			defer db.mu.Unlock()
-			db.writers--
-			db.poke()
-		}
-	}()
+	defer db.end()
+	defer db.Guard()
 	write(b)
-	whole = true
 
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.writers--; db.closing {
-		db.poke()
-	}
 	if len(b.entries) == 0 {
 		return 0, nil
 	}
@@ -138,16 +125,12 @@ func (db *DB) Commit(app uint32, bulk bool, write func(*Batch)) (pos Pos, err er
 	return g.pos, nil
 }
 
-// Guard returns a function to be deferred after a lock was taken whose memory may be
-// changed: if the function that took it panics the store fails, and with it the
-// process, since memory would not be what the log says.
-func (db *DB) Guard() func() {
-	return func() {
-		if p := recover(); p != nil {
-			err := fmt.Errorf("panic while memory could be changed: %v\n%s", p, debug.Stack())
-			db.fail(err)
-			panic(p)
-		}
+// Guard ends the process if the function that deferred it panics. Whoever changes memory
+// defers it after taking the lock: memory that is changed by half must not be seen.
+func (db *DB) Guard() {
+	if p := recover(); p != nil {
+		db.fail(fmt.Errorf("panic while memory could be changed: %v\n%s", p, debug.Stack()))
+		panic(p)
 	}
 }
 
@@ -160,6 +143,15 @@ func (db *DB) begin() error {
 		db.writers++
 	}
 	return err
+}
+
+// end ends what begin began.
+func (db *DB) end() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.writers--; db.closing {
+		db.poke()
+	}
 }
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
@@ -203,15 +195,11 @@ func (db *DB) ViewAt(pos Pos) func(context.Context) (*View, error) {
 		return func(context.Context) (*View, error) { return nil, err }
 	}
 	take := func() {
-		if db.opts.ReadOnly {
-			view = &View{db: db, reader: db.tables.reader, close: func() error { db.leave(); return nil }}
-		} else {
-			snapshot := db.tables.db.NewSnapshot()
-			view = &View{db: db, reader: snapshot, close: func() error {
-				defer db.leave()
-				return snapshot.Close()
-			}}
-		}
+		snapshot, end := db.tables.snapshot()
+		view = &View{snapshot, func() error {
+			defer db.leave()
+			return end()
+		}}
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -356,8 +344,8 @@ func (db *DB) append(g *group) (took time.Duration, err error) {
 	if err := db.nextSegment(); err != nil {
 		return 0, err
 	}
-	if len(g.buf) > maxGroupBytes {
-		return 0, fmt.Errorf("the group has %d bytes, a start reads no more than %d", len(g.buf), maxGroupBytes)
+	if n := len(g.buf) + groupTrailer; n > maxGroupBytes {
+		return 0, fmt.Errorf("the group has %d bytes, a start reads no more than %d", n, maxGroupBytes)
 	}
 	db.second = max(db.second, time.Now().Unix())
 	blocks := len(g.buf)

@@ -184,7 +184,7 @@ func tornEnds(t *testing.T, size int) {
 	whole := faulty.Read(t, fs, segment)
 	m.close(t)
 
-	history, groups := m.db.history, m.db.Applied()
+	history, groups := m.db.tables.history, m.db.Applied()
 	logs := faulty.NewDisk(t, dir)
 	if err := logs.MkdirAll(dir+"/log", 0o755); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ type fault struct {
 	// What the database goes on in spite of, so far.
 	mu     sync.Mutex
 	recent error
-	since  time.Time // of the last log line
-	last   time.Time
+	seen   time.Time // when recent came
+	logged time.Time // when one was last logged
 }
 
 const (
@@ -42,9 +42,9 @@ func (f *fault) fatal(err error) {
 func (f *fault) background(err error) (log bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.recent, f.last = err, time.Now()
-	if log = f.last.Sub(f.since) > troubleLog; log {
-		f.since = f.last
+	f.recent, f.seen = err, time.Now()
+	if log = f.seen.Sub(f.logged) > troubleLog; log {
+		f.logged = f.seen
 	}
 	return log
 }
@@ -53,7 +53,7 @@ func (f *fault) background(err error) (log bool) {
 func (f *fault) trouble() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.last) < troubleTime {
+	if time.Since(f.seen) < troubleTime {
 		return f.recent
 	}
 	return nil

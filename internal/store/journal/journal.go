@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,14 +58,14 @@ type Options struct {
 type Memory interface {
 	// CheckEntry returns why Replay could not read an entry. Every entry is
 	// checked before it is written, so that none keeps a later start from reading
-	// the log.
+	// the log. One goroutine calls it.
 	CheckEntry(entry []byte) error
 	// Replay applies an entry at a start, in the order of the log. A checkpoint
 	// may hold some of the entries that come after its own position.
 	Replay(pos Pos, app uint32, entry []byte) error
 	// Save writes all of the memory for a checkpoint, beside changes. Everything of
 	// the groups up to pos is in it. It returns the position of the last group of
-	// which something is in it. Seal is DB.Seal.
+	// which something is in it. It writes large pieces. Seal is DB.Seal.
 	Save(ctx context.Context, pos Pos, seal func(Pos), w io.Writer) (Pos, error)
 	// Load reads what Save wrote. The memory is empty.
 	Load(r io.Reader, size int64) error
@@ -87,13 +88,12 @@ var (
 
 // DB is an open directory. It is safe for concurrent use.
 type DB struct {
-	dir     string
-	opts    Options
-	lock    *pebble.Lock
-	fault   *fault
-	tables  *tables
-	memory  Memory
-	history uint64
+	dir    string
+	opts   Options
+	lock   *pebble.Lock
+	fault  *fault
+	tables *tables
+	memory Memory
 
 	life   sync.Mutex
 	closed bool           // the tables are in use no more; under life
@@ -173,7 +173,7 @@ func (db *DB) claim() error {
 	have := map[string]bool{}
 	for _, d := range []string{tablesDir, logDir, checkpointDir} {
 		switch names, err := fsys.List(db.path(d)); {
-		case errors.Is(err, fs.ErrNotExist):
+		case isNotExist(err):
 		case err != nil:
 			return err
 		default:
@@ -181,7 +181,7 @@ func (db *DB) claim() error {
 			have[d] = d != tablesDir && len(names) > 0 || hasDatabase(names)
 		}
 	}
-	if err := db.complete(have); err != nil {
+	if err := db.checkComplete(have); err != nil {
 		return err
 	}
 	if db.opts.ReadOnly {
@@ -207,9 +207,10 @@ func (db *DB) claim() error {
 	return nil
 }
 
-// complete returns which of the directories is missing of one that was in use; have
-// are those with files in them. All three are made, and synced, before the first file.
-func (db *DB) complete(have map[string]bool) error {
+// checkComplete returns an error if one of the three directories is missing and another
+// was in use; have are those with files in them. All three are created, and synced, before
+// the first file.
+func (db *DB) checkComplete(have map[string]bool) error {
 	if !have[tablesDir] {
 		if have[logDir] || have[checkpointDir] {
 			return &Damage{db.path(tablesDir), -1, "there is no database in it"}
@@ -231,12 +232,7 @@ func (db *DB) complete(have map[string]bool) error {
 
 // hasDatabase reports whether some files are those of a database.
 func hasDatabase(names []string) bool {
-	for _, name := range names {
-		if name != "LOCK" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(names, func(name string) bool { return name != "LOCK" })
 }
 
 // isLocked reports whether locking a directory failed because another process
@@ -250,14 +246,14 @@ func isLocked(err error) bool {
 // new: what is synced in a directory is lost with it if a power loss takes back
 // that it was made. Those above the data directory may not be ours to open;
 // then they are not ours to have made either.
-func syncAncestors(fs vfs.FS, path string) {
-	if fs == vfs.Default {
+func syncAncestors(fsys vfs.FS, path string) {
+	if fsys == vfs.Default {
 		if abs, err := filepath.Abs(path); err == nil {
 			path = abs
 		}
 	}
-	for up := fs.PathDir(path); up != path; path, up = up, fs.PathDir(up) {
-		if d, err := fs.OpenDir(up); err == nil {
+	for up := fsys.PathDir(path); up != path; path, up = up, fsys.PathDir(up) {
+		if d, err := fsys.OpenDir(up); err == nil {
 			_ = d.Sync()
 			_ = d.Close()
 		}
@@ -286,8 +282,7 @@ func (db *DB) start(list []*Table) error {
 	if err != nil {
 		return err
 	}
-	db.history = db.tables.history
-	r := &replay{db: db, log: logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.history}}
+	r := &replay{db: db, memory: db.memory, log: db.newLogReader(0)}
 	if err := r.run(list, fresh); err != nil {
 		return err
 	}
@@ -319,9 +314,9 @@ func (db *DB) create(list []*Table) (err error) {
 	return db.tables.create(rand.Uint64() | 1)
 }
 
-// interrupted is for a directory whose first opening was cut off before its
-// database had a history, or before there was a database that could be opened:
-// there was nothing in it.
+// interrupted creates the database of a directory whose first opening was cut off
+// before its database had a history, or before there was a database that could be
+// opened. It is damage if anything else is there.
 func (db *DB) interrupted(list []*Table, opening error) error {
 	numbers, err := segments(db.opts.FS, db.path(logDir))
 	if err != nil {
@@ -372,7 +367,7 @@ func (db *DB) beginSegment(r *replay) error {
 	if len(numbers) > 0 {
 		next = numbers[len(numbers)-1] + 1
 	}
-	if db.segment, err = createSegment(db.opts.FS, db.path(logDir), next, db.history); err != nil {
+	if db.segment, err = createSegment(db.opts.FS, db.path(logDir), next, db.tables.history); err != nil {
 		return err
 	}
 	db.checkpoints.first = r.log.first
@@ -380,8 +375,8 @@ func (db *DB) beginSegment(r *replay) error {
 }
 
 // syncFile syncs a file.
-func syncFile(fs vfs.FS, name string) error {
-	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+func syncFile(fsys vfs.FS, name string) error {
+	f, err := fsys.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -436,7 +431,7 @@ func (db *DB) Read(f func(*View) error) error {
 		return err
 	}
 	defer db.leave()
-	return f(&View{db: db, reader: db.tables.reader})
+	return f(&View{reader: db.tables.reader})
 }
 
 // Ready returns why no change is taken, or why changes are slowed; nil if all is well.

@@ -200,13 +200,9 @@ func TestPanic(t *testing.T) {
 				viewed.Add(1)
 			}
 		})
-		_, err := m.commit(1, false, func(x *toyApp, b *Batch) {
-			b.Memory([]byte("set d half"))
-			x.values["d"] = "half"
-			panic("on purpose")
-		})
-		if err == nil || !strings.Contains(err.Error(), "on purpose") || fatal.Load() != 1 {
-			t.Errorf("Commit = %v, Fatal was called %d times", err, fatal.Load())
+		m.half(t, 1, "d")
+		if err := m.db.State(); err == nil || !strings.Contains(err.Error(), "on purpose") || fatal.Load() != 1 {
+			t.Errorf("State = %v, Fatal was called %d times", err, fatal.Load())
 		}
 		wg.Wait()
 		if failed.Load() != 2 || viewed.Load() != 1 {

@@ -9,11 +9,17 @@ import (
 
 // A replay brings memory and tables up to the end of the log at a start.
 type replay struct {
-	db    *DB
-	log   logReader
-	begin checkpoint // from which the memory was read
-	bytes int64      // of log since
-	first Pos        // that the log has; 0: none
+	db     *DB
+	memory Memory // the DB's, or for a check another
+	log    logReader
+	begin  checkpoint // from which the memory was read
+	bytes  int64      // of log since
+	first  Pos        // that the log has; 0: none
+}
+
+// newLogReader returns a reader of the log. Groups up to floor may be missing.
+func (db *DB) newLogReader(floor Pos) logReader {
+	return logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.tables.history, floor: floor}
 }
 
 // run reads the newest good checkpoint and the log. The tables were opened for
@@ -35,7 +41,7 @@ func (r *replay) run(list []*Table, fresh bool) error {
 	if err := r.fits(); err != nil {
 		return err
 	}
-	if err := db.memory.Loaded(); err != nil {
+	if err := r.memory.Loaded(); err != nil {
 		return err
 	}
 	db.checkpoints.loaded(&db.opts, r.begin, r.bytes)
@@ -70,15 +76,18 @@ func (r *replay) remember(info groupInfo, blocks []byte, size int) error {
 		return nil
 	}
 	r.bytes += int64(size)
-	return eachEntry(blocks, func(app uint32, e entry) error {
+	if err := eachEntry(blocks, func(app uint32, e entry) error {
 		if e.kind != entryMemory {
 			return tables.check(e)
 		}
-		return r.db.memory.Replay(info.pos, app, e.value)
-	})
+		return r.memory.Replay(info.pos, app, e.value)
+	}); err != nil {
+		return misfit{err}
+	}
+	return nil
 }
 
-// gap is for a log that begins after the newest good checkpoint.
+// gap returns the error of a log that begins after the newest good checkpoint.
 func (r *replay) gap() error {
 	what := fmt.Sprintf("the log begins with group %d, and there is no checkpoint before it", r.first)
 	if r.begin.pos > 0 {
@@ -171,7 +180,7 @@ func (r *replay) tables(list []*Table) error {
 	if position == last {
 		return nil
 	}
-	again := logReader{fs: r.log.fs, dir: r.log.dir, history: r.log.history, floor: position}
+	again := db.newLogReader(position)
 	return again.read(func(info groupInfo, blocks []byte, _ int) error {
 		switch {
 		case info.pos <= position:

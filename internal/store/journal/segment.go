@@ -72,7 +72,6 @@ type segmentWriter struct {
 	number  uint64
 	file    vfs.File
 	records *record.Writer
-	bytes   int64
 	history uint64
 }
 
@@ -105,7 +104,6 @@ func (s *segmentWriter) add(pieces ...[]byte) error {
 	for _, p := range pieces {
 		if err == nil {
 			_, err = w.Write(p)
-			s.bytes += int64(len(p))
 		}
 	}
 	return err
@@ -167,7 +165,12 @@ type logReader struct {
 	first  map[uint64]Pos // position of the first group of each segment that has one
 }
 
-// read calls f with each group, its blocks valid during the call, until f fails.
+// A misfit is the error of a group that is as it was written, and whose changes do not
+// fit what was made of the groups before it.
+type misfit struct{ error }
+
+// read calls f with each group, its blocks valid during the call, until f fails. A misfit
+// of f becomes a Damage that says where the group is.
 func (r *logReader) read(f func(info groupInfo, blocks []byte, size int) error) error {
 	numbers, err := segments(r.fs, r.dir)
 	if err != nil {
@@ -209,8 +212,12 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		// A segment whose making was interrupted holds nothing.
-		if later, err := s.holdsAfter(0, 0); err != nil || later {
-			return errors.Join(err, &Damage{name, 0, "the header cannot be read, and there are groups behind it"})
+		later, err := s.holdsAfter(0, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if later {
+			return &Damage{name, 0, "the header cannot be read, and there are groups behind it"}
 		}
 		return nil
 	}
@@ -241,10 +248,10 @@ func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error)
 			r.first[number] = pos
 		}
 		if err := f(info, blocks, len(group)); err != nil {
-			if _, ok := errors.AsType[*Damage](err); ok || errors.Is(err, errEnough) {
-				return err
+			if misfit, ok := errors.AsType[misfit](err); ok {
+				return &Damage{name, offset, fmt.Sprintf("group %d does not fit: %v", pos, misfit.error)}
 			}
-			return &Damage{name, offset, fmt.Sprintf("group %d does not fit: %v", pos, err)}
+			return err
 		}
 		r.next, r.chain, r.second, r.bad, r.end = pos+1, info.chain, info.second, nil, nil
 	}
@@ -269,7 +276,8 @@ func (r *logReader) fits(s *segmentReader, offset int64, info groupInfo) error {
 	return &Damage{s.name, offset, fmt.Sprintf("group %d comes after group %d", info.pos, r.next-1)}
 }
 
-// torn is for a segment that cannot be read beyond an offset. If the group there was
+// torn returns an error if a segment that cannot be read beyond an offset lacks a group
+// that is needed. If the group there was
 // being written when the machine or the process died, nobody was told of it, and
 // nothing was written after it: one group is on its way at a time. If a later group
 // is there, then so was this one.
@@ -385,7 +393,7 @@ func (s *segmentReader) group() (pos Pos, group []byte, err error) {
 		if want == 1 {
 			pos = p
 		}
-		if i != want || p != pos || len(parts)+len(b) > maxGroupBytes {
+		if i != want || p != pos || len(parts)+len(b)-partHeader > maxGroupBytes {
 			return 0, nil, errGroup
 		}
 		if n == 1 {

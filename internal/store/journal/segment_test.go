@@ -272,6 +272,29 @@ func TestReadError(t *testing.T) {
 	}
 }
 
+// TestReadErrorAfterDamage: whether a header that is broken is damage depends on what
+// is behind it. If the disk cannot say, the error is the disk's.
+func TestReadErrorAfterDamage(t *testing.T) {
+	r := newRow(t)
+	r.add(90_000)
+	b := r.file(1)
+	b[10] ^= 1
+	faulty.Write(t, r.fs, dir+"/log/"+segmentName(1), b)
+	for n := range 3 {
+		reads := 0
+		_, err := r.read(&faulty.FS{FS: r.fs, Reading: func(string) error {
+			if reads++; reads == n+1 {
+				return syscall.EIO
+			}
+			return nil
+		}})
+		damage, damaged := errors.AsType[*Damage](err)
+		if failed := reads > n; failed == damaged || failed != errors.Is(err, syscall.EIO) {
+			t.Errorf("of %d reads the disk failed number %d: %v, %v", reads, n+1, damage, err)
+		}
+	}
+}
+
 // records reads a file with package record.
 func records(b []byte) (list []string) {
 	r := record.NewReader(bytes.NewReader(b), 0)
@@ -406,7 +429,7 @@ func FuzzCheckpoint(f *testing.F) {
 	if _, err := m.db.Checkpoint(f.Context()); err != nil {
 		f.Fatal(err)
 	}
-	id := m.db.history
+	id := m.db.tables.history
 	m.close(f)
 	good := faulty.Read(f, fs, checkpointFiles(f, fs)[0])
 	f.Add(good, id)
@@ -418,7 +441,7 @@ func FuzzCheckpoint(f *testing.F) {
 			t.Fatal(err)
 		}
 		faulty.Write(t, fs, dir+"/checkpoints/"+checkpointName(1), b)
-		db := &DB{dir: dir, opts: Options{FS: fs, Logger: quiet}, history: id}
+		db := &DB{dir: dir, opts: Options{FS: fs, Logger: quiet}, tables: &tables{history: id}}
 		c, err := db.openCheckpoint(1, func(r io.Reader, size int64) error {
 			text, err := io.ReadAll(r)
 			if err == nil && int64(len(text)) != size {

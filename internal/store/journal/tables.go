@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"syscall"
@@ -50,8 +49,8 @@ var (
 	countKey    = []byte("\x00count")
 )
 
-// FormatVersion is the version of what is on disk. doc/storage-format.md.
-const FormatVersion = 3
+// formatVersion is the version of what is on disk. doc/storage-format.md.
+const formatVersion = 3
 
 // pebbleFormat is the format of Pebble's own files. It is raised by decision: an
 // older program then no longer opens a directory.
@@ -140,20 +139,20 @@ func openTables(dir string, o *Options, lock *pebble.Lock, f *fault, readOnly bo
 
 // readMeta reads what the directory is.
 func (t *tables) readMeta(path string) error {
-	format, err := t.get(formatKey)
+	format, err := get(t.db, formatKey)
 	if err != nil {
 		return err
 	}
 	switch string(format) {
-	case "", fmt.Sprint(FormatVersion):
+	case "", fmt.Sprint(formatVersion):
 	case "1", "2":
-		return fmt.Errorf("format %s is that of an earlier program, and this one reads %d: export the users of each app with that program (tidings export) and import them into a new directory", format, FormatVersion)
+		return fmt.Errorf("format %s is that of an earlier program, and this one reads %d: export the users of each app with that program (tidings export) and import them into a new directory", format, formatVersion)
 	default:
-		return fmt.Errorf("format version %q is not known, this program reads %d: use a newer program", format, FormatVersion)
+		return fmt.Errorf("format version %q is not known, this program reads %d: use a newer program", format, formatVersion)
 	}
 	count, err := t.number(countKey)
 	history, historyErr := t.number(historyKey)
-	at, positionErr := t.get(positionKey)
+	at, positionErr := get(t.db, positionKey)
 	if err := cmp.Or(err, historyErr, positionErr); err != nil {
 		return err
 	}
@@ -180,26 +179,35 @@ func (t *tables) overlay() *pebble.Batch {
 // create writes the format and a history into an empty database.
 func (t *tables) create(history uint64) error {
 	b := t.db.NewBatch()
-	must(b.Set(formatKey, fmt.Append(nil, FormatVersion), nil))
+	must(b.Set(formatKey, fmt.Append(nil, formatVersion), nil))
 	must(b.Set(historyKey, binary.BigEndian.AppendUint64(nil, history), nil))
 	t.history = history
 	return errors.Join(t.db.Apply(b, pebble.Sync), b.Close())
 }
 
-// get returns the value of a key; nil if there is none.
-func (t *tables) get(key []byte) ([]byte, error) {
-	value, closer, err := t.db.Get(key)
+// snapshot returns the tables as they are now, and a function that ends the snapshot.
+func (t *tables) snapshot() (reader pebble.Reader, end func() error) {
+	if t.reader != t.db { // open for reading only
+		return t.reader, func() error { return nil }
+	}
+	s := t.db.NewSnapshot()
+	return s, s.Close
+}
+
+// get returns the value of a key, not nil even if it is empty; nil if there is none.
+func get(r pebble.Reader, key []byte) ([]byte, error) {
+	value, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Clone(value), closer.Close()
+	return append([]byte{}, value...), closer.Close()
 }
 
 func (t *tables) number(key []byte) (uint64, error) {
-	value, err := t.get(key)
+	value, err := get(t.db, key)
 	if err != nil || value == nil {
 		return 0, err
 	}
@@ -312,21 +320,17 @@ func tableEnd(table byte, app uint32) []byte {
 
 // A View is the tables at one moment.
 type View struct {
-	db     *DB
 	reader pebble.Reader
 	close  func() error
 }
 
 // Get returns a record; nil if there is none.
 func (v *View) Get(t *Table, app uint32, key []byte) ([]byte, error) {
-	value, closer, err := v.reader.Get(tableKey(t.ID, app, key))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
+	value, err := get(v.reader, tableKey(t.ID, app, key))
 	if err != nil {
 		return nil, fmt.Errorf("%s %q of app %d: %w", t.Name, key, app, err)
 	}
-	return append([]byte{}, value...), closer.Close()
+	return value, nil
 }
 
 // A Cursor walks the records of an app in a table in the order of their keys.
@@ -367,7 +371,7 @@ type readOnlyFS struct{ vfs.FS }
 
 // Lock locks a file if that is there.
 func (f readOnlyFS) Lock(name string) (io.Closer, error) {
-	if _, err := f.Stat(name); errors.Is(err, fs.ErrNotExist) {
+	if _, err := f.Stat(name); isNotExist(err) {
 		return io.NopCloser(nil), nil
 	}
 	lock, err := f.FS.Lock(name)

@@ -160,6 +160,22 @@ func (m *toy) commit(id uint32, bulk bool, f func(x *toyApp, b *Batch)) (Pos, er
 	return pos, err
 }
 
+// half changes the memory of an app and panics before the change is in the batch.
+func (m *toy) half(t testing.TB, id uint32, key string) {
+	t.Helper()
+	defer func() {
+		if p := recover(); p != "on purpose" {
+			t.Errorf("Commit ended with panic %v", p)
+		}
+	}()
+	pos, err := m.commit(id, false, func(x *toyApp, b *Batch) {
+		b.Memory([]byte("set " + key + " half"))
+		x.values[key] = "half"
+		panic("on purpose")
+	})
+	t.Errorf("Commit = %d, %v, want a panic", pos, err)
+}
+
 // begin sets a value and returns the position to wait for.
 func (m *toy) begin(id uint32, key, value string) (Pos, error) {
 	return m.commit(id, false, func(x *toyApp, b *Batch) {

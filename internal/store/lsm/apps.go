@@ -67,7 +67,7 @@ func (s *Apps) SaveApp(ctx context.Context, a *app.App) error {
 func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 	x, isNew := s.lockOrMake(a.ID)
 	defer x.mu.Unlock()
-	defer s.journal.Guard()()
+	defer s.journal.Guard()
 	for _, admin := range a.Admins {
 		if x.app != nil && x.app.IsAdmin(admin) {
 			continue

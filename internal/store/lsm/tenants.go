@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"slices"
@@ -62,7 +63,7 @@ func (t *tenants) all() []*tenant {
 		list = append(list, x)
 	}
 	t.mu.RUnlock()
-	slices.SortFunc(list, func(a, b *tenant) int { return int(int64(a.id) - int64(b.id)) })
+	slices.SortFunc(list, func(a, b *tenant) int { return cmp.Compare(a.id, b.id) })
 	return list
 }
 
@@ -94,7 +95,7 @@ func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenan
 	pos, gone, err := func() (journal.Pos, bool, error) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		defer t.journal.Guard()()
+		defer t.journal.Guard()
 		if x.gone {
 			return x.pos, true, nil
 		}

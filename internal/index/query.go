@@ -485,10 +485,16 @@ func (u *Users) Traits(n uint32) *audience.Traits {
 	for i := range t.Values {
 		t.Values[i] = string(u.Value(n, i))
 	}
+	t.Tags = u.TagsOf(n)
+	return t
+}
+
+// TagsOf returns the tags of user n, in order; nil if there are none.
+func (u *Users) TagsOf(n uint32) (tags []string) {
 	var buf [audience.MaxTags]uint16
 	for _, tag := range u.TagList(n, buf[:0]) {
-		t.Tags = append(t.Tags, string(u.TagName(uint32(tag))))
+		tags = append(tags, string(u.TagName(uint32(tag))))
 	}
-	slices.Sort(t.Tags)
-	return t
+	slices.Sort(tags)
+	return tags
 }

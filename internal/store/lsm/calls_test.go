@@ -1,6 +1,7 @@
 package lsm_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"tidings/internal/audience"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/storetest"
 )
 
@@ -60,6 +62,19 @@ func (c *calls) want(names ...string) {
 	}
 	if len(c.ended) != len(names) {
 		c.t.Errorf("returned: %v, want only %q", c.ended, names)
+	}
+}
+
+// finish opens the gate, waits for all calls and compares their errors: those that want
+// does not name are nil.
+func (c *calls) finish(g *faulty.Gate, want map[string]error) {
+	c.t.Helper()
+	g.Lift()
+	c.wg.Wait()
+	for name, err := range c.ended {
+		if !errors.Is(err, want[name]) {
+			c.t.Errorf("%s: %v, want %v", name, err, want[name])
+		}
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"tidings/internal/audience"
 	"tidings/internal/store/faulty"
-	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
 
@@ -25,12 +24,7 @@ func TestAppComesBackInOneGroup(t *testing.T) {
 }
 
 func testAppComesBack(t *testing.T, early bool) {
-	g := &faulty.Gate{}
-	fs := faulty.NewDisk(t, dir)
-	s, err := tryOpen(faulty.HeldLog(fs, g), lsm.Options{CheckpointLog: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, fs, g := heldStore(t)
 	ctx := context.Background()
 	for _, app := range []uint32{2, id} {
 		if err := s.SaveApp(ctx, storetest.NewApp(app)); err != nil {
@@ -64,13 +58,7 @@ func testAppComesBack(t *testing.T, early bool) {
 		c.start("checkpoint", checkpoint)
 		synctest.Wait()
 	}
-	g.Lift()
-	c.wg.Wait()
-	for name, err := range c.ended {
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
+	c.finish(g, nil)
 	before := s.lsm.Digests(t)
 	crashed := faulty.Crash(fs)
 	s.Close()
@@ -153,13 +141,7 @@ func TestExportOfOneMoment(t *testing.T) {
 		synctest.Wait()
 		c.start("third", nick("third"))
 		synctest.Wait()
-		g.Lift()
-		c.wg.Wait()
-		for name, err := range c.ended {
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
+		c.finish(g, nil)
 		if shown != "second" {
 			t.Errorf("the export shows the nickname %q, want second", shown)
 		}

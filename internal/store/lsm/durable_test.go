@@ -22,21 +22,15 @@ import (
 
 const id = 1400000001
 
-// held is a store whose fsyncs of the write-ahead log wait while a gate is shut.
+// held is a store whose fsyncs of the log wait while a gate is shut, with an app of two
+// users.
 func held(t *testing.T) (*opened, *faulty.Gate) {
 	t.Helper()
-	g := &faulty.Gate{}
-	s, err := tryOpen(faulty.HeldLog(faulty.NewDisk(t, dir), g), lsm.Options{CheckpointLog: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, _, g := heldStore(t)
 	if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Change(t.Context(), id, []audience.Change{set("a", "old"), set("doomed", "old")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustChange(t, s, set("a", "old"), set("doomed", "old"))
 	return s, g
 }
 
@@ -84,14 +78,7 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 		if err := c.ended["read b"]; err != nil {
 			t.Errorf("read b: %v", err)
 		}
-		g.Lift()
-		c.wg.Wait()
-		for name, err := range c.ended {
-			want := map[string]error{"read unknown app": apierr.UnknownApp, "revoke doomed": apierr.UnknownAccount}[name]
-			if !errors.Is(err, want) {
-				t.Errorf("%s: %v, want %v", name, err, want)
-			}
-		}
+		c.finish(g, map[string]error{"read unknown app": apierr.UnknownApp, "revoke doomed": apierr.UnknownAccount})
 	})
 }
 
@@ -100,26 +87,27 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 func TestAudiencesWaitForTheDisk(t *testing.T) {
 	everyone := audience.Query{Expr: audience.And{}, Attributes: storetest.Attributes}
 	for _, pending := range []struct {
-		name   string
-		change func(context.Context, *opened) error
+		name    string
+		explain error // of the account "doomed"
+		change  func(context.Context, *opened) error
 	}{
-		{"an admin made", func(ctx context.Context, s *opened) error {
+		{"an admin made", nil, func(ctx context.Context, s *opened) error {
 			a := storetest.NewApp(id)
 			a.Admins = append(a.Admins, "robot")
 			return s.SaveApp(ctx, a)
 		}},
-		{"an account deleted", func(ctx context.Context, s *opened) error {
+		{"an account deleted", apierr.UnknownAccount, func(ctx context.Context, s *opened) error {
 			_, err := s.Delete(ctx, id, audience.UserID, []string{"doomed"})
 			return err
 		}},
 	} {
 		t.Run(pending.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { testAudiencesWait(t, everyone, pending.change) })
+			synctest.Test(t, func(t *testing.T) { testAudiencesWait(t, everyone, pending.change, pending.explain) })
 		})
 	}
 }
 
-func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Context, *opened) error) {
+func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Context, *opened) error, explain error) {
 	s, g := held(t)
 	defer s.Close()
 	g.Shut()
@@ -135,13 +123,7 @@ func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Conte
 	c.start("values", func() error { _, _, err := s.AttrValues(ctx, id, 0, "", 5); return err })
 	c.start("count", func() error { _, err := s.Count(ctx, id); return err })
 	c.want()
-	g.Lift()
-	c.wg.Wait()
-	for name, err := range c.ended {
-		if err != nil && !(name == "explain doomed" && errors.Is(err, apierr.UnknownAccount)) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
+	c.finish(g, map[string]error{"explain doomed": explain})
 }
 
 // TestDeletedAppWaitsForTheDisk: that an app is gone, and what comes after it
@@ -171,14 +153,7 @@ func TestDeletedAppWaitsForTheDisk(t *testing.T) {
 			return err
 		})
 		c.want()
-		g.Lift()
-		c.wg.Wait()
-		for name, err := range c.ended {
-			want := map[string]error{"read": apierr.UnknownApp, "change": apierr.UnknownApp, "delete again": apierr.UnknownApp}[name]
-			if !errors.Is(err, want) {
-				t.Errorf("%s: %v, want %v", name, err, want)
-			}
-		}
+		c.finish(g, map[string]error{"read": apierr.UnknownApp, "change": apierr.UnknownApp, "delete again": apierr.UnknownApp})
 	})
 }
 
@@ -198,13 +173,7 @@ func TestAppMadeAgainBesideCheckpoint(t *testing.T) {
 		synctest.Wait()
 		c.start("make app", func() error { return s.SaveApp(ctx, storetest.NewApp(id)) })
 		c.want()
-		g.Lift()
-		c.wg.Wait()
-		for name, err := range c.ended {
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
+		c.finish(g, nil)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -77,11 +77,11 @@ func appendEffect(b []byte, e *audience.Effect) []byte {
 
 func appendText(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
 
-// parseEffect reads an effect, whose texts share the memory of rest. It fills e,
-// whose lists it uses again.
-func parseEffect(rest string, e *audience.Effect) error {
+// parseEffect reads an effect, whose texts share the memory of b. It fills e, whose
+// lists it uses again.
+func parseEffect(b []byte, e *audience.Effect) error {
 	*e = audience.Effect{Tagged: e.Tagged[:0], Untagged: e.Untagged[:0]}
-	f := fields{rest: rest}
+	f := fields{rest: b}
 	e.Op = audience.EffectOp(f.number("operation", uint64(audience.Remove)))
 	e.User = uint32(f.number("number", 1<<32-2))
 	switch {
@@ -106,7 +106,7 @@ func parseEffect(rest string, e *audience.Effect) error {
 			}
 		}
 	}
-	if f.err == nil && f.rest != "" {
+	if f.err == nil && len(f.rest) > 0 {
 		f.fail("%d bytes too many", len(f.rest))
 	}
 	return f.err
@@ -128,8 +128,8 @@ func parseApp(record []byte) (*app.App, error) {
 	return a, nil
 }
 
-// checkEntry returns why an entry could not be read.
-func checkEntry(entry []byte) error {
+// checkEntry returns why an entry could not be read. It reads an effect into e.
+func checkEntry(entry []byte, e *audience.Effect) error {
 	if len(entry) == 0 {
 		return fmt.Errorf("an entry is empty")
 	}
@@ -143,15 +143,14 @@ func checkEntry(entry []byte) error {
 		}
 		return nil
 	case entryEffect:
-		var e audience.Effect
-		return parseEffect(view(rest), &e)
+		return parseEffect(rest, e)
 	}
 	return fmt.Errorf("entry %d is not known", entry[0])
 }
 
 // fields parses a record. After its first error it returns zero values.
 type fields struct {
-	rest string
+	rest []byte
 	err  error
 }
 
@@ -159,35 +158,29 @@ func (p *fields) fail(format string, args ...any) {
 	if p.err == nil {
 		p.err = fmt.Errorf(format, args...)
 	}
-	p.rest = ""
+	p.rest = nil
 }
 
 // number reads a uvarint.
-func (p *fields) number(what string, most uint64) (v uint64) {
-	for i := 0; i < len(p.rest) && i < binary.MaxVarintLen64; i++ {
-		c := p.rest[i]
-		v |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			if v > most || i == binary.MaxVarintLen64-1 && c > 1 {
-				break
-			}
-			p.rest = p.rest[i+1:]
-			return v
-		}
+func (p *fields) number(what string, limit uint64) uint64 {
+	v, size := binary.Uvarint(p.rest)
+	if size <= 0 || v > limit {
+		p.fail("%s is not a number up to %d", what, limit)
+		return 0
 	}
-	p.fail("%s is not a number up to %d", what, most)
-	return 0
+	p.rest = p.rest[size:]
+	return v
 }
 
 // bytes reads a byte length and so many bytes, one at least.
-func (p *fields) bytes(what string, most int) string {
-	if p.rest == "" || len(p.rest) < 1+int(p.rest[0]) {
+func (p *fields) bytes(what string, limit int) string {
+	if len(p.rest) == 0 || len(p.rest) < 1+int(p.rest[0]) {
 		p.fail("%s is cut off", what)
 		return ""
 	}
 	n := int(p.rest[0])
-	v := p.rest[1 : 1+n]
-	if n == 0 || n > most {
+	v := view(p.rest[1 : 1+n])
+	if n == 0 || n > limit {
 		p.fail("%s has %d bytes", what, n)
 		return ""
 	}
@@ -196,8 +189,8 @@ func (p *fields) bytes(what string, most int) string {
 }
 
 // text is bytes that are UTF-8.
-func (p *fields) text(what string, most int) string {
-	v := p.bytes(what, most)
+func (p *fields) text(what string, limit int) string {
+	v := p.bytes(what, limit)
 	if p.err == nil && !utf8.ValidString(v) {
 		p.fail("%s is not UTF-8", what)
 	}

@@ -64,19 +64,19 @@ func TestGoldenEffects(t *testing.T) {
 func TestEffects(t *testing.T) {
 	for name, want := range effects() {
 		b := appendEffect(nil, want)
-		if err := checkEntry(b); err != nil {
+		if err := checkEntry(b, new(audience.Effect)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		var got audience.Effect
-		if err := parseEffect(string(b[1:]), &got); err != nil || !equal(&got, want) {
+		if err := parseEffect(bytes.Clone(b[1:]), &got); err != nil || !equal(&got, want) {
 			t.Errorf("%s is %+v, %v; want %+v", name, got, err, *want)
 		}
 		for n := range b {
-			if checkEntry(b[:n]) == nil {
+			if checkEntry(b[:n], new(audience.Effect)) == nil {
 				t.Errorf("%s: %d of its %d bytes are an entry", name, n, len(b))
 			}
 		}
-		if checkEntry(append(bytes.Clone(b), 0)) == nil {
+		if checkEntry(append(bytes.Clone(b), 0), new(audience.Effect)) == nil {
 			t.Errorf("%s with a byte more is an entry", name)
 		}
 	}
@@ -97,14 +97,14 @@ func FuzzEffect(f *testing.F) {
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
 		var e, again audience.Effect
-		if parseEffect(text, &e) != nil {
+		if parseEffect([]byte(text), &e) != nil {
 			return
 		}
 		b := appendEffect(nil, &e)
-		if err := parseEffect(string(b[1:]), &again); err != nil || !equal(&e, &again) {
+		if err := parseEffect(bytes.Clone(b[1:]), &again); err != nil || !equal(&e, &again) {
 			t.Fatalf("%+v\nis %+v when it is written again, %v", e, again, err)
 		}
-		if err := checkEntry(b); err != nil {
+		if err := checkEntry(b, new(audience.Effect)); err != nil {
 			t.Fatal(err)
 		}
 	})

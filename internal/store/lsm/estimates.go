@@ -60,8 +60,8 @@ func (s *estimates) keep(key string, e estimated) {
 		s.known = map[string]estimated{}
 	}
 	if _, there := s.known[key]; !there && len(s.known) >= maxEstimates {
-		for any := range s.known {
-			delete(s.known, any)
+		for old := range s.known { // whichever comes first
+			delete(s.known, old)
 			break
 		}
 	}

@@ -27,14 +27,15 @@ import (
 // ExitFailed is the exit code of a process whose store failed.
 const ExitFailed = 70
 
-// Options tunes a Store. The zero value is good for one small node.
+// Options tunes a Store. The zero value is good for one small node. What most of it
+// means, and its defaults, are in journal.Options.
 type Options struct {
-	FS            vfs.FS       // default: the operating system's
-	MemtableSize  int64        // bytes of changed records in memory before they become a file; default 4 MiB
-	CacheSize     int64        // bytes of table blocks in memory; default 8 MiB
-	CheckpointLog int64        // bytes of log after which a checkpoint is due, or half the size of the last if that is more; default 256 MiB
-	Logger        *slog.Logger // default slog.Default()
-	ReadOnly      bool         // changes nothing on disk, not even to recover
+	FS            vfs.FS
+	MemtableSize  int64 // bytes
+	CacheSize     int64 // bytes
+	CheckpointLog int64 // bytes
+	Logger        *slog.Logger
+	ReadOnly      bool
 
 	// Fatal ends the process. It is called when the disk refuses a write, or a change
 	// panics, after which no change could be made durable; should it return, every change and
@@ -91,7 +92,7 @@ func Open(dir string, opts Options) (*Store, error) {
 // end with what their changes came to; later ones fail.
 func (s *Store) Close() error { return s.journal.Close() }
 
-// Ready returns why the store takes no changes; nil if it does.
+// Ready returns why no change is taken, or why changes are slowed; nil if all is well.
 func (s *Store) Ready() error { return s.journal.Ready() }
 
 // Checkpoint writes a checkpoint, so that a start need not read the log before it.

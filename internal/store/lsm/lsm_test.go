@@ -52,6 +52,18 @@ func tryOpen(fs vfs.FS, o lsm.Options) (*opened, error) {
 	return &opened{storetest.Join(s.Apps, s.Users, s.Close), s, fs}, nil
 }
 
+// heldStore is an empty store whose fsyncs of the log wait while a gate is shut, and that
+// writes no checkpoint on its own.
+func heldStore(t testing.TB) (*opened, *vfs.MemFS, *faulty.Gate) {
+	t.Helper()
+	disk, g := faulty.NewDisk(t, dir), &faulty.Gate{}
+	s, err := tryOpen(faulty.HeldLog(disk, g), lsm.Options{CheckpointLog: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, disk, g
+}
+
 func open(t testing.TB, fs vfs.FS) *opened {
 	t.Helper()
 	s, err := tryOpen(fs, lsm.Options{})

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
 )
@@ -15,16 +16,17 @@ import (
 // memory is the tenants as the journal sees them.
 type memory struct {
 	*tenants
-	replay *replayer // of the start that is under way; nil before its first effect
+	replay  *replayer       // of the start that is under way; nil before its first effect
+	checked audience.Effect // of CheckEntry, whose lists are used again
 }
 
 // CheckEntry returns why Replay could not read an entry.
-func (m *memory) CheckEntry(entry []byte) error { return checkEntry(entry) }
+func (m *memory) CheckEntry(entry []byte) error { return checkEntry(entry, &m.checked) }
 
 // Replay applies an entry, an effect not at once: the error of one may come later.
 func (m *memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 	if len(entry) == 0 {
-		return checkEntry(entry)
+		return m.CheckEntry(entry)
 	}
 	x := m.byID[id]
 	if x != nil && pos <= x.loaded {
@@ -64,7 +66,7 @@ func (m *memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 		}
 		x.gone, x.app, x.users = true, nil, noUsers
 	default:
-		return checkEntry(entry)
+		return m.CheckEntry(entry)
 	}
 	x.changed(pos)
 	return nil

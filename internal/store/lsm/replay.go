@@ -131,7 +131,7 @@ func (b *replayBatch) apply(effects []audience.Effect) error {
 				end = b.items[next].start
 			}
 			item := &b.items[from+n]
-			if err := parseEffect(view(b.bytes[item.start:end]), &effects[n]); err != nil {
+			if err := parseEffect(b.bytes[item.start:end], &effects[n]); err != nil {
 				return replayError(item, err)
 			}
 			n++

@@ -90,7 +90,7 @@ func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenan
 	}
 	x := t.find(id)
 	if x == nil {
-		return apierr.UnknownApp
+		return t.unknown(ctx, id, 0)
 	}
 	pos, gone, err := func() (journal.Pos, bool, error) {
 		x.mu.Lock()
@@ -105,7 +105,7 @@ func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenan
 		return 0, false, f(x)
 	}()
 	if gone {
-		return t.unknown(ctx, pos)
+		return t.unknown(ctx, id, pos)
 	}
 	return err
 }
@@ -121,29 +121,35 @@ func (t *tenants) read(ctx context.Context, id uint32, f func(*tenant) error) er
 }
 
 // look is read without waiting: what f saw rests on the group with position pos.
-func (t *tenants) look(ctx context.Context, id uint32, f func(*tenant) error) (pos journal.Pos, err error) {
+func (t *tenants) look(ctx context.Context, id uint32, f func(*tenant) error) (journal.Pos, error) {
 	x := t.find(id)
 	if x == nil {
-		return 0, apierr.UnknownApp
+		return 0, t.unknown(ctx, id, 0)
 	}
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if x.gone {
-		return x.pos, apierr.UnknownApp
+	pos, gone, err := func() (journal.Pos, bool, error) {
+		x.mu.RLock()
+		defer x.mu.RUnlock()
+		if x.gone {
+			return x.pos, true, nil
+		}
+		if err := ctx.Err(); err != nil { // while it waited for the lock
+			return 0, false, context.Cause(ctx)
+		}
+		return x.pos, false, f(x)
+	}()
+	if gone {
+		return 0, t.unknown(ctx, id, pos)
 	}
-	if err := ctx.Err(); err != nil {
-		return 0, context.Cause(ctx)
-	}
-	return x.pos, f(x)
+	return pos, err
 }
 
-// unknown returns the error for an app that was deleted in a group, once that is
-// durable.
-func (t *tenants) unknown(ctx context.Context, gone journal.Pos) error {
-	if err := t.journal.Wait(ctx, gone); err != nil {
+// unknown returns the error for an app that does not exist, once the group in which it
+// was deleted is durable; 0 is none.
+func (t *tenants) unknown(ctx context.Context, id uint32, deleted journal.Pos) error {
+	if err := t.journal.Wait(ctx, deleted); err != nil {
 		return err
 	}
-	return apierr.UnknownApp
+	return apierr.UnknownApp.Errorf("app %d does not exist", id)
 }
 
 func (t *tenants) place(account string) int {

@@ -16,7 +16,6 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/store/faulty"
-	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 )
 
@@ -222,12 +221,7 @@ func TestNothingIsToldEarly(t *testing.T) {
 }
 
 func testNothingIsToldEarly(t *testing.T, pending []func(context.Context, *opened) error) {
-	g := &faulty.Gate{}
-	mem := faulty.NewDisk(t, dir)
-	s, err := tryOpen(faulty.HeldLog(mem, g), lsm.Options{CheckpointLog: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, mem, g := heldStore(t)
 	defer s.Close()
 	ctx := t.Context()
 	if err := s.SaveApp(ctx, toldApp()); err != nil {

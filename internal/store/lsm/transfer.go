@@ -71,16 +71,10 @@ func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attr
 	var attributes audience.Attributes
 	var users *index.Users
 	var wait func(context.Context) (*journal.View, error)
-	pos, err := s.look(ctx, id, func(x *tenant) error {
+	_, err = s.look(ctx, id, func(x *tenant) error {
 		attributes, users, wait = x.app.Attributes, x.users.Clone(), s.journal.ViewAt(x.pos)
 		return nil
 	})
-	if errors.Is(err, apierr.UnknownApp) {
-		if err := s.unknown(ctx, pos); !errors.Is(err, apierr.UnknownApp) {
-			return err
-		}
-		return apierr.UnknownApp.Errorf("app %d does not exist", id)
-	}
 	if err != nil {
 		return err
 	}

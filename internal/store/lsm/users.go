@@ -13,7 +13,6 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
-	"tidings/internal/index"
 	"tidings/internal/store/journal"
 	"tidings/internal/wording"
 )
@@ -192,7 +191,7 @@ func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audi
 	lengths := make([][audience.Slots]uint8, len(accounts))
 	var text []byte // all values, so that they take one allocation
 	var pos journal.Pos
-	gone, err := s.look(ctx, id, func(x *tenant) error {
+	_, err := s.look(ctx, id, func(x *tenant) error {
 		if len(accounts) >= warmFrom {
 			x.users.WarmUsers(accounts)
 		}
@@ -202,7 +201,7 @@ func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audi
 			if !exists {
 				continue
 			}
-			users[i].Exists, users[i].Kind, users[i].Tags = true, x.users.Kind(n), tagsOf(x.users, n)
+			users[i].Exists, users[i].Kind, users[i].Tags = true, x.users.Kind(n), x.users.TagsOf(n)
 			for slot := range audience.Slots {
 				v := x.users.Value(n, slot)
 				lengths[i][slot] = uint8(len(v))
@@ -211,9 +210,6 @@ func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audi
 		}
 		return nil
 	})
-	if errors.Is(err, apierr.UnknownApp) {
-		return nil, s.unknown(ctx, gone)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +221,6 @@ func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audi
 	}
 	return users, s.journal.Wait(ctx, pos)
 }
-
-// tagsOf returns the tags of user n, in order; nil if there are none.
-func tagsOf(u *index.Users, n uint32) []string { return u.Traits(n).Tags }
 
 // Delete takes accounts away with all their data, and makes the tickets issued for
 // them up to now invalid.
@@ -306,12 +299,12 @@ func (s *Users) Revoke(ctx context.Context, id uint32, account string, upTo time
 // invalid; 0 if none are.
 func (s *Users) RevokedUpTo(ctx context.Context, id uint32, account string) (second int64, err error) {
 	var pos journal.Pos
-	gone, err := s.look(ctx, id, func(x *tenant) error {
+	_, err = s.look(ctx, id, func(x *tenant) error {
 		s.touch(x, 0, account, &pos)
 		return nil
 	})
 	if errors.Is(err, apierr.UnknownApp) {
-		return 0, s.journal.Wait(ctx, gone)
+		return 0, nil
 	}
 	if err != nil {
 		return 0, err

@@ -322,7 +322,7 @@ func all(users [crashUsers]audience.User, want audience.User) bool {
 }
 
 // TestTagNumbersRunOut: an app that had as many tags as there are numbers for,
-// and has others now, starts from the snapshot and the records after it.
+// and has others now, starts from a checkpoint and the log after it.
 func TestTagNumbersRunOut(t *testing.T) {
 	const users, each = 1024, 64
 	fs := faulty.NewDisk(t, dir)

@@ -127,3 +127,26 @@ func TestNoHalfCheckpoint(t *testing.T) {
 		t.Errorf("afterwards it is %q, want %q", got, want)
 	}
 }
+
+// TestCheckOfSenselessCheckpoint: a checkpoint that is as it was written, and makes no
+// sense to the memory, is one that a start goes without and a check reports.
+func TestCheckOfSenselessCheckpoint(t *testing.T) {
+	fs := faulty.NewDisk(t, dir)
+	m := open(t, fs)
+	m.mustSet(t, 1, "k", "x\nnonsense")
+	m.checkpoint(t)
+	want := m.state(t)
+	m.close(t)
+	m = open(t, fs)
+	defer m.close(t)
+	if got := m.state(t); got != want {
+		t.Errorf("the state is %s, want %s", got, want)
+	}
+	var found []string
+	if err := m.db.CheckFiles(t.Context(), func(where, _ string) { found = append(found, where) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || !strings.HasPrefix(found[0], "checkpoint ") {
+		t.Errorf("the check finds %q, want the checkpoint", found)
+	}
+}

@@ -123,7 +123,12 @@ func (m *toy) Save(ctx context.Context, _ Pos, seal func(Pos), out io.Writer) (n
 	return newest, w.Flush()
 }
 
-func (m *toy) Load(r io.Reader, size int64) error {
+func (m *toy) Load(r io.Reader, size int64) (err error) {
+	defer func() {
+		if err != nil {
+			m.apps = nil
+		}
+	}()
 	text, err := io.ReadAll(r)
 	if err != nil || int64(len(text)) != size {
 		return fmt.Errorf("%d bytes of %d, %w", len(text), size, err)

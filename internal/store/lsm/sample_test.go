@@ -3,6 +3,7 @@ package lsm_test
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -31,18 +32,27 @@ func TestSample(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(sample)); err != nil {
 		t.Fatal(err)
 	}
-	sum, err := lsm.CheckDir(t.Context(), dir, lsm.Options{Logger: quiet}, func(f store.Finding) {
+	warned := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	sum, err := lsm.CheckDir(t.Context(), dir, lsm.Options{Logger: warned}, func(f store.Finding) {
 		t.Errorf("check: %s: %s", f.Where, f.What)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := lsm.Open(dir, lsm.Options{Logger: quiet})
+	s, err := lsm.Open(dir, lsm.Options{Logger: warned})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	golden(t, "testdata/format3.golden", fmt.Sprintf("%+v\n", sum)+sampleText(t, s))
+}
+
+// A testWriter fails a test with what is written.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Errorf("logged: %s", b)
+	return len(b), nil
 }
 
 func golden(t *testing.T, name, got string) {

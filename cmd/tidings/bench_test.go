@@ -143,8 +143,8 @@ func TestBenchAudiences(t *testing.T) {
 	for _, r := range report.Rows {
 		t.Logf("%+v", r)
 	}
-	if len(report.Rows) != 10 || len(report.Notes) != 1 {
-		t.Errorf("%d rows and %d notes, want 10 and 1: %q", len(report.Rows), len(report.Notes), report.Notes)
+	if len(report.Rows) != 9 || len(report.Notes) != 1 {
+		t.Errorf("%d rows and %d notes, want 9 and 1: %q", len(report.Rows), len(report.Notes), report.Notes)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,24 +15,15 @@ import (
 // demoID is the SDKAppID of the app that --demo makes.
 const demoID = 1400000001
 
-// demoMarker is a file in the data directory that tells a later --demo that an
-// earlier one made it.
-const demoMarker = "demo"
-
 // prepareDemo puts the demo app into the configuration, and refuses to put it
 // beside anything else.
 func prepareDemo(cfg *config.Config) error {
 	if len(cfg.Apps) > 0 {
 		return usagef("--demo makes an app of its own and cannot be used with apps in the configuration")
 	}
-	marker := filepath.Join(cfg.Data, demoMarker)
-	if _, err := os.Stat(marker); err != nil {
-		entries, err := os.ReadDir(cfg.Data)
-		if err == nil && len(entries) > 0 {
+	if _, err := os.Stat(filepath.Join(cfg.Data, server.DemoMarker)); err != nil {
+		if entries, err := os.ReadDir(cfg.Data); err == nil && len(entries) > 0 {
 			return usagef("--demo needs an empty data directory, %s is not empty: choose another with --data", cfg.Data)
-		}
-		if err := errors.Join(os.MkdirAll(cfg.Data, 0o700), os.WriteFile(marker, []byte("made by tidings serve --demo\n"), 0o600)); err != nil {
-			return fmt.Errorf("data directory: %w", err)
 		}
 	}
 	cfg.Apps = []app.Declaration{server.Demo(demoID)}

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"tidings/internal/server"
 	"tidings/internal/testenv"
 )
 
@@ -98,7 +100,7 @@ func TestDemoKeepsToItself(t *testing.T) {
 	fails(t, 2, "--demo needs an empty data directory, "+dir+" is not empty", "serve", "--demo", "--data", dir)
 	file := write(t, "tidings.yaml", "apps:\n  - sdkappid: 5\n")
 	fails(t, 2, "--demo makes an app of its own", "serve", "--demo", "--config", file, "--data", t.TempDir())
-	// A start that fails leaves a directory that the next can use.
+	// A start that fails makes no directory.
 	dir = filepath.Join(t.TempDir(), "demo")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -106,14 +108,52 @@ func TestDemoKeepsToItself(t *testing.T) {
 	}
 	defer taken.Close()
 	fails(t, 1, "is in use by another program", "serve", "--demo", "--data", dir, "--listen", taken.Addr().String())
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a start on a port that is taken leaves the directory: %v", err)
+	}
+	// One that was cut off leaves a directory that the next can use.
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, server.DemoMarker), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	serve(t, dir, "--demo")
 }
 
 func TestTwoServers(t *testing.T) {
 	s := serve(t, t.TempDir())
 	fails(t, 1, "data directory "+s.dir+" is in use by another tidings process\n", "serve", "--listen", "127.0.0.1:0", "--data", s.dir)
-	fails(t, 1, "listen: "+strings.TrimPrefix(s.url, "http://")+" is in use by another program\n",
+	fails(t, 1, "listen: "+strings.TrimPrefix(s.url, "http://")+" is in use by another program; choose another with --listen\n",
 		"serve", "--listen", strings.TrimPrefix(s.url, "http://"), "--data", t.TempDir())
+}
+
+// TestForeignDirectory: what is not made by this program is left as it is, and a volume
+// that has just been made is as good as an empty directory.
+func TestForeignDirectory(t *testing.T) {
+	for _, part := range []string{"index.html", "log"} {
+		dir := t.TempDir()
+		if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, part), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		want := dir + " is no data directory of tidings, and " + part + " is in it: choose another with --data"
+		fails(t, 1, want, "serve", "--listen", "127.0.0.1:0", "--data", dir)
+		fails(t, 1, want, "app", "create", "9", "--data", dir)
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 1 || info.Mode().Perm() != 0o755 {
+			t.Errorf("the directory has mode %v and %v, %v", info.Mode(), entries, err)
+		}
+	}
+	volume := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(volume, "lost+found"), 0o700), os.Mkdir(filepath.Join(volume, ".snapshot"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "app", "create", "9", "--data", volume)
+	if err := os.WriteFile(filepath.Join(volume, "note"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "app", "create", "10", "--data", volume)
 }
 
 // TestLongPath has a data directory whose control socket is too long for a

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"tidings/internal/api"
 	"tidings/internal/app"
@@ -31,8 +29,13 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		} else if !ours {
 			return nil, fmt.Errorf("%s is no data directory of tidings", dir)
 		}
-	} else if err := makePrivate(dir, log); err != nil {
-		return nil, err
+	} else {
+		if _, err := isNew(dir); err != nil {
+			return nil, err
+		}
+		if err := makePrivate(dir, log); err != nil {
+			return nil, err
+		}
 	}
 	info := control.Info{Version: version, Data: dir}
 	open := func(ctx context.Context) (control.Caller, error) {
@@ -57,18 +60,6 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		return lsm.CheckDir(ctx, dir, lsm.Options{Logger: log}, report)
 	}}
 	return &reader{check: check.Local(func() error { return nil }), open: open}, nil
-}
-
-// isData reports whether a directory has a part of a data directory in it.
-func isData(dir string) (bool, error) {
-	for _, part := range []string{"db", "log", "checkpoints"} {
-		if _, err := os.Stat(filepath.Join(dir, part)); err == nil {
-			return true, nil
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return false, err
-		}
-	}
-	return false, nil
 }
 
 // reader is a Caller for a data directory that no server has open and that it

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -45,6 +46,10 @@ type Server struct {
 
 // Start opens the data directory and all listeners of a configuration; Run
 // serves them. On an error nothing is left open.
+//
+// A new data directory is made only once everything else that can fail is there. The
+// listeners of one that exists are opened last: until the users are in memory a client
+// is refused and does not wait, and a second server says that the directory is in use.
 func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
 	defer func() {
@@ -52,8 +57,27 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			err = errors.Join(err, s.close())
 		}
 	}()
+	fresh, err := isNew(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.TLSCert != "" {
+		if s.cert, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+		}
+	}
+	if fresh {
+		if err := s.listen(); err != nil {
+			return nil, err
+		}
+	}
 	if err := makePrivate(cfg.Data, log); err != nil {
 		return nil, err
+	}
+	if cfg.Demo {
+		if err := markDemo(cfg.Data); err != nil {
+			return nil, err
+		}
 	}
 	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, Logger: log})
 	if err != nil {
@@ -65,12 +89,12 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if err := s.declareApps(ctx); err != nil {
 		return nil, err
 	}
-	if cfg.TLSCert != "" {
-		if s.cert, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+	if !fresh {
+		if err := s.listen(); err != nil {
+			return nil, err
 		}
 	}
-	if err := s.listen(); err != nil {
+	if s.socketAddr, err = control.Listen(cfg.Data); err != nil {
 		return nil, err
 	}
 	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Info: control.Info{
@@ -98,6 +122,7 @@ func (s *Server) declareApps(ctx context.Context) error {
 // fallbackMetrics is where metrics are served when the default address is taken.
 const fallbackMetrics = "127.0.0.1:0"
 
+// listen opens the listeners of the API and of the metrics.
 func (s *Server) listen() (err error) {
 	if s.apiAddr, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return listenError("listen", s.cfg.Listen, err)
@@ -112,13 +137,12 @@ func (s *Server) listen() (err error) {
 			return listenError("metrics_listen", s.cfg.MetricsListen, err)
 		}
 	}
-	s.socketAddr, err = control.Listen(s.cfg.Data)
-	return err
+	return nil
 }
 
 func listenError(key, address string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s: %s is in use by another program", key, address)
+		return fmt.Errorf("%s: %s is in use by another program; choose another with --%s", key, address, strings.ReplaceAll(key, "_", "-"))
 	}
 	return fmt.Errorf("%s: %w", key, err)
 }

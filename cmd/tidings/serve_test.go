@@ -262,6 +262,9 @@ func TestBinary(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v: %v\n%s", signal, err, &stderr)
 		}
+		if !strings.HasSuffix(stderr.String(), " level=INFO msg=stopped\n") {
+			t.Errorf("%v: the last line of the log is not that it stopped:\n%s", signal, &stderr)
+		}
 		if left, err := filepath.Glob(filepath.Join(dir, "*.sock")); err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)
 		}

@@ -425,7 +425,7 @@ func (s *Service) logOperation(name string, body []byte, err error) {
 		Key     int    `json:"key"`
 	}
 	_ = json.Unmarshal(body, &in)
-	attrs := []slog.Attr{slog.String("operation", name), slog.Uint64("app", uint64(in.ID))}
+	var attrs []slog.Attr
 	if in.Account != "" {
 		attrs = append(attrs, slog.String("account", in.Account))
 	}
@@ -435,7 +435,19 @@ func (s *Service) logOperation(name string, body []byte, err error) {
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	s.Log.LogAttrs(context.Background(), slog.LevelInfo, "operation", attrs...)
+	s.logLine(name, in.ID, attrs...)
+}
+
+// logLine writes the line of an operation on an app; 0 is none.
+func (s *Service) logLine(name string, id uint32, attrs ...slog.Attr) {
+	if s.Log == nil {
+		return
+	}
+	first := []slog.Attr{slog.String("operation", name)}
+	if id != 0 {
+		first = append(first, slog.Uint64("app", uint64(id)))
+	}
+	s.Log.LogAttrs(context.Background(), slog.LevelInfo, "operation", append(first, attrs...)...)
 }
 
 // reads are the operations that change nothing.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -62,11 +63,6 @@ type (
 	}
 )
 
-func beginsImport(in []byte) bool {
-	var r ImportRequest
-	return json.Unmarshal(in, &r) == nil && r.Begins && !r.DryRun
-}
-
 // maxStale is how often a chunk is imported anew because the attributes of the
 // app have changed.
 const maxStale = 3
@@ -99,6 +95,9 @@ func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Rea
 		}
 		err := im.run(ctx, s.Users)
 		if err == nil {
+			if !in.DryRun {
+				s.logLine(OpImport, in.ID, slog.Int("users", im.users), slog.Int("bad", len(im.failures)))
+			}
 			return json.NewEncoder(out).Encode(ImportResult{im.users, im.failures})
 		}
 		if !errors.Is(err, audience.ErrStale) || stale == maxStale {

@@ -270,7 +270,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	wg.Wait()
-	return errors.Join(err, s.close())
+	err = errors.Join(err, s.close())
+	if err == nil {
+		s.log.Info("stopped")
+	}
+	return err
 }
 
 // close closes what Start opened.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,8 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")
+		} else if errors.Is(err, control.ErrStopped) {
+			err = fmt.Errorf("%w; start it, then the export again", err)
 		}
 		return fmt.Errorf("the export is not complete: %w", err)
 	}
@@ -97,6 +100,9 @@ type exportJob struct {
 // file writes a file that is there whole or not at all.
 func (x *exportJob) file(ctx context.Context, name string, zip bool) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part")
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: failed.Op, Path: name, Err: failed.Err} // nobody asked for the other name
+	}
 	if err != nil {
 		return err
 	}

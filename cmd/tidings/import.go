@@ -76,6 +76,7 @@ type importJob struct {
 	begun      time.Time
 	from       position // where this run began
 	at         position // all lines before it are done
+	sent       bool     // a chunk was sent, done or not
 	users, bad int
 	shown      int
 	failures   *bufio.Writer // --errors; nil: none
@@ -213,10 +214,23 @@ func (j *importJob) run(ctx context.Context) error {
 // stopped notes how far the import got and says how to go on.
 func (j *importJob) stopped(err error) error {
 	how := fmt.Sprintf("all lines up to %s are done", number(j.at.Lines))
-	if j.dryRun {
+	switch {
+	case j.dryRun:
 		how = fmt.Sprintf("lines up to %s were looked at", number(j.at.Lines))
-	} else if j.note != nil && j.at.Lines > 0 && j.note.save(j) == nil {
-		how += "; start the same import again to go on from there"
+	case j.at.Lines == 0 && j.sent:
+		how = "it is not known which lines are done"
+	case j.at.Lines == 0:
+		how = "no line is done"
+	}
+	ended := errors.Is(err, control.ErrStopped)
+	if ended {
+		how += "; start it, then the same import again"
+	}
+	if !j.dryRun && j.note != nil && j.at.Lines > 0 && j.note.save(j) == nil {
+		if !ended {
+			how += "; start the same import again"
+		}
+		how += " to go on from there"
 	}
 	return fmt.Errorf("%s: %w; %s", shownName(j.in.name), err, how)
 }
@@ -288,6 +302,7 @@ func (j *importJob) send(ctx context.Context, c *chunk) (out control.ImportResul
 		// No chunk before it named the attributes for good.
 		c.data, c.numbers, request.Begins = append(slices.Clone(j.header), c.data...), append([]int{0}, c.numbers...), true
 	}
+	j.sent = true
 	answer, err := j.caller.Stream(ctx, control.OpImport, request, c.data)
 	if err != nil {
 		return out, err

@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"tidings/internal/control"
 )
 
 // users is a file that uses all there is.
@@ -252,6 +255,7 @@ func TestImportCutOff(t *testing.T) {
 	if n := strings.Count(exported(t, dir), "\n"); n < 1000 || n > 2000 {
 		t.Errorf("%d lines of a half file are in", n)
 	}
+	fails(t, 1, "u.ndjson.gz: the compressed data is cut off; no line is done\n", "import", "--app", "9", write(t, "u.ndjson.gz", whole[:12]), "--data", dir)
 	damaged := []byte(whole)
 	damaged[len(damaged)-8] ^= 1
 	r = tidings(t, "import", "--app", "9", write(t, "u.ndjson.gz", string(damaged)), "--data", dir)
@@ -379,7 +383,7 @@ func TestImportServerKilled(t *testing.T) {
 	stderr := &hook{text: "Nick has 501 bytes", do: func() { _ = server.Process.Kill() }}
 	code := exitCode(run(t.Context(), args, strings.NewReader(""), new(buffer), stderr, shell{}.lookup))
 	_ = server.Wait() // it was killed
-	if code != 1 || !strings.Contains(stderr.String(), "start the same import again to go on from there") {
+	if want := regexp.MustCompile(`u.ndjson: the server stopped before it had answered; all lines up to \d+ \d+ are done; start it, then the same import again to go on from there\n$`); code != 1 || !want.MatchString(stderr.String()) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	must(t, "check", "--data", dir)
@@ -403,6 +407,16 @@ func TestImportServerKilled(t *testing.T) {
 		t.Errorf("the server ended with %v", err)
 	}
 	must(t, "check", "--data", dir)
+}
+
+// TestImportStoppedAtFirst: a server that ends in the first chunk may have done some of
+// it.
+func TestImportStoppedAtFirst(t *testing.T) {
+	j := &importJob{importFlags: new(importFlags), in: &input{name: "-"}, sent: true}
+	want := "standard input: the server stopped before it had answered; it is not known which lines are done; start it, then the same import again"
+	if got := j.stopped(control.ErrStopped); got.Error() != want {
+		t.Errorf("says %v, want %s", got, want)
+	}
 }
 
 // TestImportNote: a note of another import is not taken for one's own.
@@ -434,7 +448,8 @@ func TestExportFails(t *testing.T) {
 		if left, err := os.ReadDir(folder); r.code != 1 || err != nil || len(left) > 0 {
 			t.Errorf("an export that was interrupted: %+v leaves %v, %v", r, left, err)
 		}
-		fails(t, 1, "no such file", "export", "--app", "9", "--data", dir, "--output", filepath.Join(folder, "none", "u.ndjson"))
+		none := filepath.Join(folder, "none", "u.ndjson")
+		fails(t, 1, " "+none+": no such file", "export", "--app", "9", "--data", dir, "--output", none)
 	}
 }
 

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 // socketName is the socket in the data directory.
@@ -87,6 +90,24 @@ func (l *listener) Close() error {
 // ErrNoServer says that no server has the data directory open.
 var ErrNoServer = errors.New("no server is running on this data directory")
 
+// ErrStopped says that the server ended, or was killed, while it was asked. What it was
+// asked to change may be changed.
+var ErrStopped = errors.New("the server stopped before it had answered")
+
+// broken is the error of a request that got no answer. It leaves out the URL of the
+// request, which is of no use to anybody.
+func broken(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPIPE, fs.ErrNotExist} {
+		if errors.Is(err, end) {
+			return ErrStopped
+		}
+	}
+	return fmt.Errorf("control socket: %w", err)
+}
+
 // Dial reaches the server that has a data directory open; ErrNoServer if there
 // is none.
 func Dial(ctx context.Context, dir string) (Caller, error) {
@@ -133,12 +154,12 @@ func (r *remote) Call(ctx context.Context, op string, in, out any) error {
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
+		return broken(err)
 	}
 	defer resp.Body.Close()
 	answer, err := readAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
+		return broken(err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return refusal(resp.Status, answer)

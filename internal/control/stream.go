@@ -92,7 +92,7 @@ func (r *remote) Stream(ctx context.Context, op string, in any, body []byte) (io
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
+		return nil, broken(err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return &answer{resp}, nil
@@ -100,7 +100,7 @@ func (r *remote) Stream(ctx context.Context, op string, in any, body []byte) (io
 	defer resp.Body.Close()
 	text, err := readAll(resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
+		return nil, broken(err)
 	}
 	return nil, refusal(resp.Status, text)
 }
@@ -115,7 +115,7 @@ func (a *answer) Read(b []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	case !errors.Is(err, io.EOF):
-		return n, fmt.Errorf("control socket: %w", err)
+		return n, broken(err)
 	}
 	text, err := url.QueryUnescape(a.resp.Trailer.Get(failureTrailer))
 	if err != nil || text == "" {

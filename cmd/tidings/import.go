@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -274,6 +275,10 @@ func (j *importJob) apply(ctx context.Context, c *chunk) error {
 				failures = append(failures, lineFailure{n, f.Account, f.Reason})
 			}
 		}
+	}
+	if c.begins && j.in.name == "-" && j.format == "" && len(failures) > 0 && !bytes.HasPrefix(bytes.TrimSpace(c.data), []byte("{")) {
+		j.progress.clear()
+		fmt.Fprintln(j.env.stderr, "tidings: standard input is read as NDJSON; CSV needs --format csv")
 	}
 	slices.SortStableFunc(failures, func(a, b lineFailure) int { return cmp.Compare(a.Line, b.Line) })
 	if err := j.tell(failures); err != nil {

@@ -124,6 +124,12 @@ func TestImportFormats(t *testing.T) {
 	if r := (shell{}).run(t.Context(), csv, "import", "--app", "9", "-", "--format", "csv", "--data", dir); r.code != 0 || exported(t, dir) != want {
 		t.Errorf("CSV from standard input: %+v", r)
 	}
+	for stdin, hints := range map[string]int{csv: 1, "{\"To_Account\":\"\"}\n" + csv: 0} {
+		r := shell{}.run(t.Context(), stdin, "import", "--app", "9", "-", "--data", dir)
+		if n := strings.Count(r.stderr, "standard input is read as NDJSON; CSV needs --format csv\n"); r.code != 1 || n != hints {
+			t.Errorf("%q as NDJSON: %d hints: %+v", stdin, n, r)
+		}
+	}
 	fails(t, 2, `the name "users.txt" does not tell the format`, "import", "--app", "9", "users.txt", "--data", dir)
 	fails(t, 2, `--format "xml" is neither ndjson nor csv`, "export", "--app", "9", "--format", "xml", "--data", dir)
 	fails(t, 1, "no such file", "import", "--app", "9", "none.csv", "--data", dir)

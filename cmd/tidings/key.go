@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -181,13 +182,39 @@ func (e *env) keyRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := ask[struct{}](e, cmd, changes, "key/remove", control.KeyRequest{ID: id, Key: key}); err != nil {
+			var left []control.Key
+			err = e.operate(cmd, changes, func(ctx context.Context, c control.Caller) error {
+				if err := c.Call(ctx, "key/remove", control.KeyRequest{ID: id, Key: key}, nil); err != nil {
+					return err
+				}
+				return c.Call(ctx, "key/list", control.KeyRequest{ID: id}, &left)
+			})
+			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(e.stdout, "Key %d of app %d is removed.\n", key, id)
+			_, err = fmt.Fprintf(e.stdout, "Key %d of app %d is removed.%s\n", key, id, withoutPrimary(id, left))
 			return err
 		},
 	}
+}
+
+// withoutPrimary says what becomes of an app whose keys have no primary one among
+// them; empty if they have.
+func withoutPrimary(id uint32, keys []control.Key) string {
+	signs := 0
+	for _, k := range keys {
+		switch {
+		case k.Ended:
+		case k.Primary:
+			return ""
+		default:
+			signs = max(signs, k.ID) // as app.GoodKeys orders them
+		}
+	}
+	if signs == 0 {
+		return fmt.Sprintf(" No key is left that is accepted: every call fails until tidings key add %d.", id)
+	}
+	return fmt.Sprintf(" There is no primary key now: tickets are made with key %d.", signs)
 }
 
 // parseKey reads the arguments SDKAPPID KEYID.

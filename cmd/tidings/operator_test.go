@@ -64,6 +64,9 @@ key remove 1400000007 2
 key remove 1400000007 2
 key remove 1400000007 x
 key list 1400000007 --reveal
+key remove 1400000007 3
+key remove 1400000007 1
+key add 1400000007 --primary
 admin list 1400000007
 admin add 1400000007 boss
 admin add 1400000007 ops --json

@@ -33,6 +33,35 @@ func takes(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// flagError is the error of flags that cannot be parsed. If a group has a command
+// before them that it does not know, the flags are not what is wrong.
+func flagError(cmd *cobra.Command, err error) error {
+	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
+		return cmd.Args(cmd, args)
+	}
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
+		return fmt.Errorf("%w%s", err, didYouMean(nearFlags(cmd.Flags(), unknown.GetSpecifiedName())))
+	}
+	return err
+}
+
+// nearFlags are the flags that a wrong name most likely means: up to two letters may
+// be wrong, and of a short one a single letter.
+func nearFlags(flags *pflag.FlagSet, name string) (near []string) {
+	best := 2
+	flags.VisitAll(func(f *pflag.Flag) {
+		d := wording.Distance(name, f.Name)
+		if f.Hidden || d > best || d >= max(2, len(f.Name)/2) {
+			return
+		}
+		if d < best {
+			best, near = d, nil
+		}
+		near = append(near, "--"+f.Name)
+	})
+	return near
+}
+
 // appID is the value of --app and of the argument SDKAPPID.
 type appID uint32
 

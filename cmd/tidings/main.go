@@ -71,6 +71,7 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 		}
 		return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), didYouMean(cmd.SuggestionsFor(args[0])))
 	}
+	g.SetFlagErrorFunc(flagError)
 	g.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !cmd.HasParent() {
 			return cmd.Help()

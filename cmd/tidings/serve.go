@@ -27,8 +27,9 @@ wins over a variable, a variable over the file. When the server is ready it prin
 one line with its address to standard output; it logs to standard error.
 
 Exit codes: 0 it was told to stop; 1 it could not start or go on; 2 the command
-line or the configuration is wrong, and every mistake has been listed; 70 the store
-failed: the disk refused a write, or a change could not be carried through.`,
+line or the configuration is wrong, and every mistake has been listed, of flags that
+do not exist only the first; 70 the store failed: the disk refused a write, or a
+change could not be carried through.`,
 		Example: `  tidings serve --demo
   tidings serve --config tidings.yaml
   tidings serve --listen 127.0.0.1:0 --data /var/lib/tidings`,

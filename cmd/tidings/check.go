@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"tidings/internal/control"
+	"tidings/internal/store"
 )
 
 func (e *env) checkCommand() *cobra.Command {
@@ -44,14 +46,24 @@ const exitUncheckable = 2
 
 func (e *env) printFindings(r control.CheckReport) {
 	for _, f := range r.Findings {
+		if strings.HasPrefix(f.What, f.Where+" ") { // it names the place itself
+			fmt.Fprintln(e.stdout, plain(f.What))
+			continue
+		}
 		fmt.Fprintf(e.stdout, "%s: %s\n", plain(f.Where), plain(f.What))
 	}
 	if r.More > 0 {
 		fmt.Fprintf(e.stdout, "and %s\n", counted(r.More, "further finding", "further findings"))
 	}
+	findings := len(r.Findings) + r.More
+	if findings > 0 && r.Summary == (store.Summary{}) {
+		// A directory that opens has at least the record that its first opening makes.
+		fmt.Fprintf(e.stdout, "Nothing could be counted: %s%s.\n", counted(findings, "finding", "findings"), damageHint)
+		return
+	}
 	fmt.Fprintf(e.stdout, "%s, %s, %s: ", counted(r.Apps, "app", "apps"), counted(r.Users, "user", "users"), counted(r.Other, "other record", "other records"))
-	if n := len(r.Findings) + r.More; n > 0 {
-		fmt.Fprintf(e.stdout, "%s.\n", counted(n, "finding", "findings"))
+	if findings > 0 {
+		fmt.Fprintf(e.stdout, "%s.\n", counted(findings, "finding", "findings"))
 	} else {
 		fmt.Fprintln(e.stdout, "nothing is wrong.")
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"tidings/internal/server"
 )
 
 func main() {
@@ -56,10 +58,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = usagef("%w; see %s --help", err, cmd.CommandPath())
 	}
 	if text := err.Error(); text != "" {
+		if server.IsDamage(err) {
+			text += damageHint
+		}
 		fmt.Fprintf(stderr, "tidings: %s\n", text)
 	}
 	return err
 }
+
+// damageHint follows what says that files are damaged: what to do depends on the words.
+const damageHint = "; see Damage in doc/operating.md"
 
 // group is a command that only has further commands.
 func group(name, short string, commands ...*cobra.Command) *cobra.Command {

@@ -252,13 +252,53 @@ func TestCheckFindings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := tidings(t, "check", "--data", dir); r.code != 1 || !strings.HasSuffix(r.stdout, ": 1 finding.\n") {
+	if r := tidings(t, "check", "--data", dir); r.code != 1 || !strings.HasPrefix(r.stdout, "database: the database in "+dir) ||
+		!strings.HasSuffix(r.stdout, "\nNothing could be counted: 1 finding; see Damage in doc/operating.md.\n") {
 		t.Errorf("damaged: exit code %d, stderr %q\n%s", r.code, r.stderr, r.stdout)
 	}
-	fails(t, 1, "the database in "+dir, "app", "list", "--data", dir)
-	fails(t, 1, "the database in "+dir, "serve", "--listen", "127.0.0.1:0", "--data", dir)
+	for _, args := range [][]string{{"app", "list"}, {"serve", "--listen", "127.0.0.1:0"}} {
+		fails(t, 1, "the database in "+dir, append(args, "--data", dir)...)
+		fails(t, 1, "; see Damage in doc/operating.md\n", append(args, "--data", dir)...)
+	}
 	fails(t, 2, "could not check: there is no data directory", "check", "--data", filepath.Join(dir, "none"))
 	fails(t, 2, "could not check: ", "check", "--data", t.TempDir())
+}
+
+// TestCheckLog: without its log a directory does not open, and a check says why with
+// the path once; a file that does not belong there is a finding too.
+func TestCheckLog(t *testing.T) {
+	dir := t.TempDir()
+	must(t, "app", "create", "9", "--data", dir)
+	must(t, "checkpoint", "--data", dir)
+	check := func(want string) {
+		t.Helper()
+		want += "\nNothing could be counted: 1 finding; see Damage in doc/operating.md.\n"
+		if r := tidings(t, "check", "--data", dir); r.code != 1 || r.stdout != want || r.stderr != "" {
+			t.Errorf("exit code %d, stderr %q\n%swant\n%s", r.code, r.stderr, r.stdout, want)
+		}
+	}
+	foreign := filepath.Join(dir, "log", "notes.txt")
+	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(foreign + " is damaged: it is no segment of the log")
+	if err := os.Remove(foreign); err != nil {
+		t.Fatal(err)
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "log", "*"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("no log: %v", err)
+	}
+	for _, file := range segments {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkpoints, err := filepath.Glob(filepath.Join(dir, "checkpoints", "*"))
+	if err != nil || len(checkpoints) != 1 {
+		t.Fatalf("checkpoints %v, %v", checkpoints, err)
+	}
+	check(filepath.Join(dir, "log") + " is damaged: the log has no groups, and there is a checkpoint " + checkpoints[0] + " at group 2")
 }
 
 // quiet is a logger of Pebble that says nothing.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"tidings/internal/store/lsm"
 )
 
 // DemoMarker is a file in the data directory of a demo. It tells a later demo that
@@ -53,3 +55,7 @@ func isNew(dir string) (bool, error) {
 	}
 	return true, nil
 }
+
+// IsDamage reports whether an error is that of a data directory whose files are not as
+// they were written.
+func IsDamage(err error) bool { return lsm.IsDamage(err) }

@@ -112,7 +112,11 @@ func (r *replay) fits() error {
 		} else if r.log.end != nil {
 			d = *r.log.end
 		}
-		d.What = fmt.Sprintf("the log ends with group %d, and %s at group %d", last, what, pos)
+		end := "the log has no groups"
+		if last > 0 {
+			end = fmt.Sprintf("the log ends with group %d", last)
+		}
+		d.What = fmt.Sprintf("%s, and %s at group %d", end, what, pos)
 		return &d
 	}
 	switch p := db.tables.position; {

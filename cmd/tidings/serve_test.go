@@ -174,6 +174,12 @@ func TestLongPath(t *testing.T) {
 // certificate makes a self-signed one for 127.0.0.1.
 func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
+	return certificateFor(t, "127.0.0.1")
+}
+
+// certificateFor makes a self-signed certificate for an address or a host.
+func certificateFor(t *testing.T, host string) (certFile, keyFile string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +187,12 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -206,6 +217,15 @@ func TestTLS(t *testing.T) {
 	must(t, append(call, "--ca", cert)...)
 	must(t, append(call, "--insecure")...)
 	must(t, append(call, "--url", s.url, "--ca", cert)...)
+	localhost := strings.Replace(s.url, "127.0.0.1", "localhost", 1)
+	fails(t, 1, "match localhost; name the server in --url as its certificate does\n", append(call, "--url", localhost, "--ca", cert)...)
+	other, _ := certificate(t)
+	fails(t, 1, "; the file of --ca does not have the certificate that signed it\n", append(call, "--ca", other)...)
+	// The default URL has the address, which is not in the certificate of a host.
+	cert2, key2 := certificateFor(t, "push.example.com")
+	named := serve(t, t.TempDir(), "--tls-cert", cert2, "--tls-key", key2, "--demo")
+	fails(t, 1, "; name the server as its certificate does with --url https://HOST:PORT\n",
+		"call", "--data", named.dir, "--app", "1400000001", "timpush/get_attr_name", "--ca", cert2)
 	fails(t, 1, "holds no certificate", append(call, "--ca", key)...)
 	must(t, "bench", "--data", s.dir, "--app", "1400000001", "--command", "get_attr", "--users", "1", "--users-per-request", "1",
 		"--duration", "1s", "--rate", "5", "--connections", "1", "--ca", cert, "--fill")

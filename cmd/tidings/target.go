@@ -140,10 +140,19 @@ func (t *target) explain(err error) error {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok {
 		return err
 	}
-	if t.local {
-		return fmt.Errorf("%w; name the server as its certificate does with --url, or trust it with --ca FILE or --insecure", err)
+	_, otherHost := errors.AsType[x509.HostnameError](err)
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	switch {
+	case otherHost && t.local:
+		return fmt.Errorf("%w; name the server as its certificate does with --url https://HOST:PORT", err)
+	case otherHost:
+		return fmt.Errorf("%w; name the server in --url as its certificate does", err)
+	case t.tls.RootCAs == nil:
+		return fmt.Errorf("%w; trust it with --ca FILE or --insecure", err)
+	case unknown:
+		return fmt.Errorf("%w; the file of --ca does not have the certificate that signed it", err)
 	}
-	return fmt.Errorf("%w; trust it with --ca FILE or --insecure", err)
+	return err
 }
 
 // dialable is a URL of a server that listens here: one that listens on every

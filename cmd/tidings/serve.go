@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -38,6 +39,9 @@ change could not be carried through.`,
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE` (YAML)")
 	config.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		for _, unknown := range config.UnknownVariables(os.Environ()) { // lookup finds no name that is not asked for
+			fmt.Fprintf(e.stderr, "tidings: warning: the variable %s\n", unknown)
+		}
 		cfg, err := config.Load(cmd.Flags(), e.lookup, file, api.Commands())
 		if err != nil {
 			return configError(err)

@@ -156,6 +156,16 @@ func TestForeignDirectory(t *testing.T) {
 	must(t, "app", "create", "10", "--data", volume)
 }
 
+// TestMisspeltVariable: it is warned of even if the configuration has a mistake, perhaps
+// because of it.
+func TestMisspeltVariable(t *testing.T) {
+	t.Setenv("TIDINGS_LISEN", "127.0.0.1:0")
+	r := tidings(t, "serve", "--listen", "nonsense")
+	if !strings.HasPrefix(r.stderr, "tidings: warning: the variable TIDINGS_LISEN is no setting, did you mean TIDINGS_LISTEN?\ntidings: --listen") || r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestLongPath has a data directory whose control socket is too long for a
 // socket address.
 func TestLongPath(t *testing.T) {

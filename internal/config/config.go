@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -279,6 +280,28 @@ func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file stri
 		return nil, err
 	}
 	return c, nil
+}
+
+// UnknownVariables lists variables that look like settings and are none, of an
+// environment as os.Environ returns it, a sentence each. They are no mistakes: others may
+// have made them, as Kubernetes does for a service named tidings.
+func UnknownVariables(environ []string) (unknown []string) {
+	all := slices.DeleteFunc(keys(new(Config), nil), func(k key) bool { return k.fileOnly })
+	for _, v := range environ {
+		name, text, _ := strings.Cut(v, "=")
+		rest, ours := strings.CutPrefix(name, envPrefix)
+		known := rest == "CONFIG" || strings.HasPrefix(rest, "TEST_") || slices.ContainsFunc(all, func(k key) bool { return k.env() == name })
+		if !ours || known || text == "" {
+			continue
+		}
+		hint := ""
+		if near := nearest(strings.ToLower(rest), all); near != "" {
+			hint = ", did you mean " + key{name: near}.env() + "?"
+		}
+		unknown = append(unknown, oneLine(name+" is no setting"+hint))
+	}
+	slices.Sort(unknown)
+	return unknown
 }
 
 func (c *Config) checkTLS(r *reader, set map[string]spot) {

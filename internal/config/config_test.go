@@ -190,6 +190,20 @@ func TestFlagsAndVariables(t *testing.T) {
 	}
 }
 
+func TestUnknownVariables(t *testing.T) {
+	got := UnknownVariables([]string{
+		"TIDINGS_LISTEN=x", "TIDINGS_CONFIG=x", "TIDINGS_TEST_SEED=1", "TIDINGS=x", "HOME=x", "TIDINGS_NONE=", "tidings_listen=x",
+		"TIDINGS_TLS_KYE=secret", "TIDINGS_SERVICE_HOST=10.0.0.1", "TIDINGS_APPS=x", "TIDINGS_LISEN=x=y",
+	})
+	want := []string{
+		"TIDINGS_APPS is no setting", "TIDINGS_LISEN is no setting, did you mean TIDINGS_LISTEN?", "TIDINGS_SERVICE_HOST is no setting",
+		"TIDINGS_TLS_KYE is no setting, did you mean TIDINGS_TLS_KEY?",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("UnknownVariables = %q, want %q", got, want)
+	}
+}
+
 // A tidings.yaml that lies about is not read.
 func TestNoImplicitFile(t *testing.T) {
 	t.Chdir(t.TempDir())

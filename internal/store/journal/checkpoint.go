@@ -103,13 +103,16 @@ func (db *DB) list() ([]Pos, error) {
 	return all, nil
 }
 
-// removeUnfinished removes what is left of checkpoints whose writing was interrupted.
+// removeUnfinished removes what is left of checkpoints and backups whose writing was interrupted.
 func (db *DB) removeUnfinished() error {
 	names, err := db.opts.FS.List(db.path(checkpointDir))
 	for _, name := range names {
 		if err == nil && strings.HasSuffix(name, tempSuffix) {
 			err = db.opts.FS.Remove(db.path(checkpointDir, name))
 		}
+	}
+	if err == nil {
+		err = db.opts.FS.RemoveAll(db.path(backupDir))
 	}
 	return err
 }
@@ -292,7 +295,11 @@ func (c *checkpoints) run(ctx context.Context, db *DB) {
 			}
 			continue
 		}
-		wait = min(wait, db.compactIfDue(ctx))
+		kept, err := db.pruneKept()
+		if err != nil {
+			db.opts.Logger.Error("kept segments of the log whose time has passed cannot be removed, trying again", "error", err)
+		}
+		wait = min(wait, kept, db.compactIfDue(ctx))
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():

@@ -314,6 +314,7 @@ func (db *DB) write(g *group) {
 	c.wrote(int64(len(g.buf)), !g.tick)
 	db.applied.Store(uint64(g.pos))
 	db.appliedChain = db.chain
+	db.tail = logEnd{db.segment.number, db.segment.records.Size(), db.second}
 	after, observe := g.after, db.observe
 	if cap(g.buf) <= maxSpare && len(db.spare) < 2 {
 		db.spare = append(db.spare, g.buf[:groupHeader])

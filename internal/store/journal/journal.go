@@ -46,12 +46,26 @@ type Options struct {
 	Room          int           // bytes of changes that wait for the disk before further ones wait to be made; default 8 MiB
 	SegmentSize   int64         // bytes of a file of the log; default 64 MiB
 	CheckpointLog int64         // bytes of log after which a checkpoint is due, or half the size of the last if that is more; default 256 MiB
+	KeepLog       time.Duration // how long segments of the log are kept that are needed no more; KeepAsBefore: as long as the last Open said; default none
 	CheckpointAge time.Duration // after the last checkpoint was begun, when one is due if anything was changed; default 12 h, so that what is erased has left both within 24
 
 	// Fatal ends the process. It is called once, when a change can no longer be
 	// made durable; should it return, every change and every answer that rests on
 	// one fails.
 	Fatal func(error)
+
+	cut *cut // of a restore, which reads a backup
+}
+
+func (o *Options) setDefaults() {
+	o.FS = cmp.Or[vfs.FS](o.FS, vfs.Default)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.MemtableSize = cmp.Or(o.MemtableSize, 4<<20)
+	o.CacheSize = cmp.Or(o.CacheSize, 8<<20)
+	o.Room = cmp.Or(o.Room, 8<<20)
+	o.SegmentSize = cmp.Or(o.SegmentSize, 64<<20)
+	o.CheckpointLog = cmp.Or(o.CheckpointLog, 256<<20)
+	o.CheckpointAge = cmp.Or(o.CheckpointAge, 12*time.Hour)
 }
 
 // Memory is the state that a user of the package keeps in memory, all of it from the log.
@@ -99,6 +113,10 @@ type DB struct {
 	closed bool           // the tables are in use no more; under life
 	using  sync.WaitGroup // who uses the tables beside the committer; begun under life
 	ending sync.Once
+	ends   chan struct{} // closed when Close begins
+	marked bool          // the directory has the marker of this DB
+
+	backups chan struct{} // holds an element while a backup is made
 
 	// The committer, in commit.go.
 	applied atomic.Uint64 // every group up to this one is on disk and in the tables
@@ -115,6 +133,7 @@ type DB struct {
 	waitingBulk  int           // of these, those of bulk writers
 	closing      bool
 	appliedChain uint64 // of the group at applied
+	tail         logEnd // where that group ends
 	observe      func(bytes int, took, sync time.Duration)
 
 	// What follows belongs to the committer's goroutine.
@@ -131,15 +150,11 @@ type DB struct {
 // of the log. It fails with *InUse if another process has it, with *Damage if files
 // are not as they were written.
 func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
-	o.FS = cmp.Or[vfs.FS](o.FS, vfs.Default)
-	o.Logger = cmp.Or(o.Logger, slog.Default())
-	o.MemtableSize = cmp.Or(o.MemtableSize, 4<<20)
-	o.CacheSize = cmp.Or(o.CacheSize, 8<<20)
-	o.Room = cmp.Or(o.Room, 8<<20)
-	o.SegmentSize = cmp.Or(o.SegmentSize, 64<<20)
-	o.CheckpointLog = cmp.Or(o.CheckpointLog, 256<<20)
-	o.CheckpointAge = cmp.Or(o.CheckpointAge, 12*time.Hour)
-	db := &DB{dir: dir, opts: o, memory: m, fault: &fault{end: o.Fatal, log: o.Logger}}
+	o.setDefaults()
+	db := &DB{
+		dir: dir, opts: o, memory: m, fault: &fault{end: o.Fatal, log: o.Logger},
+		ends: make(chan struct{}), backups: make(chan struct{}, 1),
+	}
 	if o.ReadOnly {
 		db.opts.FS = readOnlyFS{o.FS}
 	}
@@ -150,7 +165,7 @@ func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
 		if db.tables != nil {
 			err = errors.Join(err, db.tables.db.Close())
 		}
-		return nil, errors.Join(err, db.lock.Close())
+		return nil, errors.Join(err, db.unmark(), db.lock.Close())
 	}
 	go db.run()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -170,6 +185,9 @@ func (db *DB) path(elem ...string) string {
 // claim creates the directories of the parts if there is nothing yet, and locks them.
 func (db *DB) claim() error {
 	fsys, path := db.opts.FS, db.path(tablesDir)
+	if err := db.refused(); err != nil {
+		return err
+	}
 	have := map[string]bool{}
 	for _, d := range []string{tablesDir, logDir, checkpointDir} {
 		switch names, err := fsys.List(db.path(d)); {
@@ -205,6 +223,22 @@ func (db *DB) claim() error {
 		return fmt.Errorf("locking %s: %w", path, err)
 	}
 	return nil
+}
+
+// refused returns why a directory is not opened although its parts may be good.
+func (db *DB) refused() error {
+	if _, err := db.opts.FS.Stat(db.path(unrestoredFile)); err == nil {
+		return fmt.Errorf("%s is the directory of a restore that was not finished: remove it, and restore again", db.dir)
+	}
+	if db.opts.ReadOnly {
+		return nil
+	}
+	if backup, err := IsBackup(db.opts.FS, db.dir); err != nil {
+		return err
+	} else if backup {
+		return fmt.Errorf("%s is a backup, which must not change: make a data directory of it with tidings restore", db.dir)
+	}
+	return CheckCopied(db.opts.FS, db.dir)
 }
 
 // checkComplete returns an error if one of the three directories is missing and another
@@ -299,6 +333,9 @@ func (db *DB) start(list []*Table) error {
 	if err := db.removeUnfinished(); err != nil {
 		return err
 	}
+	if err := db.openKept(); err != nil {
+		return err
+	}
 	db.tables.erased.Store(cmp.Or(r.begin.second, time.Now().Unix()))
 	return db.beginSegment(r)
 }
@@ -307,6 +344,9 @@ func (db *DB) start(list []*Table) error {
 func (db *DB) create(list []*Table) (err error) {
 	if db.opts.ReadOnly {
 		return fmt.Errorf("no database in %s", db.dir)
+	}
+	if err := db.mark(); err != nil {
+		return err
 	}
 	if db.tables, err = openTables(db.dir, &db.opts, db.lock, db.fault, false, list); err != nil {
 		return err
@@ -371,6 +411,7 @@ func (db *DB) beginSegment(r *replay) error {
 		return err
 	}
 	db.checkpoints.first = r.log.first
+	db.tail = logEnd{db.segment.number, db.segment.records.Size(), db.second}
 	return nil
 }
 
@@ -391,6 +432,7 @@ func (db *DB) Close() (err error) {
 }
 
 func (db *DB) close() error {
+	close(db.ends)
 	db.checkpoints.stop()
 	db.stop()
 	var errs []error
@@ -407,7 +449,11 @@ func (db *DB) close() error {
 	if b, ok := db.tables.reader.(*pebble.Batch); ok {
 		errs = append(errs, b.Close())
 	}
-	return errors.Join(append(errs, db.tables.db.Close(), db.lock.Close())...)
+	errs = append(errs, db.tables.db.Close())
+	if errors.Join(errs...) == nil && errors.Is(db.State(), errClosed) {
+		errs = append(errs, db.unmark())
+	}
+	return errors.Join(append(errs, db.lock.Close())...)
 }
 
 // enter keeps the tables open until leave. It waits for nobody: some callers hold the

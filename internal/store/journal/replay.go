@@ -19,7 +19,11 @@ type replay struct {
 
 // newLogReader returns a reader of the log. Groups up to floor may be missing.
 func (db *DB) newLogReader(floor Pos) logReader {
-	return logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.tables.history, floor: floor}
+	r := logReader{fs: db.opts.FS, dir: db.path(logDir), history: db.tables.history, floor: floor}
+	if db.opts.cut != nil {
+		r.more = db.opts.cut.logs
+	}
+	return r
 }
 
 // run reads the newest good checkpoint and the log. The tables were opened for
@@ -32,7 +36,7 @@ func (r *replay) run(list []*Table, fresh bool) error {
 		return err
 	}
 	r.log.floor = r.begin.pos
-	if err := r.log.read(r.remember); err != nil {
+	if err := r.log.read(r.cutter(r.remember)); err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
 	if r.log.passed != nil {
@@ -52,9 +56,15 @@ func (r *replay) run(list []*Table, fresh bool) error {
 		return err
 	}
 	if !db.opts.ReadOnly {
+		if err := db.mark(); err != nil {
+			return err
+		}
 		if err := db.syncLog(); err != nil {
 			return err
 		}
+	}
+	if db.opts.cut != nil {
+		return nil // they are made elsewhere
 	}
 	return r.tables(list)
 }

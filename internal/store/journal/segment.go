@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -154,6 +155,8 @@ type logReader struct {
 	fs      vfs.FS
 	dir     string
 	history uint64
+	more    []string          // further directories, with segments after those of dir, or more of the same
+	files   map[uint64]string // the longest there are of each number
 
 	next   Pos    // position of the group that must come next; 0: any, it is the first
 	floor  Pos    // groups up to this one may be missing before the first
@@ -172,7 +175,7 @@ type misfit struct{ error }
 // read calls f with each group, its blocks valid during the call, until f fails. A misfit
 // of f becomes a Damage that says where the group is.
 func (r *logReader) read(f func(info groupInfo, blocks []byte, size int) error) error {
-	numbers, err := segments(r.fs, r.dir)
+	numbers, err := r.segments()
 	if err != nil {
 		return err
 	}
@@ -191,9 +194,37 @@ func (r *logReader) read(f func(info groupInfo, blocks []byte, size int) error) 
 	return nil
 }
 
+// segments lists the numbers of the segments, ascending.
+func (r *logReader) segments() ([]uint64, error) {
+	numbers, err := segments(r.fs, r.dir)
+	if err != nil || len(numbers) == 0 {
+		return numbers, err
+	}
+	r.files = map[uint64]string{}
+	size := map[uint64]int64{}
+	for _, dir := range append([]string{r.dir}, r.more...) {
+		there, err := segments(r.fs, dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range there {
+			name := r.fs.PathJoin(dir, segmentName(n))
+			info, err := r.fs.Stat(name)
+			if err != nil {
+				return nil, err
+			}
+			// Of those before the log of dir nothing is needed.
+			if _, known := size[n]; n >= numbers[0] && (!known || info.Size() > size[n]) {
+				size[n], r.files[n] = info.Size(), name
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(size)), nil
+}
+
 // segment reads one segment.
 func (r *logReader) segment(number uint64, f func(groupInfo, []byte, int) error) error {
-	name := r.fs.PathJoin(r.dir, segmentName(number))
+	name := r.files[number]
 	file, err := r.fs.Open(name, vfs.SequentialReadsOption)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (db *DB) trim() error {
 		if follower := firstAfter(first, n); follower == 0 || follower > older+1 {
 			break // it has a group that is not in the older checkpoint, or is the last
 		}
-		if err := db.opts.FS.Remove(db.path(logDir, segmentName(n))); err != nil {
+		if err := db.removeSegment(n); err != nil {
 			return err
 		}
 		// One after the other: a later one must not be gone and an earlier one there.

@@ -2,6 +2,8 @@
 // one, and storetest is the suite that every backend passes.
 package store
 
+import "time"
+
 // A Finding is one thing that is wrong in stored data.
 type Finding struct {
 	Where string `json:"where"` // which record
@@ -20,4 +22,48 @@ type Checkpoint struct {
 	Position uint64  `json:"position"` // of the log
 	Bytes    int64   `json:"bytes"`
 	Seconds  float64 `json:"seconds"` // that it took; 0 if nothing had changed since the last
+}
+
+// A Backup describes a copy of a data directory as it was at one moment.
+type Backup struct {
+	Dir      string    `json:"dir"`
+	Position uint64    `json:"position"` // of the last group of changes in it
+	Time     time.Time `json:"time"`     // the second of that group
+	Files    int       `json:"files"`
+	Bytes    int64     `json:"bytes"`
+	Seconds  float64   `json:"seconds,omitempty"` // that making it took
+}
+
+// Restored describes a data directory that was made of a backup.
+type Restored struct {
+	Dir      string    `json:"dir"`
+	Apps     int       `json:"apps"`
+	Users    int       `json:"users"`
+	Position uint64    `json:"position"` // of the last group of changes that is in it
+	Time     time.Time `json:"time"`     // the second of that group; later changes are lost
+	// LogEnds reports whether no later change was found, so that there may have been
+	// some which nobody kept.
+	LogEnds bool `json:"log_ends"`
+	// TicketsEnded is the second up to which all tickets are invalid; zero if they are
+	// as they were.
+	TicketsEnded time.Time `json:"tickets_ended,omitzero"`
+}
+
+// What may be Returned by a restore.
+const (
+	ReturnedApp     = "app"     // it was deleted
+	ReturnedKey     = "key"     // it was removed, or had been given an end
+	ReturnedAdmin   = "admin"   // it was removed
+	ReturnedUser    = "user"    // it was deleted
+	ReturnedTickets = "tickets" // those of an account, or of all, were made invalid
+	ReturnedAccess  = "access"  // it was closed: the app was disabled or suspended, or an account blocked
+)
+
+// Returned is something that was taken away after the moment a directory was restored to,
+// and is there again.
+type Returned struct {
+	App  uint32 `json:"sdkappid"`
+	Kind string `json:"kind"`
+	Name string `json:"name,omitempty"` // of the key, admin, user or account; empty: the app
+	What string `json:"what"`           // a sentence about it
 }

@@ -22,6 +22,9 @@ import (
 // if a process has the directory open.
 func CheckDir(ctx context.Context, dir string, opts Options, report func(store.Finding)) (store.Summary, error) {
 	opts.ReadOnly = true
+	if sound, err := checkKind(ctx, dir, opts, report); err != nil || !sound {
+		return store.Summary{}, err
+	}
 	s, err := Open(dir, opts)
 	if damage, ok := errors.AsType[*journal.Damage](err); ok {
 		report(store.Finding{Where: damage.File, What: damage.Error()})

@@ -107,3 +107,6 @@ func (s *Store) Saved(ctx context.Context, between func()) (apps []uint32, err e
 	}
 	return apps, nil
 }
+
+// Position returns the position of the last group that is durable.
+func (s *Store) Position() uint64 { return uint64(s.journal.Applied()) }

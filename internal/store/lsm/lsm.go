@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -34,6 +35,7 @@ type Options struct {
 	MemtableSize  int64 // bytes
 	CacheSize     int64 // bytes
 	CheckpointLog int64 // bytes
+	KeepLog       time.Duration
 	Logger        *slog.Logger
 	ReadOnly      bool
 
@@ -63,17 +65,10 @@ type Store struct {
 // with *InUse if another process has it, with *journal.Damage if files are not as
 // they were written.
 func Open(dir string, opts Options) (*Store, error) {
-	if opts.Fatal == nil {
-		opts.Fatal = func() { os.Exit(ExitFailed) }
-	}
 	s := &Store{tenants: newTenants(), program: heapBytes()}
 	m := &memory{tenants: s.tenants}
 	var err error
-	s.journal, err = journal.Open(dir, journal.Options{
-		FS: opts.FS, MemtableSize: opts.MemtableSize, CacheSize: opts.CacheSize, CheckpointLog: opts.CheckpointLog,
-		Logger: opts.Logger, ReadOnly: opts.ReadOnly, Room: opts.room, SegmentSize: opts.segmentSize,
-		Fatal: func(error) { opts.Fatal() },
-	}, m, tables...)
+	s.journal, err = journal.Open(dir, opts.journal(), m, tables...)
 	if err != nil {
 		m.stop()
 		return nil, err
@@ -87,6 +82,21 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// journal returns the options of the journal.
+func (o Options) journal() journal.Options {
+	if o.Fatal == nil {
+		o.Fatal = func() { os.Exit(ExitFailed) }
+	}
+	return journal.Options{
+		FS: o.FS, MemtableSize: o.MemtableSize, CacheSize: o.CacheSize, CheckpointLog: o.CheckpointLog, KeepLog: o.KeepLog,
+		Logger: o.Logger, ReadOnly: o.ReadOnly, Room: o.room, SegmentSize: o.segmentSize,
+		Fatal: func(error) { o.Fatal() },
+	}
+}
+
+// KeepAsBefore is the KeepLog of a program that does not know it.
+const KeepAsBefore = journal.KeepAsBefore
 
 // Close makes everything durable and closes the store. Calls that are under way
 // end with what their changes came to; later ones fail.

@@ -39,7 +39,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	e := &env{stdin, stdout, stderr, lookup}
 	root := group("tidings", "A push and audience server that you run yourself",
 		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(),
-		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(), e.versionCommand(),
+		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
+		e.backupCommand(), e.restoreCommand(), e.versionCommand(),
 		e.benchCommand(), e.benchServerCommand(), e.benchBaselineCommand())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -38,8 +37,7 @@ func (e *env) reach(ctx context.Context, dir string, a access) (control.Caller, 
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && a != creates {
 		return nil, fmt.Errorf("there is no data directory %s; name one with --data, or make it with tidings serve or tidings app create", dir)
 	}
-	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return server.Operate(ctx, dir, a == reads, currentVersion().Version, log)
+	return server.Operate(ctx, dir, a == reads, currentVersion().Version, e.warnings())
 }
 
 // ask does one operation on the data directory of a command.

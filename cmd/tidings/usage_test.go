@@ -17,7 +17,7 @@ func TestUsageMistakes(t *testing.T) {
 		"import --app 1", "import x.csv", "import --app 1 x", "import --app 1 x --format xml", "export", "export --app 1 x", "audience", "audience lst",
 		"audience count", "audience explain --app 1", "audience count --app 1 --where x --condition {}", "audience list --app 1 --account-type 2",
 		"audience cuont --app 1", "serv --demo", "app --app 1", "app list --jsn", "app create --adress x", "serve --lisen :1 --nothing", "key list 1 --dta x", "serve -x",
-		"bench --app 1 --users 0", "bench --app 1 --connections 0", "bench --app 1 --duration x", "bench --suite --quick --scale 2",
+		"backup", "backup a b", "restore", "restore a --until x", "bench --app 1 --users 0", "bench --app 1 --connections 0", "bench --app 1 --duration x", "bench --suite --quick --scale 2",
 	} {
 		r := tidings(t, strings.Fields(line)...)
 		if r.code != 2 || r.stdout != "" {

@@ -32,7 +32,8 @@ type Config struct {
 	Data          string // directory
 	MemtableSize  int64  // bytes
 	CheckpointLog int64  // bytes
-	CacheSize     int64  // bytes
+	KeepLog       time.Duration
+	CacheSize     int64 // bytes
 
 	MaxBody         int64 // bytes
 	MaxInFlight     int   // requests
@@ -115,6 +116,11 @@ func keys(c *Config, commands []string) []key {
 			"checkpoint_log", "256MiB",
 			"Bytes of log after which the server writes a checkpoint, what a start reads instead of the log before it. It waits longer while half of the last checkpoint is larger than this. More makes fewer checkpoints and a longer start after a crash. From 1MiB to 64GiB.",
 			one("size", &c.CheckpointLog, size(1<<20, 64<<30)),
+		},
+		{
+			"keep_log", "0s",
+			"Time for which the server keeps parts of the log that it needs no more, in `kept-log/` of the data directory, `0s` is none. With them a backup can be restored to any second since it was made ([how](operating.md#to-a-second-after-the-backup)). What is erased stays in them for this long too. Up to 365d.",
+			one("duration", &c.KeepLog, duration(0, 365*24*time.Hour)),
 		},
 		{
 			"cache_size", "8MiB",

@@ -80,6 +80,7 @@ var samples = map[string][3]struct {
 	"data":               {{"a", "a"}, {"b", "b"}, {"c", "c"}},
 	"checkpoint_log":     {{"1MiB", int64(1 << 20)}, {"64 GiB", int64(64 << 30)}, {"1048577", int64(1<<20 + 1)}},
 	"memtable_size":      {{"1048576", int64(1 << 20)}, {"2048 KiB", int64(2 << 20)}, {"1GiB", int64(1 << 30)}},
+	"keep_log":           {{"1h", time.Hour}, {"30d", 720 * time.Hour}, {"90s", 90 * time.Second}},
 	"cache_size":         {{"1MiB", int64(1 << 20)}, {"2MiB", int64(2 << 20)}, {"64GiB", int64(64 << 30)}},
 	"max_body":           {{"16KiB", int64(16 << 10)}, {"20000", int64(20000)}, {"64MiB", int64(64 << 20)}},
 	"max_in_flight":      {{"1", 1}, {"2", 2}, {"3", 3}},

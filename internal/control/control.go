@@ -34,6 +34,7 @@ type Service struct {
 	Check Check
 	// Checkpoint writes a checkpoint and returns when it is complete.
 	Checkpoint func(context.Context) (store.Checkpoint, error)
+	Backup     Backup
 	Info       Info
 	Log        *slog.Logger // nil: operations are not logged
 }

@@ -31,6 +31,7 @@ func streamOp[In any](f func(*Service, context.Context, In, io.Reader, io.Writer
 var streams = map[string]stream{
 	OpImport: streamOp((*Service).importUsers),
 	OpExport: streamOp((*Service).exportUsers),
+	OpBackup: streamOp((*Service).backup),
 }
 
 // streamBuffer is how much of an answer is gathered before it is sent. An error
@@ -46,7 +47,7 @@ func (s *Service) serveStream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Trailer", failureTrailer)
 	sent := &sent{w: w}
-	out := bufio.NewWriterSize(sent, streamBuffer)
+	out := pusher{bufio.NewWriterSize(sent, streamBuffer), w}
 	err := streams[name](s, r.Context(), in, r.Body, out)
 	if err != nil && !sent.any {
 		w.Header().Del("Trailer")
@@ -64,8 +65,22 @@ func (s *Service) serveStream(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set(failureTrailer, text)
 	}
-	if err != nil { // importUsers writes the line of an import that is done
+	if err != nil || name == OpBackup { // importUsers writes the line of an import that is done
 		s.logOperation(name, in, err)
+	}
+}
+
+// pusher is the answer of a stream that may send what it has gathered.
+type pusher struct {
+	*bufio.Writer
+	client http.ResponseWriter // nil: the caller is in this process
+}
+
+// push sends what was gathered. An error is that of a later write.
+func (p pusher) push() {
+	_ = p.Flush() // it stays
+	if p.client != nil {
+		_ = http.NewResponseController(p.client).Flush()
 	}
 }
 
@@ -142,7 +157,7 @@ func (l *local) Stream(ctx context.Context, op string, in any, body []byte) (io.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		out := bufio.NewWriterSize(write, streamBuffer)
+		out := pusher{bufio.NewWriterSize(write, streamBuffer), nil}
 		err := f(l.service, ctx, request, bytes.NewReader(body), out)
 		if err == nil {
 			err = out.Flush()

@@ -39,7 +39,7 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 	}
 	info := control.Info{Version: version, Data: dir}
 	open := func(ctx context.Context) (control.Caller, error) {
-		store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly})
+		store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly, KeepLog: lsm.KeepAsBefore})
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +47,7 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		if err != nil {
 			return nil, errors.Join(err, store.Close())
 		}
-		service := &control.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Info: info}
+		service := &control.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Backup: backup(store, false), Info: info}
 		return service.Local(func() error {
 			apps.Close()
 			return store.Close()

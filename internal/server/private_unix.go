@@ -19,7 +19,7 @@ import (
 // exists becomes 0700. If its mode cannot be changed, as on a volume that belongs
 // to somebody else, it stays and the files in it are private at least.
 func makePrivate(dir string, log *slog.Logger) error {
-	syscall.Umask(0o077)
+	keepPrivate()
 	if err := checkOwner(dir, os.Geteuid()); err != nil {
 		return err
 	}
@@ -41,6 +41,9 @@ func makePrivate(dir string, log *slog.Logger) error {
 	log.Warn("others than the owner could open the data directory, its mode is 0700 now", "data", dir, "mode", octal(mode))
 	return nil
 }
+
+// keepPrivate makes whatever this process creates from now on its user's only.
+func keepPrivate() { syscall.Umask(0o077) }
 
 // checkOwner refuses root in a data directory that another user's server has filled:
 // the files that root would leave in it are root's only, and that server could not open

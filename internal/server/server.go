@@ -79,7 +79,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			return nil, err
 		}
 	}
-	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, Logger: log})
+	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if s.socketAddr, err = control.Listen(cfg.Data); err != nil {
 		return nil, err
 	}
-	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Info: control.Info{
+	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Info: control.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	s.build()

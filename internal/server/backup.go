@@ -1,0 +1,36 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"tidings/internal/control"
+	"tidings/internal/store"
+	"tidings/internal/store/lsm"
+)
+
+// backup returns the operation that backs a store up.
+func backup(s *lsm.Store, paced bool) control.Backup {
+	return func(ctx context.Context, dir string, progress func(done, total int64)) (store.Backup, error) {
+		return s.Backup(ctx, dir, paced, progress)
+	}
+}
+
+// VerifyBackup proves in this process that a backup can be restored.
+func VerifyBackup(ctx context.Context, dir string, log *slog.Logger, progress func(done, total int64)) (store.Backup, store.Summary, error) {
+	return lsm.VerifyBackup(ctx, dir, lsm.Options{Logger: log}, progress)
+}
+
+// RestoreOptions tunes a restore.
+type RestoreOptions = lsm.RestoreOptions
+
+// Restore makes a data directory of a backup in this process. The data directory does not
+// exist, or is empty.
+func Restore(ctx context.Context, from, dir string, log *slog.Logger, o RestoreOptions) (store.Restored, error) {
+	keepPrivate()
+	if err := checkOwner(dir, os.Geteuid()); err != nil {
+		return store.Restored{}, err
+	}
+	return lsm.Restore(ctx, from, dir, lsm.Options{Logger: log}, o)
+}

@@ -203,6 +203,16 @@ func TestBackupCommand(t *testing.T) {
 	if out := must(t, "backup", at("two"), "--data", data, "--no-verify"); !strings.Contains(out, "Not verified: tidings check --data "+at("two")) {
 		t.Errorf("backup --no-verify: %s", out)
 	}
+	if err := os.Mkdir(at("open"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(at("open"), 0o755); err != nil { // this process may have a umask of its own
+		t.Fatal(err)
+	}
+	must(t, "backup", at("open"), "--data", data)
+	if info, err := os.Stat(at("open")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("a backup in an empty directory: %v, %v", info.Mode(), err)
+	}
 	fails(t, 1, "no backup was made: "+at("one")+" is not empty", "backup", at("one"), "--data", data)
 	fails(t, 1, "would be in the data directory", "backup", filepath.Join(data, "x"), "--data", data)
 	fails(t, 1, "there is no data directory", "backup", at("three"), "--data", at("none"))

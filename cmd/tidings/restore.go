@@ -71,7 +71,7 @@ func (e *env) runRestore(cmd *cobra.Command, from string, flags *restoreFlags, a
 	ctx, stop := untilTold(cmd.Context())
 	defer stop()
 	report := restoreReport{Compared: flags.compare != "", Returned: []store.Returned{}}
-	p := newProgress(e.stderr, 0, "MB copied")
+	p := newProgress(e.stderr, 0, "MB read")
 	options.Progress = p.bytes
 	options.Returned = func(r store.Returned) {
 		switch {

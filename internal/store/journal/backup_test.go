@@ -532,8 +532,11 @@ func TestRestoreStopped(t *testing.T) {
 		t.Error("a cancelled Restore leaves its directory")
 	}
 	r := rand.New(rand.NewPCG(testenv.Seed(t), 8))
+	var mu sync.Mutex
 	var left []*vfs.MemFS
 	fs := &faulty.FS{FS: disk, Before: func(op, name string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if strings.HasPrefix(name, otherDir) && (op != "write" || r.IntN(4) == 0) {
 			left = append(left, faulty.CrashKeeping(disk, otherDir, 50, r))
 		}

@@ -66,7 +66,7 @@ type Copied struct {
 }
 
 func (e *Copied) Error() string {
-	return fmt.Sprintf("%s is a copy that was made while a server was changing the original, so its files are of different moments: make a backup with tidings backup. If no server ran while it was copied, because it had been killed, remove %s and check the copy", e.Dir, e.Marker)
+	return fmt.Sprintf("%s is a copy that was made while a server was changing the original, so its files are of different moments: make a backup with tidings backup. If it was copied from a snapshot, or while no server ran because it had been killed, remove %s and check the copy", e.Dir, e.Marker)
 }
 
 // CheckCopied returns a *Copied if a directory was copied while a process had the original

@@ -104,7 +104,7 @@ func newCut(fsys vfs.FS, r *RestoreOptions) (*cut, error) {
 func Restore(ctx context.Context, from, dir string, o Options, r RestoreOptions, m Memory, list ...*Table) (result Restored, err error) {
 	o.setDefaults()
 	fsys := o.FS
-	if result.Backup, err = ReadBackup(ctx, fsys, from, nil); err != nil {
+	if result.Backup, err = ReadBackup(ctx, fsys, from, r.Progress); err != nil {
 		return result, err
 	}
 	remove, err := makeEmpty(fsys, dir, unrestoredFile)
@@ -202,7 +202,8 @@ func (w *restorer) checkRoom(m Manifest) error {
 
 // copyTables copies the files of the tables.
 func (w *restorer) copyTables(from string, m Manifest, progress func(done, total int64)) error {
-	c := &copier{ctx: w.ctx, fs: w.fs, progress: progress}
+	read := m.Size() // when it was verified
+	c := &copier{ctx: w.ctx, fs: w.fs, progress: progress, done: read, total: read}
 	var files []BackupFile
 	for _, f := range m.Files {
 		if part, _, _ := bytes.Cut([]byte(f.Name), []byte("/")); string(part) == tablesDir {

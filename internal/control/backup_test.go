@@ -75,7 +75,9 @@ func TestBackupStream(t *testing.T) {
 				t.Errorf("after the last line: %v", err)
 			}
 			answer.Close()
-			_ = <-ended
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 
 			answer, in = begin()
 			step <- errors.New("the disk is full")
@@ -83,7 +85,9 @@ func TestBackupStream(t *testing.T) {
 				t.Errorf("a backup that failed: %+v, %v", line, err)
 			}
 			answer.Close()
-			_ = <-ended
+			if err := <-ended; err == nil {
+				t.Error("the backup did not fail")
+			}
 
 			answer, _ = begin()
 			answer.Close()

@@ -376,6 +376,36 @@ func TestBackupBesideCheckpoint(t *testing.T) {
 	}
 }
 
+// TestBackupWithoutLinks: where files have no second names they are copied, while no
+// checkpoint is written, unless the log has become too long for that.
+func TestBackupWithoutLinks(t *testing.T) {
+	disk := faulty.NewDisk(t, dir)
+	m := open(t, &faulty.FS{FS: disk, Before: func(op, _ string) error {
+		if op == "link" {
+			return syscall.ENOTSUP
+		}
+		return nil
+	}})
+	for n := 1; n <= 30; n++ {
+		if err := m.step(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.checkpoint(t)
+	m.db.checkpoints.behind.Store(true)
+	if _, err := m.db.Backup(t.Context(), copyDir, BackupOptions{}); !errors.Is(err, errLinks) {
+		t.Errorf("Backup while changes are slowed = %v, want %v", err, errLinks)
+	}
+	m.db.checkpoints.behind.Store(false)
+	if _, err := m.db.Backup(t.Context(), copyDir, BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := restored(t, disk, RestoreOptions{}); n != 30 {
+		t.Errorf("restored change %d", n)
+	}
+	m.close(t)
+}
+
 // TestBackupPlace: a backup goes to an empty place outside of the data directory, one at a
 // time.
 func TestBackupPlace(t *testing.T) {

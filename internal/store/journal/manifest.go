@@ -124,8 +124,8 @@ func ReadManifest(fsys vfs.FS, dir string) (m Manifest, err error) {
 	return sealed.Backup, nil
 }
 
-// VerifyBackup compares all files of a backup with its manifest and reports those that
-// differ. It reads one file after the other and changes nothing. An error is that there
+// VerifyBackup returns the manifest of a backup, and reports the files that differ from what
+// it says. It reads one file after the other and changes nothing. An error is that there
 // is no good manifest, or that ctx ended.
 func VerifyBackup(ctx context.Context, fsys vfs.FS, dir string, wrong func(file, what string), progress func(done, total int64)) (Manifest, error) {
 	fsys = cmp.Or[vfs.FS](fsys, vfs.Default)
@@ -168,7 +168,8 @@ func VerifyBackup(ctx context.Context, fsys vfs.FS, dir string, wrong func(file,
 	return m, nil
 }
 
-// ReadBackup is VerifyBackup with an error that names the files that differ.
+// ReadBackup returns the manifest of a backup whose files are all as they were written, or an
+// error that names those that are not.
 func ReadBackup(ctx context.Context, fsys vfs.FS, dir string, progress func(done, total int64)) (Manifest, error) {
 	var damage []error
 	more := 0

@@ -367,7 +367,9 @@ func (b *backup) copy(ctx context.Context, o BackupOptions) error {
 		}
 		b.m.Files = append(b.m.Files, BackupFile{f.name, f.size, sum})
 	}
-	for _, part := range []string{tablesDir, logDir, checkpointDir} {
+	// The manifest gets its name when everything else has: a directory may lose the
+	// names that it was given last, in any order.
+	for _, part := range []string{tablesDir, logDir, checkpointDir, ""} {
 		if err := syncDir(fsys, fsys.PathJoin(b.dir, part)); err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func Restore(ctx context.Context, from, dir string, o Options, r RestoreOptions,
 	if err := errors.Join(err, source.Close()); err != nil {
 		return result, err
 	}
-	for _, part := range []string{tablesDir, logDir, checkpointDir} {
+	for _, part := range []string{tablesDir, logDir, checkpointDir, ""} {
 		if err := syncDir(fsys, fsys.PathJoin(dir, part)); err != nil {
 			return result, err
 		}

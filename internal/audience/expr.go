@@ -160,28 +160,52 @@ func moment(value string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// A Reading is a value as comparisons read it, each way once.
+type Reading struct {
+	Value string
+
+	number, moment              bool // that it was read so
+	isWhole, isNumber, isMoment bool
+	whole                       int64
+	double                      float64
+	time                        time.Time
+}
+
+func (r *Reading) asNumber() {
+	if !r.number {
+		r.number = true
+		r.whole, r.isWhole = whole(r.Value)
+		r.double, r.isNumber = number(r.Value)
+	}
+}
+
+func (r *Reading) asMoment() {
+	if !r.moment {
+		r.moment = true
+		r.time, r.isMoment = moment(r.Value)
+	}
+}
+
 // Compares reports whether a value is a quantity of the same sort that compares.
-func (c *Compare) Compares(value string) bool {
+func (c *Compare) Compares(r *Reading) bool {
 	var order int
-	if n, ok := whole(value); ok && c.To.isWhole {
-		order = cmp.Compare(n, c.To.whole)
-	} else if c.To.Moment.IsZero() {
-		f, ok := number(value)
-		if !ok {
-			return false
-		}
+	if c.To.Moment.IsZero() {
+		r.asNumber()
 		switch {
-		case f < c.To.Number:
+		case r.isWhole && c.To.isWhole:
+			order = cmp.Compare(r.whole, c.To.whole)
+		case !r.isNumber:
+			return false
+		case r.double < c.To.Number:
 			order = -1
-		case f > c.To.Number:
+		case r.double > c.To.Number:
 			order = 1
 		}
 	} else {
-		t, ok := moment(value)
-		if !ok {
+		if r.asMoment(); !r.isMoment {
 			return false
 		}
-		order = t.Compare(c.To.Moment)
+		order = r.time.Compare(c.To.Moment)
 	}
 	switch c.Op {
 	case "<":
@@ -244,7 +268,7 @@ func (e Equals) Matches(u *Traits) bool {
 }
 
 // Matches compares the user's value.
-func (e Compare) Matches(u *Traits) bool { return e.Compares(u.Values[e.Attr.Slot]) }
+func (e Compare) Matches(u *Traits) bool { return e.Compares(&Reading{Value: u.Values[e.Attr.Slot]}) }
 
 func (e And) binding() int {
 	switch len(e) {

@@ -17,8 +17,7 @@ const Unsettled = math.MaxUint64
 // deletion, each with the position of the group that holds it, and the first
 // leaves when no list is left that was made before its deletion.
 type freed struct {
-	queue  []freedNumber
-	head   int    // of queue; what is before was given out
+	queue[freedNumber]
 	pinned uint64 // what is kept was made at this position or later
 }
 
@@ -27,47 +26,37 @@ type freedNumber struct {
 	pos  uint64
 }
 
-func (f *freed) push(user uint32, pos uint64) { f.queue = append(f.queue, freedNumber{user, pos}) }
-
-func (f *freed) len() int { return len(f.queue) - f.head }
-
 // next returns the first number if it may be given out.
 func (f *freed) next() (uint32, bool) {
-	if f.head == len(f.queue) || f.queue[f.head].pos >= f.pinned {
+	if f.n == 0 || f.at(0).pos >= f.pinned {
 		return 0, false
 	}
-	return f.queue[f.head].user, true
+	return f.at(0).user, true
 }
 
-// pop takes the first number out if it is this one.
-func (f *freed) pop(user uint32) bool {
-	if f.head == len(f.queue) || f.queue[f.head].user != user {
-		return false
-	}
-	if f.head++; f.head >= 1024 && f.head > len(f.queue)/2 {
-		f.queue = append(make([]freedNumber, 0, f.len()+f.len()/4), f.queue[f.head:]...)
-		f.head = 0
-	}
-	return true
-}
+// isFirst reports whether a user's number is the first.
+func (f *freed) isFirst(user uint32) bool { return f.n > 0 && f.at(0).user == user }
 
 // Pin keeps the numbers of users that were deleted at a position or later from
 // being given out. Without anything to keep, the position is Unsettled.
 func (u *Users) Pin(pos uint64) { u.freed.pinned = pos }
 
-// Settle sets the group of the deletions that were applied as Unsettled.
+// Waiting reports whether numbers of deleted users wait for what is kept.
+func (u *Users) Waiting() bool { return u.freed.n > 0 && u.freed.at(0).pos >= u.freed.pinned }
+
+// Settle sets the group of the deletions that were applied as Unsettled. No view is
+// taken between the two.
 func (u *Users) Settle(pos uint64) {
-	q := u.freed.queue
-	for i := len(q) - 1; i >= u.freed.head && q[i].pos == Unsettled; i-- {
-		q[i].pos = pos
+	for i := u.freed.n - 1; i >= 0 && u.freed.at(i).pos == Unsettled; i-- {
+		u.freed.at(i).pos = pos
 	}
 }
 
 // Resting returns how many numbers of deleted users have not been given out again.
-func (u *Users) Resting() int { return u.freed.len() }
+func (u *View) Resting() int { return u.freed.n }
 
 // NextNumber returns the number that the next user gets.
-func (u *Users) NextNumber() uint32 {
+func (u *View) NextNumber() uint32 {
 	if n, ok := u.freed.next(); ok {
 		return n
 	}
@@ -86,7 +75,7 @@ func (u *Users) Apply(e *audience.Effect, pos uint64) error {
 		if _, exists := u.Find(e.Account); exists {
 			return fmt.Errorf("user %d: account %q exists already", e.User, e.Account)
 		}
-		if free := u.freed.head < len(u.freed.queue) && u.freed.queue[u.freed.head].user == e.User; !free && e.User != u.accounts.next {
+		if !u.freed.isFirst(e.User) && e.User != u.accounts.next {
 			return fmt.Errorf("user %d: the number is not the next one, %d", e.User, u.accounts.next)
 		}
 		if len(e.Untagged) > 0 || e.Cleared != 0 {
@@ -115,10 +104,12 @@ func (u *Users) Apply(e *audience.Effect, pos uint64) error {
 	}
 
 	if e.Op == audience.Make {
-		u.freed.pop(e.User)
+		if u.freed.isFirst(e.User) {
+			u.freed.pop()
+		}
 		u.accounts.addAt(e.User, e.Account)
 		u.changes.users = u.changes.noted()
-		u.byKind[e.Kind].Add(e.User)
+		u.byKind[e.Kind].add(e.User)
 	}
 	if e.Op == audience.Make || e.Created != 0 {
 		u.created.set(e.User, e.Created)
@@ -188,7 +179,7 @@ func (u *Users) remove(n uint32, pos uint64) {
 	u.setTags(n, nil)
 	u.created.set(n, 0)
 	u.changes.users = u.changes.noted()
-	u.byKind[u.Kind(n)].Remove(n)
+	u.byKind[u.Kind(n)].remove(n)
 	u.accounts.remove(n)
-	u.freed.push(n, pos)
+	u.freed.push(freedNumber{n, pos})
 }

@@ -13,7 +13,7 @@ import (
 // the users are: whatever way they came to be so, and wherever their strings lie.
 // It asks every part of the index for what it knows, users for their values and
 // values for their users, so parts that disagree differ from any other index.
-func (u *Users) Canonical(w io.Writer) error {
+func (u *View) Canonical(w io.Writer) error {
 	c := &canonical{Writer: NewWriter(w), u: u}
 	c.Uint(uint64(u.accounts.next))
 	c.Uint(uint64(u.Len()))
@@ -22,12 +22,13 @@ func (u *Users) Canonical(w io.Writer) error {
 			c.user(n)
 		}
 	}
-	for _, f := range u.freed.queue[u.freed.head:] {
+	for i := range u.freed.n {
+		f := u.freed.at(i)
 		c.Uint(uint64(f.user))
 		c.Uint(f.pos)
 	}
-	for kind := range u.byKind {
-		c.numbers(u.byKind[kind].ToArray())
+	for _, users := range u.byKind {
+		c.numbers(slices.Collect(users.from(0)))
 	}
 	for i, s := range u.slots {
 		if s != nil && s.values.n > 0 {
@@ -41,7 +42,7 @@ func (u *Users) Canonical(w io.Writer) error {
 
 type canonical struct {
 	*Writer
-	u *Users
+	u *View
 }
 
 func (c *canonical) user(n uint32) {
@@ -73,23 +74,17 @@ func (c *canonical) slot(s *slot) {
 	for _, v := range sortedStrings(s.values) {
 		c.Bytes(s.values.bytes(v))
 		c.Uint(uint64(s.users.count.get(v)))
-		c.numbers(s.users.users(v).ToArray())
+		c.numbers(s.users.users(v))
 	}
-	var some []uint32
-	for n := range c.u.accounts.next {
-		if int(n/64) < len(s.any.words) && s.any.words[n/64]>>(n%64)&1 == 1 {
-			some = append(some, n)
-		}
-	}
-	c.numbers(some)
+	c.numbers(slices.Collect(s.any.from(0)))
 }
 
 func (c *canonical) tags() {
 	for _, t := range sortedStrings(c.u.tags.names) {
 		c.Bytes(c.u.TagName(t))
 		c.Uint(uint64(c.u.TagKind(t)))
-		c.Uint(uint64(c.u.tags.count[t]))
-		c.numbers(c.u.tags.users[t].ToArray())
+		c.Uint(uint64(c.u.tags.count.get(t)))
+		c.numbers(slices.Collect(c.u.tags.users.get(t).from(0)))
 	}
 }
 

@@ -1,17 +1,22 @@
 package index
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
-// column is an array of uint32 that grows in chunks, so that neither growing
-// nor an app with three users costs more than it must. Elements not set are 0.
+// A column is an array of uint32 that grows in chunks, so that neither growing
+// nor an app with three users costs more than it must. Elements not set are 0. Views
+// share it as they share any array.
 //
 // The elements of a chunk are often close to each other: numbers given out one
 // after the other, places in memory, times of creation. So a chunk stores by how
 // much they exceed its base, in as few bytes each as the largest needs.
-type column struct{ chunks []chunk }
+type column struct{ chunks array[chunk] }
 
 type chunk struct {
 	data  []byte // 0: not set; else the element less base
+	made  uint64 // the epoch in which data was
 	base  uint32
 	width uint8 // log2 of the bytes an element takes
 }
@@ -22,11 +27,15 @@ const (
 )
 
 func (c *column) get(i uint32) uint32 {
-	k := i >> chunkBits
-	if k >= uint32(len(c.chunks)) {
+	k := i >> (chunkBits + blockBits)
+	if k >= uint32(len(c.chunks.blocks)) {
 		return 0
 	}
-	return c.chunks[k].get(i & (chunkSize - 1))
+	items := c.chunks.blocks[k].items
+	if k = i >> chunkBits & (blockSize - 1); k >= uint32(len(items)) {
+		return 0
+	}
+	return items[k].get(i & (chunkSize - 1))
 }
 
 func (h *chunk) get(j uint32) uint32 {
@@ -49,25 +58,64 @@ func (h *chunk) get(j uint32) uint32 {
 	return v + h.base
 }
 
-func (c *column) set(i, v uint32) {
+// decode copies the elements of a chunk, of which the first is element i.
+func (c *column) decode(i uint32, values *[chunkSize]uint32) {
 	k := i >> chunkBits
-	if v == 0 && (k >= uint32(len(c.chunks)) || c.chunks[k].get(i&(chunkSize-1)) == 0) {
+	if int(k) >= c.chunks.len() {
+		*values = [chunkSize]uint32{}
 		return
 	}
-	for k >= uint32(len(c.chunks)) {
-		c.chunks = append(c.chunks, chunk{})
+	h := c.chunks.at(k)
+	n := 0
+	switch h.width {
+	case 0:
+		for _, v := range h.data {
+			values[n] = uint32(v)
+			n++
+		}
+	case 1:
+		for data := h.data; len(data) >= 2; data = data[2:] {
+			values[n] = uint32(binary.LittleEndian.Uint16(data))
+			n++
+		}
+	default:
+		for data := h.data; len(data) >= 4; data = data[4:] {
+			values[n] = binary.LittleEndian.Uint32(data)
+			n++
+		}
+	}
+	clear(values[n:])
+	if h.base != 0 {
+		for j, v := range values[:n] {
+			if v != 0 {
+				values[j] = v + h.base
+			}
+		}
+	}
+}
+
+func (c *column) set(i, v uint32) {
+	if v == 0 && c.get(i) == 0 {
+		return
 	}
 	// The first chunk grows with its elements, later ones are made whole.
+	k, j := i>>chunkBits, i&(chunkSize-1)
 	room := uint32(chunkSize)
-	if j := i & (chunkSize - 1); k == 0 {
+	if k == 0 {
 		room = min(chunkSize, max(8, 2*j))
 	}
-	c.chunks[k].set(i&(chunkSize-1), v, room)
+	h := c.chunks.edit(k)
+	if h.made != c.chunks.epoch {
+		h.data, h.made = slices.Clone(h.data), c.chunks.epoch
+	}
+	h.set(j, v, room)
 }
+
+func (c *column) view() column { return column{c.chunks.view()} }
 
 func (h *chunk) set(j, v, room uint32) {
 	if len(h.data) == 0 {
-		*h = chunk{data: make([]byte, room)}
+		*h = chunk{data: make([]byte, room), made: h.made}
 		if v > 0xff {
 			h.base = v - 0x80
 		}
@@ -89,7 +137,7 @@ func (h *chunk) holds(v uint32) bool {
 func (h *chunk) adapt(v, room uint32) {
 	n := uint32(len(h.data)) >> h.width
 	was := *h
-	*h = chunk{base: was.base, width: was.width}
+	*h = chunk{made: was.made, base: was.base, width: was.width}
 	if v != 0 && !was.holds(v) {
 		least, most := v, v
 		for i := range n {
@@ -97,7 +145,7 @@ func (h *chunk) adapt(v, room uint32) {
 				least, most = min(least, x), max(most, x)
 			}
 		}
-		*h = chunk{width: 2}
+		*h = chunk{made: was.made, width: 2}
 		if spread := most - least; spread < 0xffff && was.width < 1 {
 			h.width = 1
 			h.base = least - min(least, 1+(0xfffe-spread)/2)
@@ -125,9 +173,5 @@ func (h *chunk) put(j, v uint32) {
 }
 
 func (c *column) bytesHeld() int64 {
-	n := int64(cap(c.chunks)) * 32
-	for _, h := range c.chunks {
-		n += int64(cap(h.data))
-	}
-	return n
+	return c.chunks.bytesHeld(func(h *chunk) int64 { return int64(cap(h.data)) })
 }

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-
-	"github.com/RoaringBitmap/roaring/v2"
+	"unsafe"
 )
 
 // A Writer writes users so that a Reader reads them. Numbers are little-endian;
@@ -118,51 +115,37 @@ func (r *Reader) length(size uint64) int {
 }
 
 func (c *column) write(w *Writer) {
-	w.Uint(uint64(len(c.chunks)))
-	for _, h := range c.chunks {
+	w.Uint(uint64(c.chunks.len()))
+	for i := range c.chunks.len() {
+		h := c.chunks.at(uint32(i))
 		w.Uint(uint64(h.width) | uint64(h.base)<<8)
 		w.Bytes(h.data)
 	}
 }
 
 func (c *column) read(r *Reader) {
-	c.chunks = make([]chunk, r.length(16))
-	for i := range c.chunks {
+	for i := range r.length(16) {
 		form := r.Uint()
-		c.chunks[i] = chunk{r.Bytes(), uint32(form >> 8), uint8(form)}
+		*c.chunks.edit(uint32(i)) = chunk{data: r.Bytes(), base: uint32(form >> 8), width: uint8(form)}
 	}
 }
 
 func (l *slab) write(w *Writer) {
-	w.Uint(uint64(len(l.chunks)))
-	for _, c := range l.chunks {
-		w.Bytes(c)
-	}
-	w.Uint(uint64(len(l.freed)))
-	for _, size := range slices.Sorted(maps.Keys(l.freed)) {
-		w.Uint(uint64(size))
-		w.Uint(uint64(len(l.freed[size])))
-		for _, off := range l.freed[size] {
-			w.Uint(uint64(off))
-		}
+	w.Uint(uint64(l.chunks.len()))
+	for i := range l.chunks.len() {
+		w.Bytes(l.chunks.at(uint32(i)).data)
 	}
 }
 
-func (l *slab) read(r *Reader) {
-	l.chunks = make([][]byte, r.length(8))
-	for i := range l.chunks {
-		l.chunks[i] = r.Bytes()
+// read reads a slab. Used has one more than each place that is in use, and zeros.
+func (l *slab) read(r *Reader, used *column, limit uint32) {
+	for i := range r.length(8) {
+		l.chunks.edit(uint32(i)).data = r.Bytes()
 	}
-	for range r.length(16) {
-		size := byte(r.Uint())
-		offs := make([]uint32, r.length(8))
-		for i := range offs {
-			offs[i] = uint32(r.Uint())
+	if r.err == nil {
+		if err := l.findFree(used, limit); err != nil {
+			r.fail(fmt.Errorf("index: file has broken strings: %w", err))
 		}
-		if l.freed == nil {
-			l.freed = map[byte][]uint32{}
-		}
-		l.freed[size] = offs
 	}
 }
 
@@ -206,71 +189,153 @@ func readStrtab(r *Reader) *strtab {
 	}
 	t.at.read(r)
 	t.next = uint32(r.Uint())
-	if int(t.next) > len(t.at.chunks)*chunkSize {
-		r.fail(fmt.Errorf("index: file gives out %d numbers and has room for %d", t.next, len(t.at.chunks)*chunkSize))
+	if room := t.at.chunks.len() * chunkSize; int(t.next) > room {
+		r.fail(fmt.Errorf("index: file gives out %d numbers and has room for %d", t.next, room))
 		return newStrtab()
 	}
 	t.n = int(r.Uint())
-	t.slab.read(r)
+	t.slab.read(r, &t.at, t.next)
 	return t
 }
 
-func writeBitmap(w *Writer, set *roaring.Bitmap) {
-	b, err := set.ToBytes()
-	if err != nil && w.err == nil {
-		w.err = err
+// A set in a file: 0 and the numbers of a list, four bytes each; or how many chunks
+// follow, and for each its number, then the lower halves, two bytes each, or if there
+// are more than toWords the words.
+
+func (s *set) write(w *Writer) {
+	if s.isList() {
+		w.Uint(0)
+		w.Uint(uint64(4 * len(s.list)))
+		for _, user := range s.list {
+			w.buf = binary.LittleEndian.AppendUint32(w.buf, user)
+		}
+		return
 	}
-	w.Bytes(b)
+	w.Uint(uint64(s.chunks.len()))
+	for k := range s.chunks.len() {
+		c := s.chunk(uint32(k))
+		if c.n > toWords {
+			w.Uint(uint64(len(c.words) * 8))
+			for _, word := range c.words {
+				w.Uint(word)
+			}
+			continue
+		}
+		list := c.list
+		if c.words != nil {
+			list = c.words.append(nil)
+		}
+		w.Uint(uint64(2 * len(list)))
+		for _, low := range list {
+			w.buf = binary.LittleEndian.AppendUint16(w.buf, low)
+		}
+	}
 }
 
-func readBitmap(r *Reader) *roaring.Bitmap {
-	set := roaring.New()
-	err := set.UnmarshalBinary(r.Bytes())
-	if err == nil {
-		err = set.Validate()
+// readSet reads a set of users whose numbers are below limit.
+func readSet(r *Reader, limit uint32) *set {
+	s := newSet()
+	n := r.length(8)
+	if n == 0 {
+		b := r.Bytes()
+		s.list = make([]uint32, len(b)/4)
+		for i := range s.list {
+			s.list[i] = binary.LittleEndian.Uint32(b[4*i:])
+		}
+		s.n = len(s.list)
+		if len(b)%4 != 0 || !ascends(s.list) || s.n > 0 && s.list[s.n-1] >= limit {
+			r.fail(errors.New("index: file has a broken list of users"))
+		}
+		return s
 	}
-	if err != nil {
-		r.fail(fmt.Errorf("index: file has a broken bitmap: %w", err))
-		return roaring.New()
+	for k := range uint32(n) {
+		c, b := s.chunks.edit(k), r.Bytes()
+		if len(b) == int(unsafe.Sizeof(words{})) {
+			c.words = new(words)
+			for i := range c.words {
+				c.words[i] = binary.LittleEndian.Uint64(b[8*i:])
+			}
+			c.n = c.words.count()
+		} else {
+			c.list = make([]uint16, len(b)/2)
+			for i := range c.list {
+				c.list[i] = binary.LittleEndian.Uint16(b[2*i:])
+			}
+			c.n = len(c.list)
+			if len(b)%2 != 0 || !ascends(c.list) {
+				r.fail(errors.New("index: file has a broken chunk of users"))
+			}
+		}
+		s.n += c.n
 	}
-	return set
+	for last := range s.from(uint32(n-1) << 16) {
+		if last >= limit {
+			r.fail(fmt.Errorf("index: file has user %d in a set, of %d", last, limit))
+			break
+		}
+	}
+	return s
 }
 
-func (p *postings) write(w *Writer) {
+// ascends reports whether each number is more than the one before.
+func ascends[T uint16 | uint32](list []T) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i] <= list[i-1] {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *postings) write(w *Writer, values uint32) {
 	p.count.write(w)
 	p.first.write(w)
 	p.next.write(w)
-	w.Uint(uint64(len(p.many)))
-	for _, v := range slices.Sorted(maps.Keys(p.many)) {
-		w.Uint(uint64(v))
-		writeBitmap(w, p.many[v])
+	if p.large == nil {
+		w.Uint(0)
+		return
+	}
+	w.Uint(uint64(p.large.n))
+	for v := range values {
+		if users := p.large.get(v); users != nil {
+			w.Uint(uint64(v))
+			users.write(w)
+		}
 	}
 }
 
-func (p *postings) read(r *Reader) {
+func (p *postings) read(r *Reader, values, users uint32) {
 	p.count.read(r)
 	p.first.read(r)
 	p.next.read(r)
 	for range r.length(16) {
-		if p.many == nil {
-			p.many = map[uint32]*roaring.Bitmap{}
+		v, set := uint32(r.Uint()), readSet(r, users)
+		if r.err != nil {
+			return
 		}
-		v := uint32(r.Uint())
-		p.many[v] = readBitmap(r)
+		if p.large == nil {
+			p.large = &valueSets{}
+		}
+		if v >= values || p.large.get(v) != nil {
+			r.fail(fmt.Errorf("index: file has users of value %d twice, or too many values", v))
+			return
+		}
+		p.large.put(v, set)
 	}
 }
 
 // Write writes all users. Every deletion is settled.
-func (u *Users) Write(w *Writer) {
+func (u *View) Write(w *Writer) {
 	u.accounts.write(w)
-	w.Uint(uint64(u.freed.len()))
-	for _, f := range u.freed.queue[u.freed.head:] {
+	w.Uint(uint64(u.freed.n))
+	for i := range u.freed.n {
+		f := u.freed.at(i)
 		w.Uint(uint64(f.user))
 		w.Uint(f.pos)
 	}
 	u.created.write(w)
-	for _, set := range u.byKind {
-		writeBitmap(w, set)
+	for _, users := range u.byKind {
+		users.write(w)
 	}
 	for _, s := range u.slots {
 		if s == nil {
@@ -279,36 +344,32 @@ func (u *Users) Write(w *Writer) {
 		}
 		w.Uint(1)
 		s.values.write(w)
-		s.users.write(w)
+		s.users.write(w, s.values.next)
 		s.value.write(w)
-		w.Uint(uint64(len(s.any.words)))
-		for _, word := range s.any.words {
-			w.Uint(word)
-		}
+		s.any.write(w)
 	}
 	u.tags.names.write(w)
 	u.tags.kinds.write(w)
 	u.tags.of.write(w)
 	u.tags.lists.write(w)
-	w.Uint(uint64(len(u.tags.users)))
-	for _, set := range u.tags.users {
-		if set == nil {
-			set = roaring.New()
+	w.Uint(uint64(u.tags.names.n))
+	for t := range u.tags.names.next {
+		if users := u.tags.users.get(t); users != nil {
+			w.Uint(uint64(t))
+			users.write(w)
 		}
-		writeBitmap(w, set)
 	}
 }
 
 // ReadUsers reads what Write wrote.
 func ReadUsers(r *Reader) *Users {
-	u := &Users{accounts: readStrtab(r), changes: changes{n: 1}, freed: freed{pinned: Unsettled}}
-	u.freed.queue = make([]freedNumber, r.length(16))
-	for i := range u.freed.queue {
-		u.freed.queue[i] = freedNumber{uint32(r.Uint()), r.Uint()}
+	u := &Users{View{accounts: readStrtab(r), changes: changes{n: 1}, freed: freed{pinned: Unsettled}}}
+	for range r.length(16) {
+		u.freed.push(freedNumber{uint32(r.Uint()), r.Uint()})
 	}
 	u.created.read(r)
-	for i := range u.byKind {
-		u.byKind[i] = readBitmap(r)
+	for kind := range u.byKind {
+		u.byKind[kind] = readSet(r, u.accounts.next)
 	}
 	for i := range u.slots {
 		if r.Uint() == 0 {
@@ -316,28 +377,29 @@ func ReadUsers(r *Reader) *Users {
 		}
 		s := &slot{values: readStrtab(r)}
 		s.values.findHoles()
-		s.users.read(r)
+		s.users.read(r, s.values.next, u.accounts.next)
 		s.value.read(r)
-		s.any.words = make([]uint64, r.length(8))
-		for i := range s.any.words {
-			s.any.words[i] = r.Uint()
-		}
+		s.any = readSet(r, u.accounts.next)
 		u.slots[i] = s
 	}
 	u.tags.names = readStrtab(r)
 	u.tags.names.findHoles()
 	u.tags.kinds.read(r)
 	u.tags.of.read(r)
-	u.tags.lists.read(r)
-	u.tags.users = make([]*roaring.Bitmap, r.length(8))
-	u.tags.count = make([]uint32, len(u.tags.users))
-	for t := range u.tags.users {
-		set := readBitmap(r)
-		if u.tags.names.has(uint32(t)) {
-			u.tags.users[t] = set
-			u.tags.count[t] = uint32(set.GetCardinality())
+	u.tags.lists.read(r, &u.tags.of, u.accounts.next)
+	for range r.length(16) {
+		t, users := uint32(r.Uint()), readSet(r, u.accounts.next)
+		if t >= u.tags.names.next {
+			r.fail(fmt.Errorf("index: file has users of tag %d, and %d tags", t, u.tags.names.next))
 		}
-		u.changes.seeTag(uint32(t))
+		if r.err != nil {
+			break
+		}
+		u.tags.users.put(t, users)
+		u.tags.count.set(t, uint32(users.n))
+	}
+	for t := range u.tags.names.next {
+		u.changes.tag(t)
 	}
 	return u
 }

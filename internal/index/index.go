@@ -8,22 +8,45 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
 	"tidings/internal/audience"
 )
 
 // Users are the users of one app. Each has a number, dense from 0, kept for as
 // long as the account exists. They change by Apply and by nothing else. Users are
 // not safe for concurrent use: whoever owns them locks.
-type Users struct {
+type Users struct{ View }
+
+// A View answers questions about the users of one app. One that TakeView returned
+// stays as it is, and is safe for concurrent use, also while the users change.
+type View struct {
 	accounts *strtab
 	freed    freed
 	created  column // Unix seconds
-	byKind   [2]*roaring.Bitmap
+	byKind   [kinds]*set
 	slots    [audience.Slots]*slot
 	tags     tags
 	changes  changes
+}
+
+// TakeView returns the users as they are. What it takes and costs does not depend on
+// how many there are: it shares their memory, and a later change of a part copies
+// that part. Whoever owns the users locks them, as for a change.
+func (u *Users) TakeView() *View {
+	v := &View{
+		accounts: u.accounts.view(), freed: u.freed, created: u.created.view(), byKind: u.byKind,
+		tags: u.tags.view(), changes: u.changes,
+	}
+	v.changes.tags = u.changes.tags.view()
+	for kind, users := range u.byKind {
+		u.byKind[kind] = users.next()
+	}
+	for i, s := range u.slots {
+		if s != nil {
+			v.slots[i] = &slot{s.values.view(), s.users.view(), s.value.view(), s.any}
+			s.any = s.any.next()
+		}
+	}
+	return v
 }
 
 // changes counts, one number for each change of who an expression could select,
@@ -32,33 +55,28 @@ type changes struct {
 	n     uint64
 	users uint64                 // somebody was made or removed
 	slots [audience.Slots]uint64 // a value was given or taken away
-	tags  []uint64               // by tag: the tag was given or taken away
+	tags  array[uint64]          // by tag: the tag was given or taken away
 	gone  uint64                 // a tag lost its last user
 }
 
-// noted is a new number for a change.
+// noted returns a new number for a change.
 func (c *changes) noted() uint64 {
 	c.n++
 	return c.n
 }
 
-// seeTag makes room for a tag.
-func (c *changes) seeTag(t uint32) {
-	for int(t) >= len(c.tags) {
-		c.tags = append(c.tags, 0)
-	}
-	c.tags[t] = c.noted()
-}
+// tag notes a change of a tag.
+func (c *changes) tag(t uint32) { *c.tags.edit(t) = c.noted() }
 
 // Version grows with every change of users that an expression could select: as
 // long as it is the same, so is what the expression selects.
-func (u *Users) Version(e audience.Expr) uint64 {
+func (u *View) Version(e audience.Expr) uint64 {
 	version := max(u.changes.users, 1)
 	audience.Walk(e, func(term audience.Expr) {
 		if tag, ok := term.(audience.HasTag); ok {
 			last := u.changes.gone // of a tag that nobody has
 			if t, known := u.FindTag(tag.Tag); known {
-				last = u.changes.tags[t]
+				last = *u.changes.tags.at(t)
 			}
 			version = max(version, last)
 		} else if ref, ok := audience.AttrOf(term); ok {
@@ -73,7 +91,7 @@ type slot struct {
 	values *strtab
 	users  postings // by value
 	value  column   // by user: 1 + number of the value; 0: none
-	any    members  // who has one
+	any    *set     // who has one
 }
 
 // tags are the tags of the app and of each user. There are few different ones
@@ -81,50 +99,58 @@ type slot struct {
 // without asking every tag.
 type tags struct {
 	names *strtab
-	kinds column            // by tag: the account type it belongs to
-	users []*roaring.Bitmap // by tag
-	count []uint32          // by tag: users
-	of    column            // by user: 1 + offset of its list in lists; 0: none
-	lists slab              // numbers, ascending, each as a varint of what it is more than the one before
+	kinds column // by tag: the account type it belongs to
+	users sets   // by tag
+	count column // by tag: users
+	of    column // by user: 1 + offset of its list in lists; 0: none
+	lists slab   // numbers, ascending, each as a varint of what it is more than the one before
 }
 
-// NewUsers makes an app without users.
-func NewUsers() *Users {
-	return &Users{
-		accounts: newStrtab(), byKind: [2]*roaring.Bitmap{roaring.New(), roaring.New()}, tags: tags{names: newStrtab()},
-		changes: changes{n: 1}, freed: freed{pinned: Unsettled},
-	}
+func (t *tags) view() tags {
+	return tags{t.names.view(), t.kinds.view(), t.users.view(), t.count.view(), t.of.view(), t.lists.view()}
 }
+
+// NewUsers returns an app without users.
+func NewUsers() *Users {
+	u := &Users{View{accounts: newStrtab(), tags: tags{names: newStrtab()}, changes: changes{n: 1}, freed: freed{pinned: Unsettled}}}
+	for kind := range kinds {
+		u.byKind[kind] = newSet()
+	}
+	return u
+}
+
+// kinds is how many account types there are.
+const kinds = 2
 
 // Len is how many users there are.
-func (u *Users) Len() int { return u.accounts.n }
+func (u *View) Len() int { return u.accounts.n }
 
 // Limit is one above the highest number any user had.
-func (u *Users) Limit() uint32 { return u.accounts.next }
+func (u *View) Limit() uint32 { return u.accounts.next }
 
 // Has reports whether a user has number n.
-func (u *Users) Has(n uint32) bool { return n < u.accounts.next && u.accounts.has(n) }
+func (u *View) Has(n uint32) bool { return n < u.accounts.next && u.accounts.has(n) }
 
 // Find returns the number of an account.
-func (u *Users) Find(account string) (n uint32, ok bool) { return u.accounts.find(account) }
+func (u *View) Find(account string) (n uint32, ok bool) { return u.accounts.find(account) }
 
 // Account is the name of the user with number n, valid until the next change.
-func (u *Users) Account(n uint32) []byte { return u.accounts.bytes(n) }
+func (u *View) Account(n uint32) []byte { return u.accounts.bytes(n) }
 
 // Kind is the account type of the user with number n.
-func (u *Users) Kind(n uint32) audience.Kind {
-	if !u.byKind[audience.RegistrationID].IsEmpty() && u.byKind[audience.RegistrationID].Contains(n) {
+func (u *View) Kind(n uint32) audience.Kind {
+	if u.byKind[audience.RegistrationID].has(n) {
 		return audience.RegistrationID
 	}
 	return audience.UserID
 }
 
 // Created is the second at which the user with number n was made.
-func (u *Users) Created(n uint32) uint32 { return u.created.get(n) }
+func (u *View) Created(n uint32) uint32 { return u.created.get(n) }
 
 // Value is the user's value in a slot, nil if it has none. It is valid until
 // the next change.
-func (u *Users) Value(n uint32, i int) []byte {
+func (u *View) Value(n uint32, i int) []byte {
 	s := u.slots[i]
 	if s == nil {
 		return nil
@@ -138,7 +164,7 @@ func (u *Users) Value(n uint32, i int) []byte {
 
 // HasValue reports whether the user has exactly this value in a slot; the empty
 // one stands for no value.
-func (u *Users) HasValue(n uint32, i int, value string) bool {
+func (u *View) HasValue(n uint32, i int, value string) bool {
 	s := u.slots[i]
 	if s == nil {
 		return value == ""
@@ -166,7 +192,7 @@ func (u *Users) put(n uint32, i int, value string) bool {
 		if value == "" {
 			return false
 		}
-		s = &slot{values: newStrtab()}
+		s = &slot{values: newStrtab(), any: newSet()}
 		u.slots[i] = s
 	}
 	was := s.value.get(n)
@@ -207,26 +233,26 @@ func (s *slot) release(v, n uint32) {
 }
 
 // FindTag returns the number of a tag that some user has.
-func (u *Users) FindTag(name string) (t uint32, ok bool) { return u.tags.names.find(name) }
+func (u *View) FindTag(name string) (t uint32, ok bool) { return u.tags.names.find(name) }
 
 // TagName is the name of tag t, valid until the next change.
-func (u *Users) TagName(t uint32) []byte { return u.tags.names.bytes(t) }
+func (u *View) TagName(t uint32) []byte { return u.tags.names.bytes(t) }
 
 // TagKind is the account type that tag t belongs to.
-func (u *Users) TagKind(t uint32) audience.Kind { return audience.Kind(u.tags.kinds.get(t)) }
+func (u *View) TagKind(t uint32) audience.Kind { return audience.Kind(u.tags.kinds.get(t)) }
 
 // TagCount is how many different tags the users have.
-func (u *Users) TagCount() int { return u.tags.names.n }
+func (u *View) TagCount() int { return u.tags.names.n }
 
 // TagUsers is how many users have tag t.
-func (u *Users) TagUsers(t uint32) uint32 { return u.tags.count[t] }
+func (u *View) TagUsers(t uint32) uint32 { return u.tags.count.get(t) }
 
 // maxListBytes is the longest list of tags. Each of audience.MaxTags steps takes one byte
 // below 128, two below 16384, and no more than four steps are larger.
 const maxListBytes = 2*audience.MaxTags + 4
 
 // TagList appends the numbers of the user's tags, ascending.
-func (u *Users) TagList(n uint32, list []uint16) []uint16 {
+func (u *View) TagList(n uint32, list []uint16) []uint16 {
 	off := u.tags.of.get(n)
 	if off == 0 {
 		return list
@@ -248,12 +274,8 @@ func (u *Users) addTag(name string, kind audience.Kind) (t uint32) {
 	}
 	t = u.tags.names.add(name)
 	u.tags.kinds.set(t, uint32(kind))
-	for int(t) >= len(u.tags.users) {
-		u.tags.users = append(u.tags.users, nil)
-		u.tags.count = append(u.tags.count, 0)
-	}
-	u.tags.users[t] = roaring.New()
-	u.changes.seeTag(t)
+	u.tags.users.put(t, newSet())
+	u.changes.tag(t)
 	return t
 }
 
@@ -270,23 +292,21 @@ func (u *Users) setTags(n uint32, list []uint16) bool {
 		switch {
 		case j == len(list) || i < len(was) && was[i] < list[j]:
 			t := uint32(was[i])
-			u.tags.users[t].Remove(n)
-			u.tags.count[t]--
-			u.changes.tags[t] = u.changes.noted()
-			if u.tags.count[t] == 0 {
-				u.tags.users[t] = nil
+			left := u.tags.count.get(t) - 1
+			u.tags.count.set(t, left)
+			u.tags.users.own(t).remove(n)
+			u.changes.tag(t)
+			if left == 0 {
+				u.tags.users.put(t, nil)
 				u.tags.names.drop(t)
 				u.changes.gone = u.changes.n
 			}
 			i++
 		case i == len(was) || list[j] < was[i]:
-			t := list[j]
-			u.tags.users[t].Add(n)
-			u.tags.count[t]++
-			if trimAt(u.tags.count[t]) {
-				u.tags.users[t] = u.tags.users[t].Clone()
-			}
-			u.changes.tags[t] = u.changes.noted()
+			t := uint32(list[j])
+			u.tags.count.set(t, u.tags.count.get(t)+1)
+			u.tags.users.own(t).add(n)
+			u.changes.tag(t)
 			j++
 		default:
 			i, j = i+1, j+1
@@ -311,7 +331,7 @@ func (u *Users) setTags(n uint32, list []uint16) bool {
 // Full reports whether the index may have no room for another user, value or list
 // of tags: places in a slab are numbers of 32 bits, so the names of accounts have
 // 4 GiB, and so have the values of each slot and the lists of tags.
-func (u *Users) Full() bool {
+func (u *View) Full() bool {
 	full := u.accounts.full() || u.tags.names.full() || u.tags.lists.full()
 	for _, s := range u.slots {
 		full = full || s != nil && s.values.full()

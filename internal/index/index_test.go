@@ -89,7 +89,7 @@ func TestUsersAgreeWithModel(t *testing.T) {
 			}
 			for v, want := range users[i] {
 				n, ok := s.values.find(v)
-				if !ok || s.users.count.get(n) != want || s.users.users(n).GetCardinality() != uint64(want) {
+				if !ok || s.users.count.get(n) != want || len(s.users.users(n)) != int(want) {
 					t.Fatalf("slot %d, value %q: %d users, want %d", i, v, s.users.count.get(n), want)
 				}
 			}
@@ -98,8 +98,8 @@ func TestUsersAgreeWithModel(t *testing.T) {
 	check(u)
 
 	// The numbers of those who were removed are given out again, oldest first.
-	for u.freed.len() > 0 {
-		want := u.freed.queue[u.freed.head].user
+	for u.freed.n > 0 {
+		want := u.freed.at(0).user
 		if n := add(u, fmt.Sprint("new ", u.Len()), 0, 7); n != want {
 			t.Fatalf("a new user has number %d, want %d, which has rested longest", n, want)
 		}
@@ -184,7 +184,7 @@ func TestFull(t *testing.T) {
 			t.Fatal("full with one user")
 		}
 		was := l.chunks
-		l.chunks = make([][]byte, slabMost)
+		l.chunks = array[piece]{blocks: make([]block[piece], slabMost/blockSize+2)}
 		if !u.Full() {
 			t.Errorf("not full with as many %s as there is room for", name)
 		}

@@ -54,7 +54,7 @@ type ValueScan struct {
 
 // ScanValues looks at some more values, at most so many, and reports whether there
 // are others.
-func (u *Users) ScanValues(scan *ValueScan, most uint32) (more bool) {
+func (u *View) ScanValues(scan *ValueScan, most uint32) (more bool) {
 	s := u.slots[scan.Slot]
 	if s == nil {
 		return false
@@ -67,10 +67,10 @@ func (u *Users) ScanValues(scan *ValueScan, most uint32) (more bool) {
 }
 
 // Tags lists tags.
-func (u *Users) Tags(prefix string, limit int) TopList {
+func (u *View) Tags(prefix string, limit int) TopList {
 	l := TopList{Prefix: prefix, Limit: limit}
 	for t := range u.tags.names.next {
-		l.add(u.tags.names, t, u.tags.count[t])
+		l.add(u.tags.names, t, u.tags.count.get(t))
 	}
 	for i, e := range l.Top {
 		t, _ := u.FindTag(e.Value)

@@ -1,12 +1,10 @@
 package index
 
 import (
+	"context"
+	"iter"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
-
-	"github.com/RoaringBitmap/roaring/v2"
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
@@ -14,13 +12,13 @@ import (
 
 // MaxScannedValues is how many values all comparisons of an expression together
 // look at; more, such as those of an attribute that is unique to each user, are
-// refused, because that would keep writers waiting and take much memory.
+// refused, because that would take long and much memory.
 const MaxScannedValues = 1 << 20
 
-// KindOf is the account type an expression is about: that of the attributes
+// KindOf returns the account type an expression is about: that of the attributes
 // and tags it names, else the one asked for. A tag that no user has counts for
 // neither; mixing both is 90035.
-func (u *Users) KindOf(e audience.Expr, attrs *audience.Attributes, asked audience.Kind) (audience.Kind, error) {
+func (u *View) KindOf(e audience.Expr, attrs *audience.Attributes, asked audience.Kind) (audience.Kind, error) {
 	kind, known, err := audience.KindOf(e, attrs)
 	if err != nil {
 		return 0, err
@@ -47,440 +45,251 @@ func (u *Users) KindOf(e audience.Expr, attrs *audience.Attributes, asked audien
 	return kind, err
 }
 
-// Select returns the users of a kind that an expression is true of. The bitmap is
-// the caller's.
-func (u *Users) Select(e audience.Expr, kind audience.Kind) (*roaring.Bitmap, error) {
-	q := u.query(kind)
-	s, err := q.eval(e)
-	if err != nil {
-		return nil, err
-	}
-	defer q.drop(s)
-	return q.bitmap(s), nil
-}
-
-// Count is how many users of a kind an expression is true of.
-func (u *Users) Count(e audience.Expr, kind audience.Kind) (uint64, error) {
-	q := u.query(kind)
-	s, err := q.eval(e)
+// Count returns how many users of a kind an expression is true of.
+func (u *View) Count(ctx context.Context, e audience.Expr, kind audience.Kind) (uint64, error) {
+	a, err := u.Audience(ctx, []audience.Expr{e}, kind, nil)
 	if err != nil {
 		return 0, err
 	}
-	defer q.drop(s)
-	return q.count(s), nil
+	all, _, err := a.Count(ctx)
+	return all, err
 }
 
-// Estimate counts the users of a kind that all clauses are true of, and those of
-// each clause on its own.
-func (u *Users) Estimate(clauses []audience.Expr, kind audience.Kind) (all uint64, each []uint64, err error) {
-	q := u.query(kind)
-	sets, err := q.evalAll(clauses)
+// An Audience is the users of a kind that some clauses are true of, as they are in a
+// view.
+type Audience struct {
+	u       *View
+	yield   func() // or nil
+	cost    int    // as Cost estimates it
+	clauses []*node
+	known   map[int]int // how many users clauses have of which that is known
+	all     *node
+	counts  []int // by chunk, once counted
+}
+
+// Audience prepares a question: it looks up what the clauses name, once, and scans the
+// values of attributes that are compared. An error is 95002, or the context's. With
+// yield, which is called every some tens of microseconds, all is done by one goroutine:
+// it is for a caller who holds no lock and leaves time to others.
+func (u *View) Audience(ctx context.Context, clauses []audience.Expr, kind audience.Kind, yield func()) (*Audience, error) {
+	p := planner{ctx: ctx, u: u, everybody: u.byKind[kind], yield: yield}
+	if err := p.compare(clauses); err != nil {
+		return nil, err
+	}
+	p.chooseScans(clauses)
+	// Nobody else than the users of the kind is in a set of theirs, but whoever is not
+	// in a set may be of another one.
+	a := &Audience{u: u, yield: yield, cost: u.Cost(clauses), all: &node{op: opAnd}, known: map[int]int{}}
+	for _, c := range clauses {
+		n := p.plan(c)
+		if !n.isKnown() && !n.positive() {
+			n = &node{op: opAnd, of: []*node{n, p.everyone()}}
+		}
+		a.clauses = append(a.clauses, n)
+		a.all.of = append(a.all.of, n)
+	}
+	if !slices.ContainsFunc(a.clauses, (*node).positive) {
+		a.all.of = append(a.all.of, p.everyone())
+	}
+	everybody := p.everybody.n
+	for i, n := range a.clauses {
+		if users := n.order(everybody); n.isKnown() {
+			a.known[i] = users
+		}
+	}
+	a.all.order(everybody)
+	return a, nil
+}
+
+// Cost estimates how long a question takes on one processor, in nanoseconds.
+func (u *View) Cost(clauses []audience.Expr) (cost int) {
+	const (
+		perUser  = 1 // in a list
+		perChunk = 500
+		perValue = 150 // that is compared
+		perScan  = 4   // to look at the value of a user
+	)
+	chunks := int(u.Limit()>>16) + 1
+	gather := func(users int) int {
+		if users > chunks*toWords { // words, mostly
+			users = 0
+		}
+		return min(users, chunks)*perChunk/4 + users*perUser
+	}
+	var perSlot [audience.Slots]int
+	for _, c := range clauses {
+		audience.Walk(c, func(term audience.Expr) {
+			cost += chunks * perChunk
+			if tag, ok := term.(audience.HasTag); ok {
+				if t, ok := u.FindTag(tag.Tag); ok {
+					cost += gather(int(u.TagUsers(t)))
+				}
+				return
+			}
+			ref, _ := audience.AttrOf(term)
+			s := u.slots[ref.Slot]
+			if s == nil {
+				return
+			}
+			switch e := term.(type) {
+			case audience.Equals:
+				for _, value := range e.Values {
+					if v, ok := s.values.find(value); ok {
+						perSlot[ref.Slot] += gather(int(s.users.count.get(v)))
+					}
+				}
+			case audience.Compare:
+				cost += s.values.n * perValue
+				perSlot[ref.Slot] += s.any.n*perUser + min(s.values.n*chunks, s.any.n)*perChunk/4
+			}
+		})
+	}
+	for _, gathered := range perSlot { // or the slot is scanned
+		cost += min(gathered, int(u.Limit())*perScan)
+	}
+	return cost
+}
+
+// Count returns how many users the audience has, and how many each of its clauses is
+// true of.
+func (a *Audience) Count(ctx context.Context) (all uint64, each []uint64, err error) {
+	if n, known := a.known[0]; known && len(a.clauses) == 1 {
+		return uint64(n), []uint64{uint64(n)}, nil
+	}
+	each = make([]uint64, len(a.clauses))
+	var counted []int // clauses that are not known without looking
+	for i := range a.clauses {
+		if n, known := a.known[i]; known {
+			each[i] = uint64(n)
+		} else {
+			counted = append(counted, i)
+		}
+	}
+	a.counts = make([]int, a.chunks())
+	perChunk := make([][]int, len(a.counts))
+	err = a.each(ctx, func(ev *evaluator, k uint32) {
+		if len(counted) > 0 && len(a.clauses) > 1 {
+			perChunk[k] = make([]int, len(counted))
+			for j, i := range counted {
+				perChunk[k][j] = ev.count(a.clauses[i], k)
+			}
+		}
+		a.counts[k] = ev.total(a.all.of, k)
+		ev.reset()
+	})
 	if err != nil {
 		return 0, nil, err
 	}
-	each = make([]uint64, len(sets))
-	q.each(len(sets), func(i int) { each[i] = q.count(sets[i]) })
-	s := q.conjunction(split(sets))
-	defer q.drop(s)
-	return q.count(s), each, nil
-}
-
-// query evaluates an expression among the users of one kind.
-//
-// A set of few users is a Roaring bitmap. A set of many is a plain one, a bit
-// for each number: combining two of those is a loop over words, where Roaring
-// would merge lists of up to 4096 numbers element by element.
-type query struct {
-	u       *Users
-	all     *roaring.Bitmap
-	few     uint64        // most users of a set that is kept as a Roaring bitmap
-	scanned atomic.Int64  // values that comparisons have looked at
-	helpers chan struct{} // goroutines that help; one processor is the caller's
-}
-
-func (u *Users) query(kind audience.Kind) *query {
-	return &query{u: u, all: u.byKind[kind], few: uint64(u.Limit()) / 256, helpers: make(chan struct{}, runtime.GOMAXPROCS(0)-1)}
-}
-
-// A set is users, or all users but those. They are in bits or in plain.
-type set struct {
-	bits   *roaring.Bitmap
-	plain  *plain
-	except bool
-	shared bool // bits belong to the index and must not be changed
-}
-
-func (q *query) eval(e audience.Expr) (set, error) {
-	switch e := e.(type) {
-	case audience.Not:
-		s, err := q.eval(e.Of)
-		s.except = !s.except
-		return s, err
-	case audience.And:
-		return q.and(e)
-	case audience.Or:
-		return q.or(e)
-	case audience.HasTag:
-		if t, ok := q.u.FindTag(e.Tag); ok {
-			return set{bits: q.u.tags.users[t], shared: true}, nil
+	for k, n := range a.counts {
+		all += uint64(n)
+		for j, n := range perChunk[k] {
+			each[counted[j]] += uint64(n)
 		}
-	case audience.HasAttr:
-		if s := q.u.slots[e.Attr.Slot]; s != nil {
-			return set{plain: s.any.plain(q.u.Limit())}, nil
-		}
-	case audience.Equals:
-		return q.equals(e), nil
-	case audience.Compare:
-		return q.compare(e)
 	}
-	return set{bits: roaring.New()}, nil
+	if len(counted) == 1 && len(a.clauses) == 1 {
+		each[0] = all
+	}
+	return all, each, nil
 }
 
-// evalAll evaluates the members of a list.
-func (q *query) evalAll(list []audience.Expr) ([]set, error) {
-	sets := make([]set, len(list))
-	errs := make([]error, len(list))
-	q.each(len(list), func(i int) { sets[i], errs[i] = q.eval(list[i]) })
-	for _, err := range errs {
-		if err != nil {
+// Sample returns some users of an audience, evenly spread over it.
+func (a *Audience) Sample(ctx context.Context, limit int) (users []uint32, err error) {
+	if a.counts == nil && limit > 0 {
+		a.counts = make([]int, a.chunks())
+		if err := a.each(ctx, func(ev *evaluator, k uint32) {
+			a.counts[k] = ev.total(a.all.of, k)
+			ev.reset()
+		}); err != nil {
 			return nil, err
 		}
 	}
-	return sets, nil
-}
-
-// manyUsers are so many that what is done for several sets of them is worth
-// goroutines. Tests make it less.
-var manyUsers uint32 = 1 << 20
-
-// each calls f for the numbers below n, on all processors if there are many
-// users. A panic of f is one of each.
-func (q *query) each(n int, f func(i int)) {
-	if n < 2 || q.u.Limit() < manyUsers {
-		for i := range n {
-			f(i)
-		}
-		return
+	total := 0
+	for _, n := range a.counts {
+		total += n
 	}
-	var wg sync.WaitGroup
-	var next atomic.Int64
-	var failed atomic.Pointer[any]
-	work := func() {
-		defer func() {
-			if r := recover(); r != nil {
-				failed.Store(&r)
+	limit = min(limit, total)
+	ev := newEvaluator()
+	defer ev.end()
+	before := 0
+	for k, n := range a.counts {
+		var low []uint16
+		for len(users) < limit {
+			rank := len(users) * total / limit
+			if rank >= before+n {
+				break
 			}
-		}()
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			f(i)
+			if low == nil {
+				list, w := ev.eval(a.all, uint32(k))
+				if low = list; w != nil {
+					low = w.append(nil)
+				}
+			}
+			users = append(users, uint32(k)<<16|uint32(low[rank-before]))
 		}
+		ev.reset()
+		before += n
 	}
-	for range n - 1 {
-		select {
-		case q.helpers <- struct{}{}:
-			wg.Go(func() {
-				work()
-				<-q.helpers
-			})
-			continue
-		default:
-		}
-		break // no other is free
-	}
-	work()
-	wg.Wait()
-	if r := failed.Load(); r != nil {
-		panic(*r)
-	}
+	return users, nil
 }
 
-// split divides sets into those that are, and those that are excepted.
-func split(sets []set) (in, except []set) {
-	for _, s := range sets {
-		if s.except {
-			s.except = false
-			except = append(except, s)
+// Select returns the users of an audience.
+func (a *Audience) Select(ctx context.Context) (*Selection, error) {
+	s := &Selection{}
+	chunks := make([]setChunk, a.chunks())
+	err := a.each(ctx, func(ev *evaluator, k uint32) {
+		if list, w := ev.eval(a.all, k); w == nil {
+			chunks[k] = setChunk{n: len(list), list: slices.Clone(list)}
+		} else if n := w.count(); n > toWords {
+			own := *w
+			chunks[k] = setChunk{n: n, words: &own}
 		} else {
-			in = append(in, s)
+			chunks[k] = setChunk{n: n, list: w.append(make([]uint16, 0, n))}
 		}
-	}
-	return in, except
-}
-
-func (q *query) and(list []audience.Expr) (set, error) {
-	sets, err := q.evalAll(list)
+		ev.reset()
+	})
 	if err != nil {
-		return set{}, err
+		return nil, err
 	}
-	return q.conjunction(split(sets)), nil
-}
-
-// conjunction intersects, and then takes the exceptions away: a and not b is a
-// without b, never a complement.
-func (q *query) conjunction(in, except []set) set {
-	if len(in) > 0 {
-		return q.without(q.intersect(in), except)
+	for k, c := range chunks {
+		s.users.n += c.n
+		*s.users.chunks.edit(uint32(k)) = c
 	}
-	s := set{bits: q.all, shared: true}
-	if len(except) > 0 {
-		s = q.unite(except)
-		s.except = true
-	}
-	return s
-}
-
-// or unites. With exceptions among the members, by De Morgan, it is all but
-// what every exception excludes and no plain member holds.
-func (q *query) or(list []audience.Expr) (set, error) {
-	sets, err := q.evalAll(list)
-	if err != nil {
-		return set{}, err
-	}
-	in, except := split(sets)
-	if len(except) == 0 {
-		return q.unite(in), nil
-	}
-	s := q.without(q.intersect(except), in)
-	s.except = true
 	return s, nil
 }
 
-// isFew reports whether a set is kept as a Roaring bitmap.
-func (q *query) isFew(s set) bool { return s.plain == nil && s.bits.GetCardinality() <= q.few }
+// chunks returns how many chunks the numbers of all users have.
+func (a *Audience) chunks() int { return int((uint64(a.u.Limit()) + 1<<16 - 1) >> 16) }
 
-// intersect intersects one set or more: few with whatever else, or all of them
-// plain.
-func (q *query) intersect(sets []set) set {
-	if len(sets) == 1 {
-		return sets[0]
+// longCost is what a question costs that is worth goroutines. Tests make it less.
+var longCost = 500_000
+
+// each calls f for each chunk, on all processors if it takes long and no time is to be
+// left to others.
+func (a *Audience) each(ctx context.Context, f func(ev *evaluator, k uint32)) error {
+	if a.yield != nil {
+		return parallel(ctx, 0, a.chunks(), a.yield, f)
 	}
-	least := slices.IndexFunc(sets, q.isFew)
-	if least < 0 {
-		p := q.own(sets[0])
-		q.fold(sets[1:], p.and)
-		return set{plain: p}
+	helpers := 0
+	if a.cost >= longCost {
+		helpers = min(runtime.GOMAXPROCS(0), a.chunks()) - 1
 	}
-	for i, s := range sets {
-		if q.isFew(s) && s.bits.GetCardinality() < sets[least].bits.GetCardinality() {
-			least = i
-		}
-	}
-	s := sets[least]
-	for i, x := range sets {
-		switch {
-		case i == least:
-		case x.plain != nil:
-			s = set{bits: x.plain.filter(s.bits, true)}
-			q.drop(x)
-		case s.shared:
-			s = set{bits: roaring.And(s.bits, x.bits)}
-		default:
-			s.bits.And(x.bits)
-		}
-	}
-	return s
+	return parallel(ctx, helpers, a.chunks(), nil, f)
 }
 
-// without takes sets away from s.
-func (q *query) without(s set, sets []set) set {
-	if len(sets) == 0 {
-		return s
-	}
-	if q.isFew(s) {
-		for _, x := range sets {
-			switch {
-			case x.plain != nil:
-				s = set{bits: x.plain.filter(s.bits, false)}
-				q.drop(x)
-			case s.shared:
-				s = set{bits: roaring.AndNot(s.bits, x.bits)}
-			default:
-				s.bits.AndNot(x.bits)
-			}
-		}
-		return s
-	}
-	p := q.own(s)
-	q.fold(sets, p.andNot)
-	return set{plain: p}
-}
+// A Selection is users by number.
+type Selection struct{ users set }
 
-// fold calls f with the words of each of some sets, which are not needed after it.
-// It has four sets plain at a time for each processor.
-func (q *query) fold(sets []set, f func(words []uint64)) {
-	for some := range slices.Chunk(sets, 4*(1+cap(q.helpers))) {
-		plains := make([]*plain, len(some))
-		q.each(len(some), func(i int) { plains[i] = q.own(some[i]) })
-		for _, x := range plains {
-			f(x.words)
-			x.drop()
-		}
-	}
-}
+// Len returns how many users there are.
+func (s *Selection) Len() int { return s.users.n }
 
-// unite unites sets, none of them too.
-func (q *query) unite(sets []set) set {
-	switch len(sets) {
-	case 0:
-		return set{bits: roaring.New()}
-	case 1:
-		return sets[0]
-	}
-	sum := uint64(0)
-	var plains []set
-	var bits, overwriting, adding []*roaring.Bitmap
-	for _, s := range sets {
-		if s.plain != nil {
-			plains = append(plains, s)
-			continue
-		}
-		sum += s.bits.GetCardinality()
-		bits = append(bits, s.bits)
-	}
-	if len(plains) == 0 && sum <= q.few {
-		return set{bits: roaring.FastOr(bits...)}
-	}
-	for _, b := range bits {
-		if hasBitmapContainers(b) {
-			overwriting = append(overwriting, b)
-		} else {
-			adding = append(adding, b)
-		}
-	}
-	// Many with containers of bits are small and lie apart, or there would be more
-	// users in them than there are.
-	if len(overwriting) > 4 {
-		overwriting = []*roaring.Bitmap{roaring.FastOr(overwriting...)}
-	}
-	for _, b := range overwriting {
-		plains = append(plains, set{bits: b, shared: true})
-	}
-	var p *plain
-	if len(plains) == 0 {
-		p = newPlain(q.u.Limit())
-	} else {
-		p = q.own(plains[0])
-		q.fold(plains[1:], p.or)
-	}
-	for _, b := range adding {
-		b.WriteDenseTo(p.words)
-	}
-	return set{plain: p}
-}
+// Bytes returns the memory of the selection.
+func (s *Selection) Bytes() int64 { return s.users.bytesHeld() }
 
-// hasBitmapContainers reports whether WriteDenseTo overwrites what is there; else it
-// only adds.
-func hasBitmapContainers(b *roaring.Bitmap) bool { return b.Stats().BitmapContainers > 0 }
+// From returns the users from a number on, in order.
+func (s *Selection) From(user uint32) iter.Seq[uint32] { return s.users.from(user) }
 
-// own is a set as a plain one that may be changed.
-func (q *query) own(s set) *plain {
-	if s.plain != nil {
-		return s.plain
-	}
-	p := newPlain(q.u.Limit())
-	s.bits.WriteDenseTo(p.words)
-	return p
-}
-
-// drop gives back the memory of a set that is not needed any more.
-func (q *query) drop(s set) {
-	if s.plain != nil {
-		s.plain.drop()
-	}
-}
-
-// equals unites the users of some values.
-func (q *query) equals(e audience.Equals) set {
-	s := q.u.slots[e.Attr.Slot]
-	if s == nil {
-		return set{bits: roaring.New()}
-	}
-	var numbers []uint32
-	for _, value := range e.Values {
-		if v, ok := s.values.find(value); ok {
-			numbers = append(numbers, v)
-		}
-	}
-	return q.usersOf(s, numbers)
-}
-
-// usersOf unites the users of values by number.
-func (q *query) usersOf(s *slot, values []uint32) set {
-	var sets []set
-	var listed []uint32
-	for _, v := range values {
-		if bits := s.users.many[v]; bits != nil {
-			sets = append(sets, set{bits: bits, shared: true})
-		} else {
-			s.users.each(v, func(n uint32) { listed = append(listed, n) })
-		}
-	}
-	if len(listed) > 0 {
-		slices.Sort(listed)
-		sets = append(sets, set{bits: roaring.BitmapOf(listed...)})
-	}
-	return q.unite(sets)
-}
-
-// compare unites the users of all values that compare.
-func (q *query) compare(e audience.Compare) (set, error) {
-	s := q.u.slots[e.Attr.Slot]
-	if s == nil {
-		return set{bits: roaring.New()}, nil
-	}
-	if q.scanned.Add(int64(s.values.n)) > MaxScannedValues {
-		return set{}, apierr.WhereTooLarge.Errorf("attribute %s has %d different values, too many to compare with %s (all comparisons together look at no more than %d)", e.Attr.Name, s.values.n, e.Op, MaxScannedValues)
-	}
-	var values []uint32
-	for v := range s.values.next {
-		if s.values.has(v) && e.Compares(string(s.values.bytes(v))) {
-			values = append(values, v)
-		}
-	}
-	return q.usersOf(s, values), nil
-}
-
-// count is how many users a set has.
-func (q *query) count(s set) uint64 {
-	switch {
-	case s.except && s.plain != nil:
-		rest := q.rest(s.plain)
-		defer rest.drop()
-		return rest.count()
-	case s.except:
-		return q.all.GetCardinality() - q.all.AndCardinality(s.bits)
-	case s.plain != nil:
-		return s.plain.count()
-	}
-	return s.bits.GetCardinality()
-}
-
-// bitmap is a set as a bitmap of the caller's.
-func (q *query) bitmap(s set) *roaring.Bitmap {
-	switch {
-	case s.except && s.plain != nil:
-		rest := q.rest(s.plain)
-		defer rest.drop()
-		return roaring.FromDense(rest.words, true)
-	case s.except:
-		return roaring.AndNot(q.all, s.bits)
-	case s.plain != nil:
-		return roaring.FromDense(s.plain.words, true)
-	case s.shared:
-		return s.bits.Clone()
-	}
-	return s.bits
-}
-
-// rest is all users but some.
-func (q *query) rest(p *plain) *plain {
-	rest := q.own(set{bits: q.all})
-	rest.andNot(p.words)
-	return rest
-}
-
-// Traits are what expressions ask about user n.
-func (u *Users) Traits(n uint32) *audience.Traits {
+// Traits returns what expressions ask about user n.
+func (u *View) Traits(n uint32) *audience.Traits {
 	t := &audience.Traits{Kind: u.Kind(n)}
 	for i := range t.Values {
 		t.Values[i] = string(u.Value(n, i))
@@ -490,7 +299,7 @@ func (u *Users) Traits(n uint32) *audience.Traits {
 }
 
 // TagsOf returns the tags of user n, in order; nil if there are none.
-func (u *Users) TagsOf(n uint32) (tags []string) {
+func (u *View) TagsOf(n uint32) (tags []string) {
 	var buf [audience.MaxTags]uint16
 	for _, tag := range u.TagList(n, buf[:0]) {
 		tags = append(tags, string(u.TagName(uint32(tag))))

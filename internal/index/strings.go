@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -18,16 +19,18 @@ import (
 // dir is an extendible hash table: a part that is full is split in two, so no
 // single insertion ever rehashes more than one part. The number of a removed
 // string is given out again, and so is its place in the slab to a string of
-// the same length.
+// the same length. Views share dir, its parts, the column and the slab.
 type strtab struct {
 	seed  uint64  // of the hash, so that nobody can aim for collisions
 	dir   []*part // by the top depth bits of the hash; a part may stand at several neighbouring places
 	depth uint8
+	made  uint64 // the epoch in which dir was
+	epoch uint64 // how often a view was taken
 
-	at    column // number to 1 + offset in slab; 0: the number is free
-	next  uint32 // all numbers from here on were never given out
-	holes []uint32
-	n     int // strings in the table
+	at    column   // number to 1 + offset in slab; 0: the number is free
+	next  uint32   // all numbers from here on were never given out
+	holes []uint32 // numbers to give out first; not in a view
+	n     int      // strings in the table
 
 	slab slab
 }
@@ -40,6 +43,7 @@ type part struct {
 	size  uint32 // how many slots there are
 	n     int    // strings; at most seven eighths of the slots
 	depth uint8
+	made  uint64 // the epoch in which the part was
 }
 
 const (
@@ -49,10 +53,10 @@ const (
 	maxSlots   = 1 << 14 // a full part is split instead of grown beyond
 )
 
-// newPart makes a part of some slots, but at most maxSlots.
-func newPart(slots uint32, depth uint8) *part {
+// newPart returns an empty part of some slots, but at most maxSlots.
+func newPart(slots uint32, depth uint8, epoch uint64) *part {
 	slots = min(slots, maxSlots)
-	return &part{slots: make([]byte, slotBytes*slots+slotPad), size: slots, depth: depth}
+	return &part{slots: make([]byte, slotBytes*slots+slotPad), size: slots, depth: depth, made: epoch}
 }
 
 // get is slot i: 1 + a number, and above it eight bits of the hash.
@@ -92,11 +96,43 @@ func (p *part) distance(i, j uint32) uint32 {
 func entry(h uint64, n uint32) uint64 { return h&0xff<<32 | uint64(n+1) }
 
 func newStrtab() *strtab {
-	return &strtab{seed: rand.Uint64(), dir: []*part{newPart(firstSlots, 0)}}
+	return &strtab{seed: rand.Uint64(), dir: []*part{newPart(firstSlots, 0, 0)}}
 }
 
 func (t *strtab) partOf(h uint64) *part {
 	return t.dir[h>>(64-t.depth)&(1<<t.depth-1)]
+}
+
+// edit returns the part of a hash, to be changed.
+func (t *strtab) edit(h uint64) *part {
+	p := t.partOf(h)
+	if p.made == t.epoch {
+		return p
+	}
+	own := *p
+	own.slots, own.made = slices.Clone(p.slots), t.epoch
+	if t.made != t.epoch {
+		t.dir, t.made = slices.Clone(t.dir), t.epoch
+	}
+	places := t.places(h, p.depth)
+	for i := range places {
+		places[i] = &own
+	}
+	return &own
+}
+
+// places returns where in dir the part of a hash stands, which has a depth.
+func (t *strtab) places(h uint64, depth uint8) []*part {
+	first, n := h>>(64-depth)<<(t.depth-depth), uint64(1)<<(t.depth-depth)
+	return t.dir[first:][:n]
+}
+
+// view returns the table as it is, for reading.
+func (t *strtab) view() *strtab {
+	t.epoch++
+	v := *t
+	v.at, v.slab, v.holes = t.at.view(), t.slab.view(), nil
+	return &v
 }
 
 // find returns the number of s.
@@ -158,12 +194,12 @@ func (t *strtab) findHoles() {
 
 // insert adds number n under hash h.
 func (t *strtab) insert(h uint64, n uint32) {
-	p := t.partOf(h)
+	p := t.edit(h)
 	for (p.n+1)*8 > int(p.size)*7 {
 		if p.size < maxSlots {
 			t.grow(p)
 		} else {
-			t.split(p)
+			t.split(h, p)
 			p = t.partOf(h)
 		}
 	}
@@ -202,29 +238,28 @@ func (t *strtab) hashes(p *part, f func(h uint64, n uint32)) {
 }
 
 func (t *strtab) grow(p *part) {
-	larger := newPart(p.size+p.size/2, p.depth)
+	larger := newPart(p.size+p.size/2, p.depth, t.epoch)
 	t.hashes(p, larger.put)
 	*p = *larger
 }
 
-// split divides p by the next bit of its strings' hashes.
-func (t *strtab) split(p *part) {
+// split divides p, the part of hash h, by the next bit of its strings' hashes.
+func (t *strtab) split(h uint64, p *part) {
 	if p.depth == t.depth {
 		dir := make([]*part, 2*len(t.dir))
 		for i, q := range t.dir {
 			dir[2*i], dir[2*i+1] = q, q
 		}
-		t.dir = dir
+		t.dir, t.made = dir, t.epoch
 		t.depth++
 	}
 	depth := p.depth + 1
 	const room = maxSlots / 4 * 3 // for half as many, and half more of them
-	halves := [2]*part{newPart(room, depth), newPart(room, depth)}
+	halves := [2]*part{newPart(room, depth, t.epoch), newPart(room, depth, t.epoch)}
 	t.hashes(p, func(h uint64, n uint32) { halves[h>>(64-depth)&1].put(h, n) })
-	for i, q := range t.dir {
-		if q == p {
-			t.dir[i] = halves[i>>(t.depth-depth)&1]
-		}
+	places := t.places(h, p.depth)
+	for i := range places {
+		places[i] = halves[i/(len(places)/2)]
 	}
 }
 
@@ -249,7 +284,7 @@ func (t *strtab) drop(n uint32) {
 // unlist empties the slot of number n, which has hash h, and moves later ones of
 // its run back, so that no probe meets a gap.
 func (t *strtab) unlist(h uint64, n uint32) {
-	p := t.partOf(h)
+	p := t.edit(h)
 	i := p.home(h)
 	for e := entry(h, n); p.get(i) != e; i = p.after(i) {
 		if p.get(i) == 0 {

@@ -15,7 +15,7 @@ const WarmBatch = 128
 // before: it would spend most of its time waiting for memory. Step by step the
 // processor waits for many users at once. What Warm reads is of no consequence, and
 // what it returns is only there so that nothing is left out.
-func (u *Users) Warm(changes []audience.Change) (sum uint32) {
+func (u *View) Warm(changes []audience.Change) (sum uint32) {
 	for len(changes) > 0 {
 		var w warming
 		w.n = min(len(changes), WarmBatch)
@@ -32,7 +32,7 @@ func (u *Users) Warm(changes []audience.Change) (sum uint32) {
 }
 
 // WarmUsers is Warm for reading all that accounts have.
-func (u *Users) WarmUsers(accounts []string) (sum uint32) {
+func (u *View) WarmUsers(accounts []string) (sum uint32) {
 	for len(accounts) > 0 {
 		var w warming
 		w.n = min(len(accounts), WarmBatch)
@@ -48,7 +48,7 @@ func (u *Users) WarmUsers(accounts []string) (sum uint32) {
 }
 
 // WarmEffects is Warm for effects, at most WarmBatch.
-func (u *Users) WarmEffects(effects []audience.Effect) (sum uint32) {
+func (u *View) WarmEffects(effects []audience.Effect) (sum uint32) {
 	w := warming{n: len(effects)}
 	for i := range effects {
 		e := &effects[i]
@@ -81,7 +81,7 @@ func slotsOf(values *audience.Values) (slots audience.SlotSet) {
 }
 
 // warmAccounts finds users by the hashes of their accounts and reads their names.
-func (u *Users) warmAccounts(w *warming) {
+func (u *View) warmAccounts(w *warming) {
 	var places [WarmBatch]uint32 // 1 + place of the name
 	t := u.accounts
 	for i := range w.n {
@@ -98,26 +98,49 @@ func (u *Users) warmAccounts(w *warming) {
 	}
 	for i := range w.n {
 		if at := places[i]; at != 0 {
-			w.sum += uint32(t.slab.chunks[(at-1)>>slabBits][(at-1)&(slabChunk-1)])
+			w.sum += uint32(t.slab.chunks.at((at - 1) >> slabBits).data[(at-1)&(slabChunk-1)])
 		}
 	}
 }
 
-// warmSlots reads the values of users, and whether they have one.
-func (u *Users) warmSlots(w *warming) {
+// warmSlots reads the values of users, whether they have one, and where they are among
+// the users of the value.
+func (u *View) warmSlots(w *warming) {
+	var sets [WarmBatch]*set
 	for slot, s := range u.slots {
 		if s == nil {
 			continue
 		}
 		for i := range w.n {
+			sets[i] = nil
 			if n := w.users[i]; n != 0 && w.slots[i].Has(slot) {
-				w.sum += s.value.get(n - 1)
-				if word := int((n - 1) / 64); word < len(s.any.words) {
-					w.sum += uint32(s.any.words[word])
+				v := s.value.get(n - 1)
+				if w.sum += v; v != 0 {
+					sets[i] = s.users.large.get(v - 1)
+				}
+			}
+		}
+		for i := range w.n {
+			if n := w.users[i]; n != 0 && w.slots[i].Has(slot) {
+				w.sum += s.any.warm(n - 1)
+				if sets[i] != nil {
+					w.sum += sets[i].warm(n - 1)
 				}
 			}
 		}
 	}
+}
+
+// warm reads where a user is in a set, or would be.
+func (s *set) warm(user uint32) uint32 {
+	c := s.chunk(user >> 16)
+	switch {
+	case c.words != nil:
+		return uint32(c.words[uint16(user)/64])
+	case len(c.list) > 0:
+		return uint32(c.list[len(c.list)*int(uint16(user))>>16])
+	}
+	return 0
 }
 
 // hashOf returns the hash of a string.

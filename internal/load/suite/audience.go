@@ -311,12 +311,12 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return s.counts(users, &attrs, bare)
+	return s.counts(ctx, users, &attrs, bare)
 }
 
 // counts asks the index and bare bitmaps the same questions, in turns of some,
 // so that neither pays for the garbage of the other.
-func (s *suite) counts(users *index.Users, attrs *audience.Attributes, bare map[load.Term]*roaring.Bitmap) error {
+func (s *suite) counts(ctx context.Context, users *index.Users, attrs *audience.Attributes, bare map[load.Term]*roaring.Bitmap) error {
 	const turn = 50
 	var ours, theirs load.Histogram
 	var r ratios
@@ -337,7 +337,7 @@ func (s *suite) counts(users *index.Users, attrs *audience.Attributes, bare map[
 		for i, e := range parsed {
 			start := time.Now()
 			var err error
-			if counts[i], err = users.Count(e, audience.UserID); err != nil {
+			if counts[i], err = users.Count(ctx, e, audience.UserID); err != nil {
 				return err
 			}
 			took[i] = time.Since(start)

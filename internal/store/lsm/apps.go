@@ -83,7 +83,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 	x.pin()
 	pos, err := s.journal.Commit(a.ID, false, func(b *journal.Batch) {
 		b.Memory(entry)
-		x.app = a
+		x.app, x.viewed = a, nil
 		for _, admin := range a.Admins {
 			if _, exists := x.users.Find(admin); !exists {
 				x.apply(b, &audience.Effect{Op: audience.Make, User: x.users.NextNumber(), Account: admin, Created: uint32(time.Now().Unix())})
@@ -111,6 +111,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 
 // apply applies an effect to the memory and adds it to the batch.
 func (x *tenant) apply(b *journal.Batch, e *audience.Effect) {
+	x.viewed = nil
 	if err := x.users.Apply(e, index.Unsettled); err != nil {
 		panic(fmt.Sprintf("lsm: an effect that was decided does not fit: app %d, %+v: %v", x.id, *e, err))
 	}

@@ -6,61 +6,65 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/index"
-	"tidings/internal/store/journal"
 	"tidings/internal/wording"
 )
 
 // Estimate counts an audience and each of its clauses on its own, and picks
 // accounts evenly spread over it.
 func (s *Users) Estimate(ctx context.Context, id uint32, q audience.Query, sample int) (e audience.Estimate, err error) {
-	err = s.read(ctx, id, func(x *tenant) error {
-		kind, err := x.users.KindOf(q.Expr, q.Attributes, q.Kind)
-		if err != nil {
-			return err
+	clauses := audience.Clauses(q.Expr)
+	e.Clauses = make([]audience.ClauseCount, len(clauses))
+	for i, c := range clauses {
+		e.Clauses[i].Clause = c.String()
+	}
+	text := estimateKey(q.Expr, e.Clauses)
+	cached := func(x *tenant, u *index.View) (c estimated, key string, kind audience.Kind, known bool, err error) {
+		if kind, err = u.KindOf(q.Expr, q.Attributes, q.Kind); err != nil {
+			return c, "", 0, false, err
 		}
-		clauses := audience.Clauses(q.Expr)
-		e.Clauses = make([]audience.ClauseCount, len(clauses))
-		for i, c := range clauses {
-			e.Clauses[i].Clause = c.String()
-		}
-		key, version := estimateKey(q.Expr, kind, e.Clauses), x.users.Version(q.Expr)
-		counted, known := x.estimates.find(key, version)
-		if !known {
-			counted.version = version
-			if counted.all, counted.each, err = x.users.Estimate(clauses, kind); err != nil {
+		key = string(byte('0'+kind)) + text
+		c, known = x.estimates.find(key, u.Version(q.Expr))
+		return c, key, kind, known, nil
+	}
+	err = s.ask(ctx, id, &question{
+		cost: func(x *tenant, u *index.View) (int, error) {
+			_, _, _, known, err := cached(x, u)
+			if err != nil || known && sample == 0 {
+				return 0, err
+			}
+			return u.Cost(clauses), nil
+		},
+		answer: func(x *tenant, u *index.View, yield func()) error {
+			counted, key, kind, known, err := cached(x, u)
+			if err != nil {
 				return err
 			}
-			x.estimates.keep(key, counted)
-		}
-		e.Count = counted.all
-		for i, n := range counted.each {
-			e.Clauses[i].Count = n
-		}
-		e.Sample, err = x.sample(q.Expr, kind, sample)
-		return err
+			if !known || sample > 0 {
+				a, err := u.Audience(ctx, clauses, kind, yield)
+				if err != nil {
+					return err
+				}
+				if counted.all, counted.each, err = a.Count(ctx); err != nil {
+					return err
+				}
+				picked, err := a.Sample(ctx, sample)
+				if err != nil {
+					return err
+				}
+				for _, n := range picked {
+					e.Sample = append(e.Sample, string(u.Account(n)))
+				}
+				counted.version = u.Version(q.Expr)
+				x.estimates.keep(key, counted)
+			}
+			e.Count = counted.all
+			for i, n := range counted.each {
+				e.Clauses[i].Count = n
+			}
+			return nil
+		},
 	})
 	return e, err
-}
-
-// sample picks accounts evenly spread over an audience.
-func (x *tenant) sample(expr audience.Expr, kind audience.Kind, limit int) (accounts []string, err error) {
-	if limit == 0 {
-		return nil, nil
-	}
-	set, err := x.users.Select(expr, kind)
-	if err != nil {
-		return nil, err
-	}
-	all := set.GetCardinality()
-	n := min(uint64(limit), all)
-	for i := range n {
-		number, err := set.Select(uint32(i * all / n))
-		if err != nil {
-			return nil, err
-		}
-		accounts = append(accounts, string(x.users.Account(number)))
-	}
-	return accounts, nil
 }
 
 // Explain returns which clauses are true of an account, and what it has.
@@ -87,74 +91,89 @@ func (s *Users) Explain(ctx context.Context, id uint32, q audience.Query, accoun
 // List lists accounts in the order of their numbers. The audience is
 // fixed with the first page.
 func (s *Users) List(ctx context.Context, id uint32, q audience.Query, limit int, after string) (p audience.Page, err error) {
-	err = s.read(ctx, id, func(x *tenant) error {
-		l, from := &list{}, uint32(0)
-		if after != "" {
-			if l, from = x.pages.find(after); l == nil {
+	if after != "" {
+		err = s.read(ctx, id, func(x *tenant) error {
+			l, from := x.pages.find(after)
+			if l == nil {
 				return apierr.PageExpired.Errorf("Next: the page token is not known or more than %v old", pageLife)
 			}
-		} else {
-			kind, err := x.users.KindOf(q.Expr, q.Attributes, q.Kind)
+			p = x.page(&x.users.View, l, from, limit)
+			return nil
+		})
+		return p, err
+	}
+	clauses := audience.Clauses(q.Expr)
+	l := &list{}
+	err = s.ask(ctx, id, &question{
+		cost: func(_ *tenant, u *index.View) (int, error) { return u.Cost(clauses), nil },
+		// Whoever is deleted from now on is in no earlier group. Their numbers may be in
+		// the list, so they are pinned before it is made.
+		began: func(x *tenant) { x.pages.begin(l, s.journal.Next()) },
+		ended: func(x *tenant) { x.pages.abandon(l) },
+		answer: func(x *tenant, u *index.View, yield func()) error {
+			kind, err := u.KindOf(q.Expr, q.Attributes, q.Kind)
 			if err != nil {
 				return err
 			}
-			l.pos = s.journal.Next() // whoever is deleted from now on is in no earlier group
-			if l.set, err = x.users.Select(q.Expr, kind); err != nil {
+			a, err := u.Audience(ctx, clauses, kind, yield)
+			if err != nil {
 				return err
 			}
-		}
-		p.Accounts = make([]string, 0, limit)
-		it := l.set.Iterator()
-		it.AdvanceIfNeeded(from)
-		for it.HasNext() {
-			n := it.PeekNext()
-			if len(p.Accounts) == limit {
-				p.Next = x.pages.keep(l, n)
-				break
+			if yield == nil { // nobody can change the app
+				l.pos = s.journal.Next()
 			}
-			it.Next()
-			if x.users.Has(n) {
-				p.Accounts = append(p.Accounts, string(x.users.Account(n)))
+			if l.users, err = a.Select(ctx); err != nil {
+				return err
 			}
-		}
-		return nil
+			p = x.page(u, l, 0, limit)
+			return nil
+		},
 	})
 	return p, err
 }
 
-// scanStep is how many values are looked at while nobody can change anything.
-const scanStep = 1 << 16
+// page returns a page of a list, from a number on, and keeps the list if there is more
+// of it.
+func (x *tenant) page(u *index.View, l *list, from uint32, limit int) (p audience.Page) {
+	p.Accounts = make([]string, 0, min(limit, l.users.Len()))
+	for n := range l.users.From(from) {
+		if len(p.Accounts) == limit {
+			p.Next = x.pages.keep(l, n)
+			break
+		}
+		if u.Has(n) {
+			p.Accounts = append(p.Accounts, string(u.Account(n)))
+		}
+	}
+	return p
+}
 
-// AttrValues lists the values of a slot, those of most users first. With more
-// values than one step each count is right for some moment of the call.
+// scanStep is how many values are looked at between two looks at the context.
+const scanStep = 1 << 10
+
+// AttrValues lists the values of a slot, those of most users first.
 func (s *Users) AttrValues(ctx context.Context, id uint32, slot int, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	var scan index.ValueScan
-	var owner *tenant // an app of the same number may take the place of one that is deleted
-	var pos journal.Pos
-	for more := true; more && err == nil; {
-		pos, err = s.look(ctx, id, func(x *tenant) error {
-			if x != owner {
-				owner, scan = x, index.ValueScan{Slot: slot, TopList: index.TopList{Prefix: prefix, Limit: limit}}
-			}
-			more = x.users.ScanValues(&scan, scanStep)
-			return nil
-		})
-	}
-	if waited := s.journal.Wait(ctx, pos); waited != nil {
-		err = waited
-	}
+	v, err := s.view(ctx, id, nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	return scan.Top, scan.Total, nil
+	scan := index.ValueScan{Slot: slot, TopList: index.TopList{Prefix: prefix, Limit: limit}}
+	yield := s.pacer()
+	for v.users.ScanValues(&scan, scanStep) {
+		if ctx.Err() != nil {
+			return nil, 0, context.Cause(ctx)
+		}
+		yield()
+	}
+	return scan.Top, scan.Total, s.journal.Wait(ctx, v.pos)
 }
 
 // Tags lists tags, those of most users first.
 func (s *Users) Tags(ctx context.Context, id uint32, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	err = s.read(ctx, id, func(x *tenant) error {
-		l := x.users.Tags(prefix, limit)
-		top, total = l.Top, l.Total
-		return nil
-	})
-	return top, total, err
+	v, err := s.view(ctx, id, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	l := v.users.Tags(prefix, limit)
+	return l.Top, l.Total, s.journal.Wait(ctx, v.pos)
 }

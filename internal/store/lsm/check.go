@@ -49,22 +49,22 @@ func CheckDir(ctx context.Context, dir string, opts Options, report func(store.F
 // that the check was not finished.
 func (s *Store) Check(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
 	c := checker{report: report}
-	users := map[uint32]*index.Users{}
+	users := map[uint32]*index.View{}
 	var pos journal.Pos
 	for _, x := range s.tenants.all() {
 		if ctx.Err() != nil {
 			return c.sum, context.Cause(ctx)
 		}
-		a, copied, at, _ := x.copy(s.journal.Seal)
-		if a == nil {
+		v, at, _ := s.tenants.seal(x, s.journal.Seal)
+		if v == nil {
 			continue
 		}
 		pos = max(pos, at)
 		c.sum.Apps++
-		c.sum.Users += copied.Len()
-		users[x.id] = copied
-		c.tenant(x.id, a.Admins, copied)
-		c.values(x.id, a, copied)
+		c.sum.Users += v.users.Len()
+		users[x.id] = v.users
+		c.tenant(x.id, v.app.Admins, v.users)
+		c.values(x.id, v.app, v.users)
 	}
 	if err := s.journal.Wait(ctx, pos); err != nil {
 		return c.sum, err
@@ -156,7 +156,7 @@ func (c *checker) wrong(where, format string, args ...any) {
 }
 
 // tenant looks for the accounts of admins.
-func (c *checker) tenant(id uint32, admins []string, u *index.Users) {
+func (c *checker) tenant(id uint32, admins []string, u *index.View) {
 	for _, admin := range admins {
 		if _, exists := u.Find(admin); !exists {
 			c.wrong(fmt.Sprintf("app %d", id), "admin %q has no account", admin)
@@ -165,7 +165,7 @@ func (c *checker) tenant(id uint32, admins []string, u *index.Users) {
 }
 
 // values looks for values in slots that cannot have them.
-func (c *checker) values(id uint32, a *app.App, u *index.Users) {
+func (c *checker) values(id uint32, a *app.App, u *index.View) {
 	for n := range u.Limit() {
 		if !u.Has(n) {
 			continue

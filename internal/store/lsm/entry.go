@@ -179,7 +179,7 @@ func (p *fields) bytes(what string, limit int) string {
 		return ""
 	}
 	n := int(p.rest[0])
-	v := view(p.rest[1 : 1+n])
+	v := textOf(p.rest[1 : 1+n])
 	if n == 0 || n > limit {
 		p.fail("%s has %d bytes", what, n)
 		return ""

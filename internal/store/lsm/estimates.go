@@ -30,8 +30,8 @@ const (
 
 // estimateKey tells estimates apart, by the texts of the clauses of an expression.
 // The names of attributes are not enough: a name can move to another slot.
-func estimateKey(e audience.Expr, kind audience.Kind, clauses []audience.ClauseCount) string {
-	key := []byte{byte(kind)}
+func estimateKey(e audience.Expr, clauses []audience.ClauseCount) string {
+	var key []byte
 	audience.Walk(e, func(term audience.Expr) {
 		if ref, ok := audience.AttrOf(term); ok {
 			key = append(key, byte(ref.Slot))

@@ -24,6 +24,13 @@ func WithRoom(o *Options, bytes int) *Options {
 	return o
 }
 
+// WithViews makes every question one that is asked of a view, and has it call pace again
+// and again.
+func WithViews(o *Options, pace func()) *Options {
+	o.pace = pace
+	return o
+}
+
 // SharePlace reports whether two accounts wait for each other's changes, as one
 // pair in lastSize does.
 func (s *Store) SharePlace(a, b string) bool { return s.tenants.place(a) == s.tenants.place(b) }

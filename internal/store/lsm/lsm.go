@@ -46,6 +46,9 @@ type Options struct {
 
 	room        int   // of the journal, less in tests
 	segmentSize int64 // the same
+
+	// In tests every question is asked of a view, with this for a pacer.
+	pace func()
 }
 
 // InUse is the error of opening a data directory that another process has.
@@ -74,6 +77,9 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s.tenants.journal = s.journal
+	if opts.pace != nil {
+		s.tenants.light, s.tenants.pacer = -1, func() func() { return opts.pace }
+	}
 	s.Apps = &Apps{s.tenants}
 	s.Users = &Users{tenants: s.tenants}
 	if err := s.Users.openHash(opts.ReadOnly); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -86,11 +87,11 @@ func sound(t *testing.T, s storetest.Store) {
 // database is a storetest.Database in memory. With a chance of unsynced bytes
 // to survive, in percent, it can crash. Every third inspection checks that each way
 // to make the state anew makes it equal: that takes as long as some openings.
-func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
+func database(t *testing.T, o lsm.Options, unsynced int, r *rand.Rand) storetest.Database {
 	fs, inspections := faulty.NewDisk(t, dir), 0
 	return storetest.Database{
 		Open: func() (storetest.Store, error) {
-			s, err := tryOpen(archiving(fs), lsm.Options{})
+			s, err := tryOpen(archiving(fs), o)
 			if err != nil {
 				return nil, err // not a nil *opened
 			}
@@ -111,7 +112,14 @@ func database(t *testing.T, unsynced int, r *rand.Rand) storetest.Database {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Database { return database(t, 0, nil) })
+	t.Run("light", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) storetest.Database { return database(t, lsm.Options{}, 0, nil) })
+	})
+	t.Run("from views", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) storetest.Database {
+			return database(t, *lsm.WithViews(&lsm.Options{}, runtime.Gosched), 0, nil)
+		})
+	})
 }
 
 func TestModel(t *testing.T) {
@@ -119,7 +127,11 @@ func TestModel(t *testing.T) {
 		t.Run(strconv.Itoa(unsynced)+"% unsynced", func(t *testing.T) {
 			t.Parallel()
 			seed := testenv.Seed(t)
-			storetest.Model(t, database(t, unsynced, rand.New(rand.NewPCG(seed, 2))), seed, testenv.Rounds(1500))
+			var o lsm.Options
+			if unsynced > 0 {
+				lsm.WithViews(&o, runtime.Gosched)
+			}
+			storetest.Model(t, database(t, o, unsynced, rand.New(rand.NewPCG(seed, 2))), seed, testenv.Rounds(1500))
 		})
 	}
 }

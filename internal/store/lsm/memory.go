@@ -7,7 +7,6 @@ import (
 	"io"
 	"unsafe"
 
-	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
@@ -113,16 +112,16 @@ func (m *memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Po
 		if err := ctx.Err(); err != nil {
 			return 0, context.Cause(ctx)
 		}
-		record, users, at, gone := x.copy(seal)
+		v, at, gone := m.seal(x, seal)
 		for y := m.find(x.id); gone && y != nil && y != x; y = m.find(x.id) {
 			x = y // made again, maybe in the group of the deletion
-			record, users, at, gone = x.copy(seal)
+			v, at, gone = m.seal(x, seal)
 		}
 		switch {
 		case gone && at <= pos:
 			m.drop(x)
 			continue
-		case !gone && record == nil:
+		case !gone && v == nil:
 			continue // it is about to be made, in a group after pos
 		}
 		newest = max(newest, at)
@@ -133,28 +132,28 @@ func (m *memory) Save(ctx context.Context, pos journal.Pos, seal func(journal.Po
 			continue
 		}
 		w.Uint(1)
-		entry, err := appendApp(record)
+		entry, err := appendApp(v.app)
 		if err != nil {
 			return 0, err
 		}
 		w.Bytes(entry)
-		users.Write(w)
+		v.users.Write(w)
 	}
 	w.Uint(0)
 	return newest, w.Flush()
 }
 
-// copy returns a tenant as it is, and the position that has it so. What changes later
+// seal returns a view of a tenant, and the position that has it so. What changes later
 // is in later groups, and so is an app that takes the place of one that is gone,
 // unless it has done so already.
-func (x *tenant) copy(seal func(journal.Pos)) (record *app.App, users *index.Users, pos journal.Pos, gone bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
+func (t *tenants) seal(x *tenant, seal func(journal.Pos)) (v *view, pos journal.Pos, gone bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	seal(x.pos)
 	if x.gone || x.app == nil {
-		return nil, nil, x.pos, x.gone
+		return nil, x.pos, x.gone
 	}
-	return x.app, x.users.Clone(), x.pos, false
+	return x.view(), x.pos, false
 }
 
 // Load reads what Save wrote. If it fails it leaves no tenant.
@@ -206,6 +205,6 @@ func (m *memory) Load(in io.Reader, size int64) (err error) {
 	return r.Err()
 }
 
-// view returns a string that is the memory of b, which must not change as long as the
+// textOf returns a string that is the memory of b, which must not change as long as the
 // string is used: what is read of an entry is copied by whoever keeps it.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -2,6 +2,7 @@ package lsm
 
 import (
 	"runtime/metrics"
+	"time"
 	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ type collector struct{ s *Store }
 var (
 	usersDesc   = prometheus.NewDesc("tidings_users", "Accounts of all apps.", nil, nil)
 	restingDesc = prometheus.NewDesc("tidings_resting_numbers", "Numbers of deleted users that were not given to others again.", nil, nil)
+	oldestDesc  = prometheus.NewDesc("tidings_oldest_list_seconds", "How long the oldest list whose next page may be asked for has been kept. Numbers of users deleted since wait for it.", nil, nil)
 	indexDesc   = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them.", []string{"part"}, nil)
 	heapDesc    = prometheus.NewDesc("tidings_heap_parts_bytes", "Live memory by what it is for: the parts of the index, apps, lists whose next page may be asked for, counts of audiences, and the program itself as it was before the data directory was opened. What requests use meanwhile is not in it.", []string{"part"}, nil)
 )
@@ -32,6 +34,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	var users, resting int
+	var oldest time.Duration
 	parts := map[string]int64{"program": c.s.program}
 	for _, x := range c.s.tenants.all() {
 		x.mu.RLock()
@@ -39,6 +42,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		resting += x.users.Resting()
 		m := x.users.Memory()
 		x.mu.RUnlock()
+		oldest = max(oldest, x.pages.age())
 		parts["accounts"] += m.Accounts
 		parts["values"] += m.Values
 		parts["tags"] += m.Tags
@@ -51,6 +55,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(usersDesc, float64(users))
 	gauge(restingDesc, float64(resting))
+	gauge(oldestDesc, oldest.Seconds())
 	for _, part := range []string{"accounts", "values", "tags"} {
 		gauge(indexDesc, float64(parts[part]), part)
 	}

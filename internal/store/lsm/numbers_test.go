@@ -188,6 +188,36 @@ func testListsAndRestarts(t *testing.T, restart string) {
 	s.Close()
 }
 
+// TestTooManyNumbersWait: a list that is kept does not make the numbers of deleted users
+// wait without end; it ends.
+func TestTooManyNumbersWait(t *testing.T) {
+	s := listed(t, faulty.NewDisk(t, dir), 5)
+	defer s.Close()
+	p := nextPage(t, s, "")
+	ended := 0
+	for n := range 60 {
+		var changes []audience.Change
+		var accounts []string
+		for i := range 100 {
+			changes = append(changes, stranger(n*100+i))
+			accounts = append(accounts, changes[i].Account)
+		}
+		mustChange(t, s, changes...)
+		mustDelete(t, s, accounts...)
+		if _, err := s.List(t.Context(), id, vips, 1, p.Next); errors.Is(err, apierr.PageExpired) {
+			ended = n
+			break
+		}
+	}
+	if ended < 35 || ended > 45 {
+		t.Errorf("the list ended after %d00 numbers had to wait, want about 4096", ended)
+	}
+	if limit := s.lsm.NextNumber(id); limit > 5000 {
+		t.Errorf("numbers up to %d were given out", limit)
+	}
+	sound(t, s)
+}
+
 // TestListEnds: the next page can be asked for during pageLife after the one before.
 func TestListEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

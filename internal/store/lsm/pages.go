@@ -1,14 +1,13 @@
 package lsm
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/RoaringBitmap/roaring/v2"
 
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
@@ -29,15 +28,17 @@ const (
 type pages struct {
 	mu    sync.Mutex
 	lists []*list // the least recently used first
-	bytes uint64
+	begun []*list // that are being made
+	bytes int64
 }
 
 // A list is an audience, fixed.
 type list struct {
 	id    [8]byte
-	set   *roaring.Bitmap
+	users *index.Selection
 	pos   journal.Pos // no user in it was deleted in an earlier group
-	bytes uint64
+	bytes int64
+	made  time.Time
 	used  time.Time
 }
 
@@ -47,12 +48,14 @@ func (p *pages) keep(l *list, from uint32) string {
 	defer p.mu.Unlock()
 	if l.bytes == 0 {
 		_, _ = rand.Read(l.id[:]) // never fails
-		l.bytes = l.set.GetSizeInBytes() + listOverhead
+		l.bytes = l.users.Bytes() + listOverhead
 		p.bytes += l.bytes
 	} else {
 		p.lists = slices.DeleteFunc(p.lists, func(x *list) bool { return x == l })
 	}
-	l.used = time.Now()
+	if l.used = time.Now(); l.made.IsZero() {
+		l.made = l.used
+	}
 	p.lists = append(p.lists, l)
 	for len(p.lists) > 1 && (p.bytes > maxListBytes || len(p.lists) > maxLists) {
 		p.end()
@@ -100,18 +103,69 @@ func (p *pages) oldest() uint64 {
 	defer p.mu.Unlock()
 	p.expire()
 	pos := uint64(index.Unsettled)
-	for _, l := range p.lists {
+	for _, l := range slices.Concat(p.lists, p.begun) {
 		pos = min(pos, uint64(l.pos))
 	}
 	return pos
 }
 
+// begin says that a list is being made of users none of whom was deleted before a
+// position.
+func (p *pages) begin(l *list, pos journal.Pos) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.pos = pos
+	p.begun = append(p.begun, l)
+}
+
+// abandon says that a list is no longer being made; it may be kept.
+func (p *pages) abandon(l *list) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun = slices.DeleteFunc(p.begun, func(x *list) bool { return x == l })
+}
+
 // pin keeps the numbers that a list may hold from being given out. Whoever makes
-// users calls it first.
+// users calls it first. When too many numbers wait, the lists that they wait for end.
 func (x *tenant) pin() {
-	if x.users.Resting() > 0 {
+	if x.users.Resting() == 0 {
+		return
+	}
+	limit := max(minResting, int(x.users.Limit()/4))
+	if most := x.app.Settings.MaxAccounts; most > 0 {
+		limit = max(minResting, int(most/4))
+	}
+	for x.users.Pin(x.pages.oldest()); x.users.Resting() > limit && x.users.Waiting() && x.pages.endOldest(); {
 		x.users.Pin(x.pages.oldest())
 	}
+}
+
+// minResting is how many numbers of deleted users may wait in the smallest app. Beyond,
+// it is a quarter of its accounts.
+const minResting = 1 << 12
+
+// endOldest ends the list that was made first, if there is one.
+func (p *pages) endOldest() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lists) == 0 {
+		return false
+	}
+	oldest := slices.MinFunc(p.lists, func(a, b *list) int { return cmp.Compare(a.pos, b.pos) })
+	p.bytes -= oldest.bytes
+	p.lists = slices.DeleteFunc(p.lists, func(l *list) bool { return l == oldest })
+	return true
+}
+
+// age returns for how long the oldest list has been kept.
+func (p *pages) age() (age time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire()
+	for _, l := range p.lists {
+		age = max(age, time.Since(l.made))
+	}
+	return age
 }
 
 // clear ends all lists.
@@ -125,5 +179,5 @@ func (p *pages) clear() {
 func (p *pages) memory() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int64(p.bytes)
+	return p.bytes
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type sim struct {
 	r       *rand.Rand // of the simulation itself, not of the clients or the disk
 	store   *opened
 	clients []*simClient
+	views   bool // every question is asked of a view
 
 	mu      sync.Mutex
 	opening int // counts how often the store was opened
@@ -103,7 +105,7 @@ func keptSeeds(t *testing.T) (seeds []uint64) {
 }
 
 func simulate(t *testing.T, seed uint64) {
-	s := &sim{t: t, r: rand.New(rand.NewPCG(seed, 0)), dice: rand.New(rand.NewPCG(seed, 1)), mem: faulty.NewDisk(t, dir), ends: map[string]int{}}
+	s := &sim{t: t, r: rand.New(rand.NewPCG(seed, 0)), dice: rand.New(rand.NewPCG(seed, 1)), mem: faulty.NewDisk(t, dir), ends: map[string]int{}, views: seed%2 == 1}
 	s.prepare(seed)
 	for range 10 {
 		s.live()
@@ -152,6 +154,9 @@ func (s *sim) live() {
 	o := lsm.Options{CheckpointLog: 1 << (13 + s.r.IntN(4))}
 	if s.r.IntN(3) == 0 {
 		lsm.WithRoom(&o, 2<<10)
+	}
+	if s.views {
+		lsm.WithViews(&o, runtime.Gosched)
 	}
 	store, err := tryOpen(fs, o)
 	if err != nil {

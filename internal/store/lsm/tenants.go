@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
@@ -33,27 +34,35 @@ type tenant struct {
 
 	estimates estimates
 	pages     pages
+	viewed    *view // the tenant as it is, if it was asked for since the last change
+	asked     sync.Once
+	questions turns // once asked
 }
 
-const lastSize = 128
+const lastSize = 64
 
 // noUsers are those of deleted apps. They never change.
 var noUsers = index.NewUsers()
 
 // tenants are all apps with their users.
 type tenants struct {
-	journal *journal.DB
-	seed    maphash.Seed
+	journal   *journal.DB
+	seed      maphash.Seed
+	questions turns
+	light     time.Duration // how long a question may take that is not asked of a view
+	pacer     func() func()
 
 	mu   sync.RWMutex
 	byID map[uint32]*tenant
 }
 
 func newTenants() *tenants {
-	return &tenants{seed: maphash.MakeSeed(), byID: map[uint32]*tenant{}}
+	return &tenants{seed: maphash.MakeSeed(), questions: questionTurns(), light: lightQuestion, pacer: pacer, byID: map[uint32]*tenant{}}
 }
 
-func newTenant(id uint32) *tenant { return &tenant{id: id, users: index.NewUsers()} }
+func newTenant(id uint32) *tenant {
+	return &tenant{id: id, users: index.NewUsers()}
+}
 
 // all lists the tenants by SDKAppID, deleted ones too.
 func (t *tenants) all() []*tenant {
@@ -167,4 +176,7 @@ func (t *tenants) touch(x *tenant, changed journal.Pos, account string, pos *jou
 }
 
 // changed records that the tenant changed in a group; 0 is none.
-func (x *tenant) changed(pos journal.Pos) { x.pos = max(x.pos, pos) }
+func (x *tenant) changed(pos journal.Pos) {
+	x.pos = max(x.pos, pos)
+	x.viewed = nil
+}

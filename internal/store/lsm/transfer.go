@@ -8,7 +8,6 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
-	"tidings/internal/index"
 	"tidings/internal/store/journal"
 )
 
@@ -65,16 +64,10 @@ const exportCheck = 1000
 
 // Export calls begin with the attributes of an app and then each with its users
 // in the order of their numbers, all as they are at one moment after every
-// change that was answered before. It copies the users, so it holds up nobody for
-// longer than that takes, and begins when what it shows is durable.
+// change that was answered before. It begins when what it shows is durable.
 func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) (err error) {
-	var attributes audience.Attributes
-	var users *index.Users
 	var wait func(context.Context) (*journal.View, error)
-	_, err = s.look(ctx, id, func(x *tenant) error {
-		attributes, users, wait = x.app.Attributes, x.users.Clone(), s.journal.ViewAt(x.pos)
-		return nil
-	})
+	v, err := s.view(ctx, id, func(x *tenant, _ *view) { wait = s.journal.ViewAt(x.pos) })
 	if err != nil {
 		return err
 	}
@@ -83,6 +76,7 @@ func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attr
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	users, attributes := v.users, v.app.Attributes
 	if err := begin(&attributes); err != nil {
 		return err
 	}

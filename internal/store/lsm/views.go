@@ -1,0 +1,158 @@
+package lsm
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"time"
+
+	"tidings/internal/app"
+	"tidings/internal/index"
+	"tidings/internal/store/journal"
+)
+
+// A view is a tenant as it was at one moment. Whatever takes long reads a view, so that
+// nobody waits for it.
+type view struct {
+	app   *app.App
+	users *index.View
+	pos   journal.Pos // the group of the last change that it shows
+}
+
+// view returns the tenant as it is. The caller has locked it for a change. As long as
+// nothing changes there is one view for all.
+func (x *tenant) view() *view {
+	if x.viewed == nil {
+		x.viewed = &view{x.app, x.users.TakeView(), x.pos}
+	}
+	return x.viewed
+}
+
+// view returns an app as it is after every change made before. With it f, if there is
+// one, is called while nobody changes the app. What the view shows may not be durable.
+func (t *tenants) view(ctx context.Context, id uint32, f func(*tenant, *view)) (*view, error) {
+	x := t.find(id)
+	if x == nil {
+		return nil, t.unknown(ctx, id, 0)
+	}
+	v, deleted := func() (*view, journal.Pos) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		defer t.journal.Guard()
+		if x.gone {
+			return nil, x.pos
+		}
+		v := x.view()
+		if f != nil {
+			f(x, v)
+		}
+		return v, 0
+	}()
+	if v == nil {
+		return nil, t.unknown(ctx, id, deleted)
+	}
+	return v, nil
+}
+
+// lightQuestion is how long a question may take that is answered while nobody can change
+// the app. Below it, what a view costs the changes after it would be more.
+const lightQuestion = 2 * time.Millisecond
+
+// A question about the users of an app.
+type question struct {
+	cost   func(x *tenant, u *index.View) (nanoseconds int, err error)
+	answer func(x *tenant, u *index.View, yield func()) error
+	// began and ended, if there are any, are called around an answer from a view, began
+	// when it is taken, while nobody can change the app.
+	began func(x *tenant)
+	ended func(x *tenant)
+}
+
+// ask answers a question, and returns when all that the answer rests on is durable.
+// What would take long is asked of a view, when its turn comes.
+func (t *tenants) ask(ctx context.Context, id uint32, q *question) error {
+	heavy := false
+	err := t.read(ctx, id, func(x *tenant) error {
+		cost, err := q.cost(x, &x.users.View)
+		if err != nil {
+			return err
+		}
+		if heavy = time.Duration(cost) > t.light; heavy {
+			return nil
+		}
+		return q.answer(x, &x.users.View, nil)
+	})
+	if err != nil || !heavy {
+		return err
+	}
+	x := t.find(id)
+	if x == nil {
+		return t.unknown(ctx, id, 0)
+	}
+	x.asked.Do(func() { x.questions = tenantTurns() })
+	for _, turns := range []turns{x.questions, t.questions} {
+		if err := turns.wait(ctx); err != nil {
+			return err
+		}
+		defer turns.end()
+	}
+	var owner *tenant
+	v, err := t.view(ctx, id, func(x *tenant, _ *view) {
+		if owner = x; q.began != nil {
+			q.began(x)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if q.ended != nil {
+		defer q.ended(owner)
+	}
+	err = q.answer(owner, v.users, t.pacer())
+	return cmp.Or(t.journal.Wait(ctx, v.pos), err) // an error rests on the view too
+}
+
+// pacer returns a function to call every some microseconds of a long calculation. The
+// system and Go let who calculates go on for milliseconds, and Go looks at what has come
+// in from the network when a processor has nothing to do. So a calculation rests for as
+// long as it has worked, and longer when it has kept others waiting.
+func pacer() func() {
+	const slice, others = 100 * time.Microsecond, 10 * time.Microsecond
+	last := time.Now()
+	return func() {
+		began := time.Now()
+		worked := began.Sub(last)
+		if worked < slice {
+			return
+		}
+		rest := worked
+		if runtime.Gosched(); time.Since(began) > others {
+			rest *= 3
+		}
+		time.Sleep(rest)
+		last = time.Now()
+	}
+}
+
+// turns bound how many go on at a time; the others wait for their turn.
+type turns chan struct{}
+
+func (t turns) wait(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turns) end() { <-t }
+
+// Questions that take long may use half of the processors, and those of one app half of
+// that: so what they take of memory is bounded, and other requests go on.
+func questionTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+func tenantTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/4)) }

@@ -255,11 +255,15 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	serve(func() error { return s.socket.Serve(s.socketAddr) })
 
+	pacing, stop := context.WithCancel(ctx)
+	wg.Go(func() { paceCollector(pacing) })
+
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stop()
 	s.log.Info("stopping", "limit", s.cfg.ShutdownTimeout)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()

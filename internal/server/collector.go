@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// Go's collector lets the heap grow to twice what is live before it collects. With an
+// index of gigabytes that is gigabytes of nothing, for work that is not much: the index
+// has few pointers. So the room is as much again for a small heap, and less for a large
+// one.
+const (
+	collectorRoom = 256 << 20 // bytes that the heap may grow by in any case
+	leastRoom     = 30        // percent of what is live, of the largest heap
+)
+
+// roomFor returns the GOGC for a heap with so many bytes live.
+func roomFor(live uint64) int {
+	return int(min(100, max(leastRoom, collectorRoom*100/max(live, 1))))
+}
+
+// paceCollector sets how much room the collector leaves, until ctx ends. Whoever sets
+// GOGC decides instead.
+func paceCollector(ctx context.Context) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for room := 100; ; {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		if now := roomFor(live[0].Value.Uint64()); now < room-5 || now > room+5 {
+			room = now
+			debug.SetGCPercent(room)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -111,6 +111,25 @@ func TestBenchSuite(t *testing.T) {
 	}
 }
 
+// TestBenchQuestions runs that part of the suite, small.
+func TestBenchQuestions(t *testing.T) {
+	_, err := os.Stat("/proc/self/stat")
+	testenv.Need(t, "the suite", err)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := suite.Options{Only: suite.Questions, Scale: 0.0003, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir(), Log: t.Output()}
+	suiteCommands(&o, program)
+	report, err := suite.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Rows) != 8 {
+		t.Errorf("%d rows, want 8: %+v", len(report.Rows), report.Rows)
+	}
+}
+
 // TestBenchAudiences runs that part of the suite, small, with PostgreSQL, whose
 // counts must be those of the server.
 func TestBenchAudiences(t *testing.T) {

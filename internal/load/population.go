@@ -149,6 +149,26 @@ func Question3(seed uint64) Question {
 	return Question{All: [][]Term{{x[0]}, {x[5], y[6]}}, None: []Term{y[3]}}
 }
 
+// Question2 is a light question of two clauses.
+func Question2(seed uint64) Question {
+	x := Member(mix(seed)).Terms()
+	return Question{All: [][]Term{{x[0]}, {x[5]}}}
+}
+
+// HeavyWhere is an expression that takes as long as one may: as many terms as are allowed,
+// each about half of a thousand values.
+func HeavyWhere(seed uint64) string {
+	const terms = 64
+	var b strings.Builder
+	for i := range terms {
+		if i > 0 {
+			b.WriteString([]string{" && ", " || "}[i%2])
+		}
+		fmt.Fprintf(&b, "%s >= %d", TraitNames[len(traitValues)-1], mix(seed*terms+uint64(i))%1000)
+	}
+	return b.String()
+}
+
 // Where is the question as an expression of the API.
 func (q Question) Where() string {
 	var clauses []string
@@ -183,9 +203,14 @@ func (q Question) SQL() string {
 
 // Estimate asks estimate_audience questions.
 func Estimate(ask func(seed uint64) Question) Workload {
+	return EstimateWhere(func(seed uint64) string { return ask(seed).Where() })
+}
+
+// EstimateWhere asks estimate_audience expressions.
+func EstimateWhere(ask func(seed uint64) string) Workload {
 	return Workload{Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"Where":`...)
-		return "tidings/estimate_audience", append(strconv.AppendQuote(dst, ask(seq).Where()), '}')
+		return "tidings/estimate_audience", append(strconv.AppendQuote(dst, ask(seq)), '}')
 	}}
 }
 

@@ -69,7 +69,7 @@ func (s *suite) checkpointCases(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.during(ctx, c); err != nil {
+	if err := s.during(ctx, c, checkpointTask); err != nil {
 		return err
 	}
 	return s.startsWithLog(ctx, c)
@@ -129,27 +129,37 @@ func (s *suite) importMembers(ctx context.Context, st *store) error {
 	return errors.Join(os.Remove(file), s.settle(ctx, st.process))
 }
 
-// besideCheckpoint makes changes at full speed from the beginning of a checkpoint
-// to its end.
-func (s *suite) besideCheckpoint(ctx context.Context, c *changes) (measured, checkpoint, error) {
+// A task is work of a server that changes are measured beside.
+type task struct {
+	name string // "a checkpoint is written"
+	run  func(context.Context, *changes) error
+}
+
+var checkpointTask = task{"a checkpoint is written", func(ctx context.Context, c *changes) error {
+	_, err := c.checkpoint(ctx)
+	return err
+}}
+
+// beside makes changes, at full speed or at a rate, from the beginning of a task to its
+// end.
+func (t task) beside(ctx context.Context, c *changes, rate float64) (measured, error) {
 	var wait sync.WaitGroup
-	var done checkpoint
-	var checkpointErr error
+	var taskErr error
 	stop := make(chan struct{})
 	wait.Go(func() {
 		defer close(stop)
-		done, checkpointErr = c.checkpoint(ctx)
+		taskErr = t.run(ctx, c)
 	})
-	m, err := c.run(ctx, load.Options{Duration: longestTime, Stop: stop})
+	m, err := c.run(ctx, load.Options{Duration: longestTime, Rate: rate, Stop: stop})
 	wait.Wait()
-	return m, done, cmp.Or(checkpointErr, err)
+	return m, cmp.Or(taskErr, err)
 }
 
 const duringAim = ">= 0.8"
 
-// during compares changes while checkpoints are written with changes while none
-// is, in turns. A turn has as many checkpoints as it takes to last a Round.
-func (s *suite) during(ctx context.Context, c *changes) error {
+// during compares changes beside a task with changes without, in turns. A turn has the
+// task as often as it takes to last a Round.
+func (s *suite) during(ctx context.Context, c *changes, t task) error {
 	var r ratios
 	var with, without []load.Result
 	var seconds []float64
@@ -166,12 +176,12 @@ func (s *suite) during(ctx context.Context, c *changes) error {
 		}
 		var sum measured
 		for sum.Elapsed < s.opts.Round {
-			m, done, err := s.besideCheckpoint(ctx, c)
+			m, err := t.beside(ctx, c, 0)
 			if err != nil {
 				return err
 			}
 			sum.Add(m.Result)
-			seconds = append(seconds, done.Seconds)
+			seconds = append(seconds, m.Elapsed.Seconds())
 			if round == 0 {
 				break
 			}
@@ -185,8 +195,8 @@ func (s *suite) during(ctx context.Context, c *changes) error {
 		return fmt.Sprintf("%s users/s, p99 %s", count(medianOf(rs, load.Result.UsersPerSecond)), p99(rs))
 	}
 	s.add(Row{
-		Case:     fmt.Sprintf("set_attr and remove_attr, 100 users a request, while a checkpoint is written, %s", c.name),
-		Ours:     fmt.Sprintf("%s, a checkpoint in %.1f s", speed(with), median(seconds)),
+		Case:     fmt.Sprintf("set_attr and remove_attr, 100 users a request, while %s, %s", t.name, c.name),
+		Ours:     fmt.Sprintf("%s, in %.1f s", speed(with), median(seconds)),
 		Baseline: "without " + speed(without), Ratio: r.String(), Aim: duringAim, Met: median(r) >= 0.8,
 	})
 	return nil

@@ -181,7 +181,7 @@ func (s *suite) checkpointMemory(ctx context.Context, st *store) error {
 		if err := st.resetPeak(); err != nil {
 			return err
 		}
-		if _, _, err := s.besideCheckpoint(ctx, c); err != nil {
+		if _, err := checkpointTask.beside(ctx, c, 0); err != nil {
 			return err
 		}
 		peak, err := st.peakRSS()

@@ -68,6 +68,8 @@ type suite struct {
 
 	probed      bool
 	checkpoints bool // the server writes checkpoints; set when probed
+
+	asked uint64 // heavy questions so far
 }
 
 // Run runs all cases. On an error it returns the rows it has.
@@ -96,6 +98,7 @@ const (
 	Checkpoints = "checkpoints" // ten million users in a hundred apps
 	Memory      = "memory"      // ten million users in one app, then ten thousand apps
 	Audiences   = "audiences"   // ten million users with attributes and tags
+	Questions   = "questions"   // ten million users that are asked about and changed at a time
 )
 
 // parts are the parts of a run, in order, each with the groups that it belongs to.
@@ -109,6 +112,7 @@ var parts = []struct {
 	{[]string{Checkpoints}, (*suite).checkpointCases},
 	{[]string{Memory}, (*suite).memoryCases},
 	{[]string{Audiences}, (*suite).audiences},
+	{[]string{Questions}, (*suite).questionCases},
 }
 
 // Groups returns the groups in the order in which they run.

@@ -1,0 +1,277 @@
+package suite
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"tidings/internal/apierr"
+	"tidings/internal/control"
+	"tidings/internal/load"
+)
+
+const (
+	questionUsers = 10_000_000 // at Scale 1
+	otherUsers    = 100_000    // of an app beside the one that is asked about
+	lightRate     = 1000       // light questions per second
+	floodSessions = 100        // heavy questions at once
+	otherRate     = 500        // requests per second of the other app
+)
+
+// questionCases measures what questions about millions of users cost those who change
+// them, and those of another app.
+func (s *suite) questionCases(ctx context.Context) (err error) {
+	st, err := s.openWith(ctx, setup{noCheckpoints: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	if err := s.addApps(ctx, st, 2); err != nil {
+		return err
+	}
+	if err := st.client.NameAttrs(ctx, load.TraitNames); err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, "users.ndjson")
+	other := st.targets[1]
+	for i, n := range []float64{otherUsers, questionUsers} {
+		st.users = s.scaled(n)
+		if err := s.writePopulation(ctx, file, st.users, memberAttrs); err != nil {
+			return err
+		}
+		if err := runProgram(ctx, s.opts.Import(st.data(), st.targets[1-i].SDKAppID, file)); err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	}
+	st.name, st.targets = count(st.users)+" users", st.targets[:1]
+	st.client.Close()
+	if st.client, err = load.DialAll(ctx, st.targets, s.opts.Connections); err != nil {
+		return err
+	}
+	c, err := s.alternate(ctx, st, batch, load.MemberAttrs())
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, *changes) error{s.besideHeavy, s.besideLight, s.besideTasks} {
+		if err := step(ctx, c); err != nil {
+			return err
+		}
+	}
+	return s.flood(ctx, c, other)
+}
+
+// beside runs questions of some sessions until f returns.
+func (s *suite) beside(ctx context.Context, st *store, w load.Workload, sessions int, rate float64, f func() error) (load.Result, error) {
+	asking, err := load.Dial(ctx, st.targets[0], sessions)
+	if err != nil {
+		return load.Result{}, err
+	}
+	defer asking.Close()
+	var wait sync.WaitGroup
+	var asked load.Result
+	var askErr error
+	stop := make(chan struct{})
+	wait.Go(func() {
+		asked, askErr = asking.Run(ctx, w, load.Options{Duration: longestTime, Grace: time.Minute, Rate: rate, Stop: stop})
+	})
+	err = f()
+	close(stop)
+	wait.Wait()
+	delete(asked.Errors, timedOut) // too many at once
+	return asked, cmp.Or(err, askErr, asked.Err())
+}
+
+// timedOut is the code of a request that has waited for request_timeout.
+var timedOut = apierr.PushTimeout.Code
+
+// heavy asks the heaviest questions, each once.
+func (s *suite) heavy() load.Workload {
+	s.asked += 1 << 20
+	from := s.asked
+	return load.EstimateWhere(func(seq uint64) string { return load.HeavyWhere(from + seq) })
+}
+
+// besideHeavy compares the latency of changes at half the peak with and without the
+// heaviest questions, one after the other.
+func (s *suite) besideHeavy(ctx context.Context, c *changes) error {
+	peak, err := c.run(ctx, load.Options{Duration: s.opts.Round})
+	if err != nil {
+		return err
+	}
+	rate := peak.RequestsPerSecond() / 2
+	var alone, with []load.Result
+	var asked load.Result
+	var r ratios
+	for range s.opts.Rounds {
+		if err := s.settle(ctx, c.process); err != nil {
+			return err
+		}
+		a, err := c.run(ctx, load.Options{Duration: s.opts.Round, Rate: rate})
+		if err != nil {
+			return err
+		}
+		var b measured
+		asked, err = s.beside(ctx, c.store, s.heavy(), 1, 0, func() (err error) {
+			b, err = c.run(ctx, load.Options{Duration: s.opts.Round, Rate: rate})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		alone, with = append(alone, a.Result), append(with, b.Result)
+		r = append(r, float64(b.Latency.Quantile(0.99))/float64(a.Latency.Quantile(0.99)))
+	}
+	s.add(Row{
+		Case: fmt.Sprintf("p99 of set_attr and remove_attr, 100 users a request, %s requests/s, while the heaviest questions run, %s", count(rate), c.name),
+		Ours: fmt.Sprintf("%s, a question takes %s", p99(with), asked.Latency.Quantile(0.5)), Baseline: "without " + p99(alone).String(), Ratio: r.String(), Aim: "<= 3", Met: median(r) <= 3,
+	})
+	return nil
+}
+
+// besideLight compares changes at full speed with and without light questions.
+func (s *suite) besideLight(ctx context.Context, c *changes) error {
+	w := load.Estimate(func(seq uint64) load.Question { return load.Question2(seq) })
+	var r ratios
+	var with, without []load.Result
+	var asked load.Result
+	for range s.opts.Rounds {
+		if err := s.settle(ctx, c.process); err != nil {
+			return err
+		}
+		alone, err := c.run(ctx, load.Options{Duration: s.opts.Round})
+		if err != nil {
+			return err
+		}
+		if err := s.settle(ctx, c.process); err != nil {
+			return err
+		}
+		var m measured
+		asked, err = s.beside(ctx, c.store, w, s.opts.Connections, lightRate, func() (err error) {
+			m, err = c.run(ctx, load.Options{Duration: s.opts.Round})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		with, without = append(with, m.Result), append(without, alone.Result)
+		r = append(r, m.UsersPerSecond()/alone.UsersPerSecond())
+	}
+	s.add(Row{
+		Case:     fmt.Sprintf("set_attr and remove_attr, 100 users a request, beside %d light questions/s, %s", lightRate, c.name),
+		Ours:     fmt.Sprintf("%s users/s, %s questions/s, p99 %s", count(medianOf(with, load.Result.UsersPerSecond)), count(asked.RequestsPerSecond()), asked.Latency.Quantile(0.99)),
+		Baseline: "without " + count(medianOf(without, load.Result.UsersPerSecond)) + " users/s", Ratio: r.String(), Aim: duringAim, Met: median(r) >= 0.8,
+	})
+	return nil
+}
+
+// besideTasks measures changes beside a checkpoint of one app and beside a backup, and
+// the longest of them.
+func (s *suite) besideTasks(ctx context.Context, c *changes) error {
+	if offered, err := s.checkpointsOffered(ctx); err != nil || !offered {
+		return err
+	}
+	for _, t := range []task{checkpointTask, s.backupTask()} {
+		if err := s.during(ctx, c, t); err != nil {
+			return err
+		}
+		peak, err := c.run(ctx, load.Options{Duration: s.opts.Round})
+		if err != nil {
+			return err
+		}
+		if err := s.settle(ctx, c.process); err != nil {
+			return err
+		}
+		rate := peak.RequestsPerSecond() / 2
+		m, err := t.beside(ctx, c, rate)
+		if err != nil {
+			return err
+		}
+		longest := m.Latency.Max()
+		s.add(Row{
+			Case: fmt.Sprintf("longest set_attr or remove_attr, 100 users a request, %s requests/s, while %s, %s", count(rate), t.name, c.name),
+			Ours: fmt.Sprintf("%v, p99 %v", longest.Round(100*time.Microsecond), p99([]load.Result{m.Result})), Baseline: "-", Ratio: "-",
+			Aim: "<= 50ms", Met: longest <= 50*time.Millisecond,
+		})
+	}
+	return nil
+}
+
+// backupTask is a backup to a directory beside the data.
+func (s *suite) backupTask() task {
+	dir := filepath.Join(s.dir, "backup")
+	return task{"a backup is made", func(ctx context.Context, c *changes) error {
+		client, err := control.Dial(ctx, c.data())
+		if err != nil {
+			return err
+		}
+		answer, err := client.Stream(ctx, control.OpBackup, control.BackupRequest{Dir: dir}, nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, answer)
+			err = errors.Join(err, answer.Close())
+		}
+		return errors.Join(err, client.Close(), os.RemoveAll(dir))
+	}}
+}
+
+// flood measures what a hundred heavy questions at once take of memory, and what they
+// cost the users of another app.
+func (s *suite) flood(ctx context.Context, c *changes, other load.Target) error {
+	client, err := load.Dial(ctx, other, s.opts.Connections)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	work := load.GetAttr(load.Shuffled(s.scaled(otherUsers), 1), 1)
+	ask := func() (load.Result, error) {
+		r, err := client.Run(ctx, work, load.Options{Duration: s.opts.Round, Rate: otherRate})
+		return r, cmp.Or(err, r.Err())
+	}
+	var r ratios
+	var idle, beside []load.Result
+	var more []float64
+	for range s.opts.Rounds {
+		rest, err := s.rssAtRest(ctx, c.store)
+		if err != nil {
+			return err
+		}
+		a, err := ask()
+		if err != nil {
+			return err
+		}
+		if err := c.resetPeak(); err != nil {
+			return err
+		}
+		var b load.Result
+		if _, err = s.beside(ctx, c.store, s.heavy(), floodSessions, 0, func() (err error) {
+			b, err = ask()
+			return err
+		}); err != nil {
+			return err
+		}
+		peak, err := c.peakRSS()
+		if err != nil {
+			return err
+		}
+		idle, beside = append(idle, a), append(beside, b)
+		r = append(r, float64(b.Latency.Quantile(0.99))/float64(a.Latency.Quantile(0.99)))
+		more = append(more, float64(peak)/mebi-rest)
+	}
+	s.add(Row{
+		Case: fmt.Sprintf("peak of the resident memory while %d of the heaviest questions are asked at once, %s", floodSessions, c.name),
+		Ours: fmt.Sprintf("%+.0f MB", median(more)), Baseline: "at rest", Ratio: "-", Aim: "<= +300 MB", Met: median(more) <= 300,
+	})
+	s.add(Row{
+		Case: fmt.Sprintf("p99 of get_attr of another app, 1 user a request, %d requests/s, meanwhile", otherRate),
+		Ours: p99(beside).String(), Baseline: "idle " + p99(idle).String(), Ratio: r.String(), Aim: "<= 3", Met: median(r) <= 3,
+	})
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -82,5 +83,52 @@ func TestViewsOfManyUsers(t *testing.T) {
 		if !bytes.Equal(canonicalOf(t, v), want[i]) {
 			t.Errorf("view %d of %d has changed", i, len(views))
 		}
+	}
+}
+
+// TestViewIsSmall: a view takes as little memory of many users as of few.
+func TestViewIsSmall(t *testing.T) {
+	for _, users := range []int{10, 100_000} {
+		u := viewed(users)
+		const views = 100
+		var keep *View
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range views {
+			keep = u.TakeView()
+		}
+		runtime.ReadMemStats(&after)
+		if keep.Len() != users {
+			t.Fatalf("the view has %d users, want %d", keep.Len(), users)
+		}
+		if bytes := (after.TotalAlloc - before.TotalAlloc) / views; bytes > 64<<10 {
+			t.Errorf("a view of %d users takes %d bytes, at most 64 KiB are allowed", users, bytes)
+		}
+	}
+}
+
+// viewed returns users with values in all slots, and tags.
+func viewed(users int) *Users {
+	u := NewUsers()
+	for i := range users {
+		n := add(u, fmt.Sprint("user", i), audience.UserID, 1)
+		for slot := range audience.Slots {
+			u.set(n, slot, fmt.Sprint(i%(10*slot+1)))
+		}
+		u.setTags(n, []uint16{uint16(u.addTag(fmt.Sprint("tag", i%500), audience.UserID))})
+	}
+	return u
+}
+
+// BenchmarkTakeView takes views of few users and of many.
+func BenchmarkTakeView(b *testing.B) {
+	for _, users := range []int{10_000, 1_000_000} {
+		u := viewed(users)
+		b.Run(fmt.Sprint(users), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				u.TakeView()
+			}
+		})
 	}
 }

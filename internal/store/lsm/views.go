@@ -114,22 +114,27 @@ func (t *tenants) ask(ctx context.Context, id uint32, q *question) error {
 
 // pacer returns a function to call every some microseconds of a long calculation. The
 // system and Go let who calculates go on for milliseconds, and Go looks at what has come
-// in from the network when a processor has nothing to do. So a calculation rests for as
-// long as it has worked, and longer when it has kept others waiting.
+// in from the network when a processor has nothing to do. So a calculation that has
+// worked for some time rests for as long as it works, and longer when it keeps others
+// waiting.
 func pacer() func() {
-	const slice, others = 100 * time.Microsecond, 10 * time.Microsecond
-	last := time.Now()
+	const slice, others, tired = 100 * time.Microsecond, 10 * time.Microsecond, 5 * time.Millisecond
+	last, sum := time.Now(), time.Duration(0)
 	return func() {
 		began := time.Now()
 		worked := began.Sub(last)
 		if worked < slice {
 			return
 		}
-		rest := worked
-		if runtime.Gosched(); time.Since(began) > others {
-			rest *= 3
+		runtime.Gosched()
+		waited := time.Since(began) > others
+		switch sum += worked; {
+		case sum < tired:
+		case waited:
+			time.Sleep(3 * worked)
+		default:
+			time.Sleep(worked)
 		}
-		time.Sleep(rest)
 		last = time.Now()
 	}
 }

@@ -531,8 +531,10 @@ func (ev *evaluator) without(w *words, n *node, k uint32) {
 }
 
 // parallel calls f with the numbers below n, each once, in this goroutine and some
-// others. It stops when the context has ended. A panic of f is one of parallel.
-func parallel(ctx context.Context, helpers, n int, yield func(), f func(ev *evaluator, k uint32)) error {
+// others. It stops when the context has ended. A panic of f is one of parallel. Others
+// that have not begun when nothing is left to do are not waited for: on a busy machine
+// that takes long.
+func parallel(ctx context.Context, others, n int, yield func(), f func(ev *evaluator, k uint32)) error {
 	var next atomic.Int64
 	var failed atomic.Pointer[any]
 	work := func() {
@@ -549,12 +551,28 @@ func parallel(ctx context.Context, helpers, n int, yield func(), f func(ev *eval
 		}
 		ev.end()
 	}
-	var wg sync.WaitGroup
-	for range helpers {
-		wg.Go(work)
+	var mu sync.Mutex
+	var begun sync.WaitGroup
+	done := false
+	for range others {
+		go func() {
+			mu.Lock()
+			late := done
+			if !late {
+				begun.Add(1)
+			}
+			mu.Unlock()
+			if !late {
+				defer begun.Done()
+				work()
+			}
+		}()
 	}
 	work()
-	wg.Wait()
+	mu.Lock()
+	done = true
+	mu.Unlock()
+	begun.Wait()
 	if r := failed.Load(); r != nil {
 		panic(*r)
 	}

@@ -145,7 +145,9 @@ func (l *slab) read(r *Reader, used *column, limit uint32) {
 	if r.err == nil {
 		if err := l.findFree(used, limit); err != nil {
 			r.fail(fmt.Errorf("index: file has broken strings: %w", err))
+			return
 		}
+		l.compact(used, limit)
 	}
 }
 

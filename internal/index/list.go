@@ -52,6 +52,14 @@ type ValueScan struct {
 	next uint32 // the number of the value to go on with
 }
 
+// Values returns how many different values a slot has.
+func (u *View) Values(slot int) int {
+	if s := u.slots[slot]; s != nil {
+		return s.values.n
+	}
+	return 0
+}
+
 // ScanValues looks at some more values, at most so many, and reports whether there
 // are others.
 func (u *View) ScanValues(scan *ValueScan, most uint32) (more bool) {

@@ -129,6 +129,28 @@ func (l *slab) findFree(used *column, limit uint32) error {
 	return nil
 }
 
+// compact moves the entries together if most of the memory is free places: they only fit
+// entries of their length, and a slab whose entries have had many lengths is full of them.
+func (l *slab) compact(used *column, limit uint32) {
+	free, all := 0, 0
+	for size, offs := range l.freed {
+		free += len(offs) * (1 + int(size))
+	}
+	for k := range l.chunks.len() {
+		all += len(l.chunks.at(uint32(k)).data)
+	}
+	if 2*free <= all {
+		return
+	}
+	var dense slab
+	for i := range limit {
+		if off := used.get(i); off != 0 {
+			used.set(i, dense.place(string(l.bytes(off-1)))+1)
+		}
+	}
+	*l = dense
+}
+
 func (l *slab) bytesHeld() int64 {
 	n := l.chunks.bytesHeld(func(c *piece) int64 { return int64(cap(c.data)) })
 	for _, offs := range l.freed {

@@ -2,8 +2,10 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -101,6 +103,15 @@ func TestStartOnAFullDisk(t *testing.T) {
 	before := faulty.Tree(t, disk, dir)
 	if _, err := openToy(fullFS{disk}, Options{}); err == nil || !strings.Contains(err.Error(), "is full") {
 		t.Errorf("Open = %v, want that the disk is full", err)
+	}
+	noFiles := &faulty.FS{FS: disk, Before: func(op, name string) error {
+		if _, err := disk.Stat(name); op == "create" && err != nil && !strings.HasSuffix(name, markerFile) { // a killed process left that
+			return fmt.Errorf("%s: %w", name, syscall.ENOSPC)
+		}
+		return nil
+	}}
+	if _, err := openToy(noFiles, Options{}); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "takes no new file") {
+		t.Errorf("Open = %v, want that the disk takes no new file", err)
 	}
 	if !maps.Equal(before, faulty.Tree(t, disk, dir)) {
 		t.Error("the directory changed")

@@ -206,16 +206,23 @@ func (r *replay) tables(list []*Table) error {
 	})
 }
 
+// probeFile is made and removed to see that the disk takes files. Others do not look at
+// hidden ones.
+const probeFile = ".room"
+
 // checkRoom returns an error if the disk is full. A database that is opened for writing
 // writes its own log into tables, and retries for ever if there is no room: the start
 // would neither fail nor end.
 func (db *DB) checkRoom() error {
-	usage, err := db.opts.FS.GetDiskUsage(db.dir)
-	if err != nil {
-		return nil // it is not known here
-	}
-	if need := uint64(memtables * db.opts.MemtableSize); usage.AvailBytes < need {
+	usage, err := db.opts.FS.GetDiskUsage(db.dir) // an error: it is not known here
+	if need := uint64(memtables * db.opts.MemtableSize); err == nil && usage.AvailBytes < need {
 		return fmt.Errorf("the disk of %s is full: it has %d bytes left, a start needs %d: make room", db.dir, usage.AvailBytes, need)
+	}
+	// There may be bytes and no more files, or a quota.
+	name := db.path(probeFile)
+	err = writeFile(db.opts.FS, name, []byte("x"))
+	if err := errors.Join(err, ignoreMissing(db.opts.FS.Remove(name))); err != nil {
+		return fmt.Errorf("the disk of %s takes no new file: make room: %w", db.dir, err)
 	}
 	return nil
 }

@@ -148,32 +148,43 @@ func (x *tenant) page(u *index.View, l *list, from uint32, limit int) (p audienc
 	return p
 }
 
-// scanStep is how many values are looked at between two looks at the context.
-const scanStep = 1 << 10
+// listCost is what it costs to look at a value or tag for a list, in nanoseconds, and
+// scanStep how many are looked at between two looks at the context.
+const (
+	listCost = 100
+	scanStep = 1 << 10
+)
 
 // AttrValues lists the values of a slot, those of most users first.
 func (s *Users) AttrValues(ctx context.Context, id uint32, slot int, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	v, err := s.view(ctx, id, nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	scan := index.ValueScan{Slot: slot, TopList: index.TopList{Prefix: prefix, Limit: limit}}
-	yield := s.pacer()
-	for v.users.ScanValues(&scan, scanStep) {
-		if ctx.Err() != nil {
-			return nil, 0, context.Cause(ctx)
-		}
-		yield()
-	}
-	return scan.Top, scan.Total, s.journal.Wait(ctx, v.pos)
+	err = s.ask(ctx, id, &question{
+		cost: func(_ *tenant, u *index.View) (int, error) { return u.Values(slot) * listCost, nil },
+		answer: func(_ *tenant, u *index.View, yield func()) error {
+			scan := index.ValueScan{Slot: slot, TopList: index.TopList{Prefix: prefix, Limit: limit}}
+			for u.ScanValues(&scan, scanStep) {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if yield != nil {
+					yield()
+				}
+			}
+			top, total = scan.Top, scan.Total
+			return nil
+		},
+	})
+	return top, total, err
 }
 
 // Tags lists tags, those of most users first.
 func (s *Users) Tags(ctx context.Context, id uint32, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	v, err := s.view(ctx, id, nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	l := v.users.Tags(prefix, limit)
-	return l.Top, l.Total, s.journal.Wait(ctx, v.pos)
+	err = s.ask(ctx, id, &question{
+		cost: func(_ *tenant, u *index.View) (int, error) { return u.TagCount() * listCost, nil },
+		answer: func(_ *tenant, u *index.View, _ func()) error {
+			l := u.Tags(prefix, limit)
+			top, total = l.Top, l.Total
+			return nil
+		},
+	})
+	return top, total, err
 }

@@ -64,7 +64,7 @@ manifest.json, which is written last. tidings restore makes a data directory of 
 // interrupted returns the error of a command that was ended by a signal, if it was.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return errors.New("interrupted")
+		return fmt.Errorf("interrupted: %w", err)
 	}
 	return err
 }

@@ -16,8 +16,8 @@ func (e *env) checkpointCommand() *cobra.Command {
 		Long: `Write what the server has in memory into the data directory, and return when that
 is complete. A start reads the newest checkpoint and then the log after it. The
 server writes checkpoints on its own when the log has become long; one more is
-worth its while before a planned restart. It works while the server runs, and
-holds up no request for longer than copying the users of one app takes.`,
+worth its while before a planned restart. It works while the server runs, and no
+request waits for it.`,
 		Args: takes(),
 	}
 	dataFlag(cmd.Flags())

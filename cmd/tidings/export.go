@@ -31,8 +31,8 @@ func (e *env) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export --app SDKAPPID",
 		Short: "Export all users of an app",
-		Long: `Export all users of an app with attributes, tags and profile, in the order of their
-accounts, as they are at one moment. It works on a running server, holding up
+		Long: `Export all users of an app with attributes, tags and profile, in the order in which
+they were made, as they are at one moment. It works on a running server, holding up
 nobody, and with none on the data directory. tidings import reads what it writes.
 
 A file is written under another name and renamed when it is whole.`,

@@ -198,30 +198,20 @@ func (s *Server) accountDelete(ctx context.Context, c *caller, in *accountDelete
 		return out, err
 	}
 	out.ResultItem = make([]deleteResult, len(ids))
-	var doomed []string
-	var items []int // of doomed in ids
-	for i, id := range ids {
-		out.ResultItem[i].UserID = id
-		if c.App.IsAdmin(id) {
-			out.ResultItem[i].ResultCode = apierr.BadAccountField.Code
-			out.ResultItem[i].ResultInfo = "the account is an admin of the app"
-			continue
-		}
-		doomed, items = append(doomed, id), append(items, i)
-	}
-	answers, err := s.users.Delete(ctx, c.App.ID, audience.UserID, doomed)
+	answers, err := s.users.Delete(ctx, c.App.ID, audience.UserID, ids)
 	if err != nil {
 		return out, err
 	}
 	for i, e := range answers {
+		out.ResultItem[i].UserID = ids[i]
 		switch {
 		case e == nil:
 		case e.Kind == apierr.UnknownAccount:
-			out.ResultItem[items[i]].ResultCode = e.Kind.Code
-			out.ResultItem[items[i]].ResultInfo = infoNoAccount
+			out.ResultItem[i].ResultCode = e.Kind.Code
+			out.ResultItem[i].ResultInfo = infoNoAccount
 		default:
-			out.ResultItem[items[i]].ResultCode = e.Kind.Code
-			out.ResultItem[items[i]].ResultInfo = e.Info()
+			out.ResultItem[i].ResultCode = e.Kind.Code
+			out.ResultItem[i].ResultInfo = e.Info()
 		}
 	}
 	return out, nil

@@ -199,7 +199,7 @@ func (s *Server) removeAttr(ctx context.Context, c *caller, in *removeAttrReques
 	}
 	changes := make([]audience.Change, len(in.UserAttrs))
 	for i, entry := range in.UserAttrs {
-		changes[i].Account = entry.Account.value
+		changes[i].Account, changes[i].Attributes = entry.Account.value, &c.App.Attributes
 		for _, name := range entry.Attrs {
 			slot := c.App.Attributes.Index(name.value)
 			if slot < 0 {

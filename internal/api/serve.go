@@ -30,7 +30,8 @@ type request struct {
 	source  netip.Addr
 	command *command // nil before check 3
 	query   query
-	app     *app.App // nil before check 4
+	app     *app.App      // nil before check 4
+	waited  time.Duration // for the store, of the time that the request may take
 }
 
 // ServeHTTP answers one request: always with status 200, once it is an API call.
@@ -118,7 +119,7 @@ func (s *Server) answer(r *request) (any, error) {
 	defer putBuffer(body)
 	// A client that closes its side of the connection still gets its answer,
 	// and what a command has begun is not half answered: only time cancels.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout-r.waited)
 	defer cancel()
 	return s.carryOut(ctx, r, body.Bytes())
 }

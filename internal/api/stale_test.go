@@ -43,6 +43,9 @@ func (s *staleStore) Change(ctx context.Context, id uint32, changes []audience.C
 			if v != "" && c.Attributes[slot] != s.saved[slot] {
 				return nil, fmt.Errorf("slot %d: %w", slot, audience.ErrStale)
 			}
+			if c.Remove.Has(slot) && c.Attributes[slot].Name != s.saved[slot].Name {
+				return nil, fmt.Errorf("slot %d: %w", slot, audience.ErrStale)
+			}
 		}
 	}
 	return s.Store.Change(ctx, id, changes)
@@ -85,6 +88,14 @@ func TestStaleNames(t *testing.T) {
 	if want := `"Attrs":{"city":"Rome","sex":"Paris","country":"France"}`; !strings.Contains(a.raw, want) || store.asked != 4 {
 		t.Errorf("after %d tries Mary is %s, want %s", store.asked, a.raw, want)
 	}
+
+	// What is taken away is what had the name, too.
+	swaps = []map[int]string{{0: "sex", 1: "city"}}
+	n.post("timpush/remove_attr", `{"UserAttrs":[{"To_Account":"Mary","Attrs":["city"]}]}`).ok(t)
+	if a := n.post("timpush/get_attr", `{"To_Account":["Mary"]}`).ok(t); strings.Contains(a.raw, "Paris") || !strings.Contains(a.raw, "Rome") {
+		t.Errorf("after city was taken away Mary is %s", a.raw)
+	}
+	n.name(map[int]string{0: "city", 1: "sex"})
 
 	// A name that is gone by then is refused as it always was.
 	swaps = []map[int]string{{0: "town"}}

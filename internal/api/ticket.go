@@ -44,7 +44,9 @@ func (s *Server) verify(r *request) error {
 	s.metrics.ticketsVerified.Inc()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), s.opts.RequestTimeout)
 	defer cancel()
+	began := time.Now()
 	revoked, err := s.users.RevokedUpTo(ctx, r.app.ID, q.identifier)
+	r.waited = time.Since(began)
 	if err != nil {
 		return err
 	}

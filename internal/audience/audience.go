@@ -90,7 +90,8 @@ type Change struct {
 	Tags    TagEdit
 	Profile Profile
 
-	// Attributes are the app's, for Allows. Nil if Set is empty.
+	// Attributes are those that Set and Remove were made from, so that a change of an app
+	// whose attributes are others by now is told. Nil if both are empty.
 	Attributes *Attributes
 	// UserIDOnly is for a caller who knows no RegistrationIDs: to it, such an
 	// account does not exist.
@@ -99,8 +100,8 @@ type Change struct {
 	OfKind bool
 }
 
-// Grows reports whether the change may need room for something. A shorter list of tags
-// does too: it goes where one of its length fits.
+// Grows reports whether the change may need room for something. Taking a tag away may
+// too: the shorter list is stored in another place.
 func (c *Change) Grows(exists bool) bool {
 	return !exists || c.Set != Values{} || c.Tags.Op != KeepTags && c.Tags.Op != ClearTags
 }

@@ -128,6 +128,10 @@ func (c *column) read(r *Reader) {
 		form := r.Uint()
 		*c.chunks.edit(uint32(i)) = chunk{data: r.Bytes(), base: uint32(form >> 8), width: uint8(form)}
 	}
+	if err := c.verify(); err != nil {
+		r.fail(fmt.Errorf("index: file has a broken column: %w", err))
+		c.chunks = array[chunk]{}
+	}
 }
 
 func (l *slab) write(w *Writer) {

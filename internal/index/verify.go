@@ -9,7 +9,8 @@ import (
 )
 
 // Verify returns why users that ReadUsers read cannot be used: a place that lies outside
-// of what it is in, a number that nobody has, a list without an end. A checksum says that
+// of what it is in, a value that is not there, a list without an end, a free number that
+// is in use. A checksum says that
 // a file is as it was written, not that what was written makes sense. It looks at every
 // user, and does not look anybody up.
 func (u *View) Verify() error {
@@ -29,6 +30,14 @@ func (u *View) Verify() error {
 	}
 	if err := u.verifyTags(); err != nil {
 		return fmt.Errorf("index: tags: %w", err)
+	}
+	freed := make(map[uint32]bool, u.freed.n)
+	for i := range u.freed.n {
+		n := u.freed.at(i).user
+		if n >= u.accounts.next || u.accounts.has(n) || freed[n] {
+			return fmt.Errorf("index: number %d waits for a user, and is in use, was never given or waits twice", n)
+		}
+		freed[n] = true
 	}
 	return nil
 }

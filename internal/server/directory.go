@@ -22,8 +22,8 @@ func markDemo(dir string) error {
 	return nil
 }
 
-// isData reports whether a directory has what only a data directory has: the tables,
-// or both other parts. One name is not enough, /var has a log too.
+// isData reports whether a directory has two of the parts of a data directory, one of
+// which may be lost. One is not enough: /var has a log and a db too, and neither is ours.
 func isData(dir string) (bool, error) {
 	have := map[string]bool{}
 	for _, part := range []string{"db", "log", "checkpoints"} {
@@ -33,7 +33,11 @@ func isData(dir string) (bool, error) {
 			return false, err
 		}
 	}
-	return have["db"] || have["log"] && have["checkpoints"], nil
+	if have["db"] && have["log"] && !have["checkpoints"] {
+		names, err := filepath.Glob(filepath.Join(dir, "db", "marker.*")) // of Pebble
+		return len(names) > 0, err
+	}
+	return len(have) > 1, nil
 }
 
 // isNew reports whether a data directory is yet to be made: nothing is there, or an

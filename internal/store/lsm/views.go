@@ -126,15 +126,15 @@ func pacer() func() {
 		if worked < slice {
 			return
 		}
-		runtime.Gosched()
-		waited := time.Since(began) > others
-		switch sum += worked; {
-		case sum < tired:
-		case waited:
-			time.Sleep(3 * worked)
-		default:
-			time.Sleep(worked)
+		if sum += worked; sum < tired { // to wait for one's turn so often would take far longer
+			last = began
+			return
 		}
+		rest := worked
+		if runtime.Gosched(); time.Since(began) > others {
+			rest *= 3
+		}
+		time.Sleep(rest)
 		last = time.Now()
 	}
 }

@@ -18,43 +18,23 @@ func (s *Users) Estimate(ctx context.Context, id uint32, q audience.Query, sampl
 		e.Clauses[i].Clause = c.String()
 	}
 	text := estimateKey(q.Expr, e.Clauses)
-	cached := func(x *tenant, u *index.View) (c estimated, key string, kind audience.Kind, known bool, err error) {
-		if kind, err = u.KindOf(q.Expr, q.Attributes, q.Kind); err != nil {
-			return c, "", 0, false, err
+	err = s.ask(ctx, id, &question{prepare: func(x *tenant, u *index.View) (int, func(func()) error, error) {
+		kind, err := u.KindOf(q.Expr, q.Attributes, q.Kind)
+		if err != nil {
+			return 0, nil, err
 		}
-		key = string(byte('0'+kind)) + text
-		c, known = x.estimates.find(key, u.Version(q.Expr))
-		return c, key, kind, known, nil
-	}
-	err = s.ask(ctx, id, &question{
-		cost: func(x *tenant, u *index.View) (int, error) {
-			_, _, _, known, err := cached(x, u)
-			if err != nil || known && sample == 0 {
-				return 0, err
-			}
-			return u.Cost(clauses), nil
-		},
-		answer: func(x *tenant, u *index.View, yield func()) error {
-			counted, key, kind, known, err := cached(x, u)
-			if err != nil {
-				return err
-			}
-			if !known || sample > 0 {
-				a, err := u.Audience(ctx, clauses, kind, yield)
-				if err != nil {
+		key, version := string(byte('0'+kind))+text, u.Version(q.Expr)
+		counted, known := x.estimates.find(key, version)
+		cost := 0
+		if known = known && sample == 0; !known {
+			cost = u.Cost(clauses)
+		}
+		return cost, func(yield func()) (err error) {
+			if !known {
+				if counted, e.Sample, err = count(ctx, u, clauses, kind, yield, sample); err != nil {
 					return err
 				}
-				if counted.all, counted.each, err = a.Count(ctx); err != nil {
-					return err
-				}
-				picked, err := a.Sample(ctx, sample)
-				if err != nil {
-					return err
-				}
-				for _, n := range picked {
-					e.Sample = append(e.Sample, string(u.Account(n)))
-				}
-				counted.version = u.Version(q.Expr)
+				counted.version = version
 				x.estimates.keep(key, counted)
 			}
 			e.Count = counted.all
@@ -62,9 +42,25 @@ func (s *Users) Estimate(ctx context.Context, id uint32, q audience.Query, sampl
 				e.Clauses[i].Count = n
 			}
 			return nil
-		},
-	})
+		}, nil
+	}})
 	return e, err
+}
+
+// count counts an audience, and picks some of its accounts.
+func count(ctx context.Context, u *index.View, clauses []audience.Expr, kind audience.Kind, yield func(), sample int) (counted estimated, accounts []string, err error) {
+	a, err := u.Audience(ctx, clauses, kind, yield)
+	if err != nil {
+		return counted, nil, err
+	}
+	if counted.all, counted.each, err = a.Count(ctx); err != nil {
+		return counted, nil, err
+	}
+	picked, err := a.Sample(ctx, sample)
+	for _, n := range picked {
+		accounts = append(accounts, string(u.Account(n)))
+	}
+	return counted, accounts, err
 }
 
 // Explain returns which clauses are true of an account, and what it has.
@@ -104,31 +100,20 @@ func (s *Users) List(ctx context.Context, id uint32, q audience.Query, limit int
 	}
 	clauses := audience.Clauses(q.Expr)
 	l := &list{}
-	err = s.ask(ctx, id, &question{
-		cost: func(_ *tenant, u *index.View) (int, error) { return u.Cost(clauses), nil },
-		// Whoever is deleted from now on is in no earlier group. Their numbers may be in
-		// the list, so they are pinned before it is made.
-		began: func(x *tenant) { x.pages.begin(l, s.journal.Next()) },
-		ended: func(x *tenant) { x.pages.abandon(l) },
-		answer: func(x *tenant, u *index.View, yield func()) error {
-			kind, err := u.KindOf(q.Expr, q.Attributes, q.Kind)
-			if err != nil {
-				return err
-			}
+	err = s.ask(ctx, id, &question{list: l, prepare: func(x *tenant, u *index.View) (int, func(func()) error, error) {
+		kind, err := u.KindOf(q.Expr, q.Attributes, q.Kind)
+		return u.Cost(clauses), func(yield func()) error {
 			a, err := u.Audience(ctx, clauses, kind, yield)
 			if err != nil {
 				return err
-			}
-			if yield == nil { // nobody can change the app
-				l.pos = s.journal.Next()
 			}
 			if l.users, err = a.Select(ctx); err != nil {
 				return err
 			}
 			p = x.page(u, l, 0, limit)
 			return nil
-		},
-	})
+		}, err
+	}})
 	return p, err
 }
 
@@ -157,9 +142,8 @@ const (
 
 // AttrValues lists the values of a slot, those of most users first.
 func (s *Users) AttrValues(ctx context.Context, id uint32, slot int, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	err = s.ask(ctx, id, &question{
-		cost: func(_ *tenant, u *index.View) (int, error) { return u.Values(slot) * listCost, nil },
-		answer: func(_ *tenant, u *index.View, yield func()) error {
+	err = s.ask(ctx, id, &question{prepare: func(_ *tenant, u *index.View) (int, func(func()) error, error) {
+		return u.Values(slot) * listCost, func(yield func()) error {
 			scan := index.ValueScan{Slot: slot, TopList: index.TopList{Prefix: prefix, Limit: limit}}
 			for u.ScanValues(&scan, scanStep) {
 				if ctx.Err() != nil {
@@ -171,20 +155,19 @@ func (s *Users) AttrValues(ctx context.Context, id uint32, slot int, prefix stri
 			}
 			top, total = scan.Top, scan.Total
 			return nil
-		},
-	})
+		}, nil
+	}})
 	return top, total, err
 }
 
 // Tags lists tags, those of most users first.
 func (s *Users) Tags(ctx context.Context, id uint32, prefix string, limit int) (top []audience.ValueCount, total int, err error) {
-	err = s.ask(ctx, id, &question{
-		cost: func(_ *tenant, u *index.View) (int, error) { return u.TagCount() * listCost, nil },
-		answer: func(_ *tenant, u *index.View, _ func()) error {
+	err = s.ask(ctx, id, &question{prepare: func(_ *tenant, u *index.View) (int, func(func()) error, error) {
+		return u.TagCount() * listCost, func(func()) error {
 			l := u.Tags(prefix, limit)
 			top, total = l.Top, l.Total
 			return nil
-		},
-	})
+		}, nil
+	}})
 	return top, total, err
 }

@@ -29,11 +29,22 @@ func (x *tenant) view() *view {
 }
 
 // view returns an app as it is after every change made before. With it f, if there is
-// one, is called while nobody changes the app. What the view shows may not be durable.
+// one, is called while nobody can change the app. What the view shows may not be durable.
 func (t *tenants) view(ctx context.Context, id uint32, f func(*tenant, *view)) (*view, error) {
 	x := t.find(id)
 	if x == nil {
 		return nil, t.unknown(ctx, id, 0)
+	}
+	// Whoever locks the app for a change waits for all who read it, and those who come
+	// meanwhile wait too. Most times there is a view already.
+	x.mu.RLock()
+	v := x.viewed
+	if v != nil && f != nil {
+		f(x, v)
+	}
+	x.mu.RUnlock()
+	if v != nil {
+		return v, nil
 	}
 	v, deleted := func() (*view, journal.Pos) {
 		x.mu.Lock()
@@ -60,30 +71,26 @@ const lightQuestion = 2 * time.Millisecond
 
 // A question about the users of an app.
 type question struct {
-	cost   func(x *tenant, u *index.View) (nanoseconds int, err error)
-	answer func(x *tenant, u *index.View, yield func()) error
-	// began and ended, if there are any, are called around an answer from a view, began
-	// when it is taken, while nobody can change the app.
-	began func(x *tenant)
-	ended func(x *tenant)
+	// prepare looks up what the answer needs. Nobody changes the users until the answer has
+	// returned.
+	prepare func(x *tenant, u *index.View) (nanoseconds int, answer func(yield func()) error, err error)
+	list    *list // that the answer makes; nil: none
 }
 
 // ask answers a question, and returns when all that the answer rests on is durable.
 // What would take long is asked of a view, when its turn comes.
 func (t *tenants) ask(ctx context.Context, id uint32, q *question) error {
 	heavy := false
-	err := t.read(ctx, id, func(x *tenant) error {
-		cost, err := q.cost(x, &x.users.View)
-		if err != nil {
+	pos, err := t.look(ctx, id, func(x *tenant) error {
+		cost, answer, err := q.prepare(x, &x.users.View)
+		if heavy = err == nil && time.Duration(cost) > t.light; err != nil || heavy {
 			return err
 		}
-		if heavy = time.Duration(cost) > t.light; heavy {
-			return nil
-		}
-		return q.answer(x, &x.users.View, nil)
+		defer t.pin(x, q.list)()
+		return answer(nil)
 	})
-	if err != nil || !heavy {
-		return err
+	if !heavy {
+		return cmp.Or(t.journal.Wait(ctx, pos), err) // an error rests on what was seen, too
 	}
 	x := t.find(id)
 	if x == nil {
@@ -96,20 +103,31 @@ func (t *tenants) ask(ctx context.Context, id uint32, q *question) error {
 		}
 		defer turns.end()
 	}
-	var owner *tenant
-	v, err := t.view(ctx, id, func(x *tenant, _ *view) {
-		if owner = x; q.began != nil {
-			q.began(x)
-		}
+	unpin := func() {}
+	v, err := t.view(ctx, id, func(now *tenant, _ *view) {
+		x = now // an app of the same number may have taken the place of one that is gone
+		unpin = t.pin(x, q.list)
 	})
+	defer func() { unpin() }()
 	if err != nil {
 		return err
 	}
-	if q.ended != nil {
-		defer q.ended(owner)
+	_, answer, err := q.prepare(x, v.users)
+	if err == nil {
+		err = answer(t.pacer())
 	}
-	err = q.answer(owner, v.users, t.pacer())
-	return cmp.Or(t.journal.Wait(ctx, v.pos), err) // an error rests on the view too
+	return cmp.Or(t.journal.Wait(ctx, v.pos), err)
+}
+
+// pin keeps the numbers that a list will hold from being given out, until the function
+// that it returns is called; the list may be kept by then. Nobody changes the app
+// meanwhile, so whoever is deleted later is in no earlier group than the next.
+func (t *tenants) pin(x *tenant, l *list) (unpin func()) {
+	if l == nil {
+		return func() {}
+	}
+	x.pages.begin(l, t.journal.Next())
+	return func() { x.pages.abandon(l) }
 }
 
 // pacer returns a function to call every some microseconds of a long calculation. The

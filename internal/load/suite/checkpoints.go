@@ -157,40 +157,59 @@ func (t task) beside(ctx context.Context, c *changes, rate float64) (measured, e
 
 const duringAim = ">= 0.8"
 
-// during compares changes beside a task with changes without, in turns. A turn has the
-// task as often as it takes to last a Round.
+// inTurns measures changes alone, at full speed or at a rate, and beside something, in
+// turns: first one of each that does not count, then Rounds.
+func (s *suite) inTurns(ctx context.Context, c *changes, rate float64, beside func() (measured, error)) (alone, with []load.Result, err error) {
+	for round := range s.opts.Rounds + 1 {
+		for _, turn := range []struct {
+			run     func() (measured, error)
+			results *[]load.Result
+		}{
+			{func() (measured, error) { return c.run(ctx, load.Options{Duration: s.opts.Round, Rate: rate}) }, &alone},
+			{beside, &with},
+		} {
+			if err := s.settle(ctx, c.process); err != nil {
+				return nil, nil, err
+			}
+			m, err := turn.run()
+			if err != nil {
+				return nil, nil, err
+			}
+			if round > 0 {
+				*turn.results = append(*turn.results, m.Result)
+			}
+		}
+	}
+	return alone, with, nil
+}
+
+// speedRatios compares how many users a second were changed.
+func speedRatios(alone, with []load.Result) (r ratios) {
+	for i := range alone {
+		r = append(r, with[i].UsersPerSecond()/alone[i].UsersPerSecond())
+	}
+	return r
+}
+
+// during compares changes beside a task with changes without. A turn has the task as
+// often as it takes to last a Round.
 func (s *suite) during(ctx context.Context, c *changes, t task) error {
-	var r ratios
-	var with, without []load.Result
 	var seconds []float64
-	for round := range s.opts.Rounds + 1 { // the first does not count
-		if err := s.settle(ctx, c.process); err != nil {
-			return err
-		}
-		alone, err := c.run(ctx, load.Options{Duration: s.opts.Round})
-		if err != nil {
-			return err
-		}
-		if err := s.settle(ctx, c.process); err != nil {
-			return err
-		}
-		var sum measured
+	without, with, err := s.inTurns(ctx, c, 0, func() (sum measured, err error) {
 		for sum.Elapsed < s.opts.Round {
 			m, err := t.beside(ctx, c, 0)
 			if err != nil {
-				return err
+				return sum, err
 			}
 			sum.Add(m.Result)
 			seconds = append(seconds, m.Elapsed.Seconds())
-			if round == 0 {
-				break
-			}
 		}
-		if round > 0 {
-			with, without = append(with, sum.Result), append(without, alone.Result)
-			r = append(r, sum.UsersPerSecond()/alone.UsersPerSecond())
-		}
+		return sum, nil
+	})
+	if err != nil {
+		return err
 	}
+	r := speedRatios(without, with)
 	speed := func(rs []load.Result) string {
 		return fmt.Sprintf("%s users/s, p99 %s", count(medianOf(rs, load.Result.UsersPerSecond)), p99(rs))
 	}

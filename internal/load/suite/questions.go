@@ -108,27 +108,20 @@ func (s *suite) besideHeavy(ctx context.Context, c *changes) error {
 		return err
 	}
 	rate := peak.RequestsPerSecond() / 2
-	var alone, with []load.Result
 	var asked load.Result
-	var r ratios
-	for range s.opts.Rounds {
-		if err := s.settle(ctx, c.process); err != nil {
-			return err
-		}
-		a, err := c.run(ctx, load.Options{Duration: s.opts.Round, Rate: rate})
-		if err != nil {
-			return err
-		}
-		var b measured
+	alone, with, err := s.inTurns(ctx, c, rate, func() (m measured, err error) {
 		asked, err = s.beside(ctx, c.store, s.heavy(), 1, 0, func() (err error) {
-			b, err = c.run(ctx, load.Options{Duration: s.opts.Round, Rate: rate})
+			m, err = c.run(ctx, load.Options{Duration: s.opts.Round, Rate: rate})
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		alone, with = append(alone, a.Result), append(with, b.Result)
-		r = append(r, float64(b.Latency.Quantile(0.99))/float64(a.Latency.Quantile(0.99)))
+		return m, err
+	})
+	if err != nil {
+		return err
+	}
+	var r ratios
+	for i := range alone {
+		r = append(r, float64(with[i].Latency.Quantile(0.99))/float64(alone[i].Latency.Quantile(0.99)))
 	}
 	s.add(Row{
 		Case: fmt.Sprintf("p99 of set_attr and remove_attr, 100 users a request, %s requests/s, while the heaviest questions run, %s", count(rate), c.name),
@@ -140,31 +133,18 @@ func (s *suite) besideHeavy(ctx context.Context, c *changes) error {
 // besideLight compares changes at full speed with and without light questions.
 func (s *suite) besideLight(ctx context.Context, c *changes) error {
 	w := load.Estimate(func(seq uint64) load.Question { return load.Question2(seq) })
-	var r ratios
-	var with, without []load.Result
 	var asked load.Result
-	for range s.opts.Rounds {
-		if err := s.settle(ctx, c.process); err != nil {
-			return err
-		}
-		alone, err := c.run(ctx, load.Options{Duration: s.opts.Round})
-		if err != nil {
-			return err
-		}
-		if err := s.settle(ctx, c.process); err != nil {
-			return err
-		}
-		var m measured
+	without, with, err := s.inTurns(ctx, c, 0, func() (m measured, err error) {
 		asked, err = s.beside(ctx, c.store, w, s.opts.Connections, lightRate, func() (err error) {
 			m, err = c.run(ctx, load.Options{Duration: s.opts.Round})
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		with, without = append(with, m.Result), append(without, alone.Result)
-		r = append(r, m.UsersPerSecond()/alone.UsersPerSecond())
+		return m, err
+	})
+	if err != nil {
+		return err
 	}
+	r := speedRatios(without, with)
 	s.add(Row{
 		Case:     fmt.Sprintf("set_attr and remove_attr, 100 users a request, beside %d light questions/s, %s", lightRate, c.name),
 		Ours:     fmt.Sprintf("%s users/s, %s questions/s, p99 %s", count(medianOf(with, load.Result.UsersPerSecond)), count(asked.RequestsPerSecond()), asked.Latency.Quantile(0.99)),

@@ -17,7 +17,7 @@ import (
 	"tidings/internal/store"
 )
 
-// A backupReport is what tidings backup prints as JSON.
+// A backupReport holds what tidings backup prints as JSON.
 type backupReport struct {
 	store.Backup
 	Verified *store.Summary `json:"verified,omitempty"` // what is in it; nil: it was not verified
@@ -131,7 +131,7 @@ func readBackup(answer io.Reader, p *progress) (*store.Backup, error) {
 	}
 }
 
-// bytes tells how many bytes of how many are done.
+// bytes shows how many bytes of how many are done.
 func (p *progress) bytes(done, total int64) {
 	p.total = total
 	p.update(done, int(done/1_000_000), nil)

@@ -140,7 +140,7 @@ func (d *drill) call(command, body string) string {
 		if !strings.Contains(out, "70") {
 			d.Fatalf("%s: %s", command, out)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // a ticket of the second in which the restore ended all is refused
 	}
 	d.Fatalf("%s: no ticket is accepted", command)
 	return ""

@@ -17,7 +17,7 @@ type restoreFlags struct {
 	keepTickets bool
 }
 
-// A restoreReport is what tidings restore prints as JSON.
+// A restoreReport holds what tidings restore prints as JSON.
 type restoreReport struct {
 	store.Restored
 	Compared bool             `json:"compared"`

@@ -89,7 +89,7 @@ func TestStaleNames(t *testing.T) {
 		t.Errorf("after %d tries Mary is %s, want %s", store.asked, a.raw, want)
 	}
 
-	// What is taken away is what had the name, too.
+	// remove_attr, too, empties the slot that has the name by then.
 	swaps = []map[int]string{{0: "sex", 1: "city"}}
 	n.post("timpush/remove_attr", `{"UserAttrs":[{"To_Account":"Mary","Attrs":["city"]}]}`).ok(t)
 	if a := n.post("timpush/get_attr", `{"To_Account":["Mary"]}`).ok(t); strings.Contains(a.raw, "Paris") || !strings.Contains(a.raw, "Rome") {

@@ -44,7 +44,7 @@ func TestColumnAgreesWithArray(t *testing.T) {
 	}
 }
 
-// TestColumnIsSmall tells how many bytes an element takes for what columns hold.
+// TestColumnIsSmall measures how many bytes an element takes for what columns hold.
 func TestColumnIsSmall(t *testing.T) {
 	const n = 1 << 16
 	for _, test := range []struct {

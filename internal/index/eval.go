@@ -1,11 +1,8 @@
 package index
 
 import (
-	"context"
 	"math/bits"
-	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // An evaluator answers a question for one chunk of numbers after the other, so that what
@@ -185,14 +182,6 @@ func (ev *evaluator) common(a, b []uint16) int {
 	return n
 }
 
-// countOf returns how many of a list are in.
-func (w *words) countOf(list []uint16) (n int) {
-	for _, low := range list {
-		n += int(w[low/64] >> (low % 64) & 1)
-	}
-	return n
-}
-
 // some returns the users that all of some nodes have.
 func (ev *evaluator) some(nodes []*node, k uint32) ([]uint16, *words) {
 	if len(nodes) == 1 {
@@ -308,21 +297,6 @@ func (n *node) eachSet(f func(*set)) {
 	}
 }
 
-// merge appends to list who is in one of two lists.
-func merge(list, a, b []uint16) []uint16 {
-	for len(a) > 0 && len(b) > 0 {
-		x, y := a[0], b[0]
-		list = append(list, min(x, y))
-		if x <= y {
-			a = a[1:]
-		}
-		if y <= x {
-			b = b[1:]
-		}
-	}
-	return append(append(list, a...), b...)
-}
-
 // and returns the users that all nodes have.
 func (ev *evaluator) and(nodes []*node, k uint32) ([]uint16, *words) {
 	for _, n := range nodes {
@@ -422,23 +396,6 @@ func (ev *evaluator) filter(list []uint16, n *node, k uint32) (kept []uint16) {
 	return kept
 }
 
-// keep appends to kept who of a list is in another, or is not.
-func keep(kept, list, other []uint16, not bool) []uint16 {
-	for _, low := range list {
-		// From where the search ended last it goes on in growing steps.
-		step := 1
-		for step < len(other) && other[step-1] < low {
-			step *= 2
-		}
-		i, found := slices.BinarySearch(other[min(step/2, len(other)):min(step, len(other))], low)
-		other = other[min(step/2, len(other))+i:]
-		if found != not {
-			kept = append(kept, low)
-		}
-	}
-	return kept
-}
-
 // or puts the users of a node into w.
 func (ev *evaluator) or(n *node, k uint32, w *words) {
 	switch {
@@ -481,16 +438,6 @@ func (ev *evaluator) or(n *node, k uint32, w *words) {
 	}
 }
 
-// or puts the numbers of x in, if it is not nil.
-func (w *words) or(x *words) {
-	if x == nil {
-		return
-	}
-	for i := range w {
-		w[i] |= x[i]
-	}
-}
-
 // intersect takes those out of w that are not in a node, and reports whether anybody is
 // left.
 func (ev *evaluator) intersect(w *words, n *node, k uint32) bool {
@@ -528,56 +475,4 @@ func (ev *evaluator) without(w *words, n *node, k uint32) {
 	for _, s := range n.sets {
 		remove(ev.part(s, k))
 	}
-}
-
-// parallel calls f with the numbers below n, each once, in this goroutine and some
-// others. It stops when the context has ended. A panic of f is one of parallel. Others
-// that have not begun when nothing is left to do are not waited for: on a busy machine
-// that takes long.
-func parallel(ctx context.Context, others, n int, yield func(), f func(ev *evaluator, k uint32)) error {
-	var next atomic.Int64
-	var failed atomic.Pointer[any]
-	work := func() {
-		defer func() {
-			if r := recover(); r != nil {
-				failed.Store(&r)
-			}
-		}()
-		ev := newEvaluator()
-		ev.yield = yield
-		for k := int(next.Add(1)) - 1; k < n && ctx.Err() == nil; k = int(next.Add(1)) - 1 {
-			f(ev, uint32(k))
-			ev.step(yieldSteps)
-		}
-		ev.end()
-	}
-	var mu sync.Mutex
-	var begun sync.WaitGroup
-	done := false
-	for range others {
-		go func() {
-			mu.Lock()
-			late := done
-			if !late {
-				begun.Add(1)
-			}
-			mu.Unlock()
-			if !late {
-				defer begun.Done()
-				work()
-			}
-		}()
-	}
-	work()
-	mu.Lock()
-	done = true
-	mu.Unlock()
-	begun.Wait()
-	if r := failed.Load(); r != nil {
-		panic(*r)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
 }

@@ -298,10 +298,13 @@ func (n *node) order(everybody int) (users int) {
 				n.users = everybody
 			}
 			slices.SortStableFunc(n.of, func(a, b *node) int {
-				if a.not != b.not {
-					return cmp.Compare(b2i(a.not), b2i(b.not))
+				switch {
+				case a.not == b.not:
+					return cmp.Compare(a.users, b.users)
+				case a.not:
+					return 1
 				}
-				return cmp.Compare(a.users, b.users)
+				return -1
 			})
 		}
 	}
@@ -309,11 +312,4 @@ func (n *node) order(everybody int) (users int) {
 		return everybody - n.users
 	}
 	return n.users
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

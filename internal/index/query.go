@@ -5,6 +5,7 @@ import (
 	"iter"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
@@ -260,17 +261,23 @@ func (a *Audience) Select(ctx context.Context) (*Selection, error) {
 // chunks returns how many chunks the numbers of all users have.
 func (a *Audience) chunks() int { return int((uint64(a.u.Limit()) + 1<<16 - 1) >> 16) }
 
-// longCost is what a question costs that is worth goroutines. Tests make it less.
+// longCost is the cost in nanoseconds from which a question is worth goroutines. Tests make
+// it less.
 var longCost = 500_000
 
-// each calls f for each chunk, on all processors if it takes long and no time is to be
-// left to others.
+// asked is how many questions are being answered in this process.
+var asked atomic.Int32
+
+// each calls f for each chunk, on all processors if it takes long, no time is to be left
+// to others and no other question is being answered: else goroutines only wait for each
+// other.
 func (a *Audience) each(ctx context.Context, f func(ev *evaluator, k uint32)) error {
 	if a.yield != nil {
 		return parallel(ctx, 0, a.chunks(), a.yield, f)
 	}
 	helpers := 0
-	if a.cost >= longCost {
+	defer asked.Add(-1)
+	if asked.Add(1) == 1 && a.cost >= longCost {
 		helpers = min(runtime.GOMAXPROCS(0), a.chunks()) - 1
 	}
 	return parallel(ctx, helpers, a.chunks(), nil, f)

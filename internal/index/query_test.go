@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -301,5 +302,87 @@ func TestManyComparisons(t *testing.T) {
 				t.Errorf("%d terms: %d users, %v; want %d: %s", terms, got, err, want, e)
 			}
 		}
+	}
+}
+
+// TestQuestionsEnd: a question whose time is up ends with the cause, at whatever it is.
+func TestQuestionsEnd(t *testing.T) {
+	u := viewed(70_000)
+	cause := errors.New("the time is up")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	either := audience.Or{audience.HasTag{Tag: "tag1"}, audience.Compare{Attr: audience.Ref{Slot: 9, Name: "x"}, Op: ">", To: audience.Whole(40)}}
+	a, err := u.Audience(ctx, []audience.Expr{either, audience.HasTag{Tag: "tag1"}}, audience.UserID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel(cause)
+	if _, err := u.Audience(ctx, []audience.Expr{either}, audience.UserID, nil); !errors.Is(err, cause) {
+		t.Errorf("Audience = %v, want %v", err, cause)
+	}
+	if _, _, err := a.Count(ctx); !errors.Is(err, cause) {
+		t.Errorf("Count = %v, want %v", err, cause)
+	}
+	if _, err := a.Select(ctx); !errors.Is(err, cause) {
+		t.Errorf("Select = %v, want %v", err, cause)
+	}
+}
+
+// BenchmarkCount counts users of a million. What a question costs is in proportion to the
+// users that it is about and to the values that it looks up or compares.
+func BenchmarkCount(b *testing.B) {
+	const users = 1_000_000
+	u := NewUsers()
+	for i := range users {
+		n := add(u, fmt.Sprint("user", i), audience.UserID, 1)
+		u.set(n, 0, fmt.Sprint(i*7919%users/17))   // 17 users a value
+		u.set(n, 1, fmt.Sprint(i*7919%users/1000)) // 1000 users a value
+		u.set(n, 2, []string{"gold", "silver"}[i*31%5/3])
+		u.setTags(n, []uint16{uint16(u.addTag(fmt.Sprint("t", i*17%500), audience.UserID))})
+	}
+	first := func(slot, values int) audience.Expr {
+		e := audience.Equals{Attr: audience.Ref{Slot: slot, Name: "x"}}
+		for v := range values {
+			e.Values = append(e.Values, fmt.Sprint(v))
+		}
+		return e
+	}
+	below := func(slot, value int) audience.Expr {
+		return audience.Compare{Attr: audience.Ref{Slot: slot, Name: "x"}, Op: "<", To: audience.Whole(int64(value))}
+	}
+	gold := audience.Equals{Attr: audience.Ref{Slot: 2, Name: "plan"}, Values: []string{"gold"}}
+	var most audience.Or
+	for i := range audience.MaxTerms / 2 {
+		most = append(most, audience.And{below(1, 20*i), below(1, 1000-i)})
+	}
+	for _, c := range []struct {
+		name string
+		expr audience.Expr
+	}{
+		{"value and tag", audience.And{gold, audience.HasTag{Tag: "t7"}}},
+		{"value and not tag", audience.And{gold, audience.Not{Of: audience.HasTag{Tag: "t7"}}}},
+		{"10000 users of values of 17", audience.And{gold, first(0, 10_000/17)}},
+		{"10000 users of values of 1000", audience.And{gold, first(1, 10)}},
+		{"values of 17 that compare", audience.And{gold, below(0, 10_000/17)}},
+		{"64 comparisons", most},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := u.Count(b.Context(), c.expr, audience.UserID); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMemory asks what the users take, as every scrape does while changes wait.
+func BenchmarkMemory(b *testing.B) {
+	for _, users := range []int{10_000, 1_000_000} {
+		u := viewed(users)
+		b.Run(fmt.Sprint(users), func(b *testing.B) {
+			for b.Loop() {
+				u.Memory()
+			}
+		})
 	}
 }

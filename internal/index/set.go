@@ -2,7 +2,6 @@ package index
 
 import (
 	"iter"
-	"math/bits"
 	"slices"
 	"sort"
 	"unsafe"
@@ -27,9 +26,6 @@ type setChunk struct {
 	n     int    // users
 	made  uint64 // the epoch in which list or words was
 }
-
-// words have a bit for each number of a chunk.
-type words [1 << 16 / 64]uint64
 
 const (
 	// A list becomes chunks beyond toChunks users for each chunk, and chunks a list
@@ -178,37 +174,6 @@ func insert[T any](list []T, i int, v T) []T {
 	return slices.Insert(list, i, v)
 }
 
-// add puts numbers in.
-func (w *words) add(list []uint16) {
-	for _, low := range list {
-		w[low/64] |= 1 << (low % 64)
-	}
-}
-
-// remove takes numbers out.
-func (w *words) remove(list []uint16) {
-	for _, low := range list {
-		w[low/64] &^= 1 << (low % 64)
-	}
-}
-
-// append appends the numbers to list.
-func (w *words) append(list []uint16) []uint16 {
-	for i, word := range w {
-		for ; word != 0; word &= word - 1 {
-			list = append(list, uint16(i*64+bits.TrailingZeros64(word)))
-		}
-	}
-	return list
-}
-
-func (w *words) count() (n int) {
-	for _, word := range w {
-		n += bits.OnesCount64(word)
-	}
-	return n
-}
-
 // from returns the users from a number on, in order.
 func (s *set) from(user uint32) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
@@ -237,16 +202,6 @@ func (s *set) from(user uint32) iter.Seq[uint32] {
 			}
 		}
 	}
-}
-
-// some appends to list the numbers in as many words from i on as have toWords.
-func (w *words) some(i int, list []uint16) []uint16 {
-	for j, word := range w[i : i+toWords/64] {
-		for ; word != 0; word &= word - 1 {
-			list = append(list, uint16((i+j)*64+bits.TrailingZeros64(word)))
-		}
-	}
-	return list
 }
 
 // bytesHeld returns the memory of the set.

@@ -328,7 +328,8 @@ func (b *backup) listTables() error {
 	return nil
 }
 
-// link gives a file of the directory a second name. Where that cannot be, it is copied.
+// link creates a second name for a file of the directory, or copies the file where there
+// are no links.
 func (b *backup) link(ctx context.Context, part, name string, size int64) error {
 	db, fsys := b.db, b.db.opts.FS
 	if ctx.Err() != nil {

@@ -51,7 +51,7 @@ func stepValues(n int) map[string]string {
 	return map[string]string{"n": fmt.Sprint(n), fmt.Sprint("k", n%7): fmt.Sprint(n, strings.Repeat("-", n*37%1500))}
 }
 
-// afterSteps is what dump says after n changes.
+// afterSteps returns what dump returns after n changes.
 func afterSteps(n int) string {
 	values, top := map[string]string{}, 0
 	for i := 1; i <= n; i++ {
@@ -116,7 +116,7 @@ func restored(t *testing.T, fs vfs.FS, r RestoreOptions) (n int, result Restored
 }
 
 // TestBackup: backups are made one after the other while changes and checkpoints are made
-// too. Each is what the directory was at some change, no earlier than those that were
+// too. Each holds the directory as it was after some change, no earlier than those that were
 // answered before it began.
 func TestBackup(t *testing.T) {
 	for _, segment := range []int64{4 << 10, 1} { // with 1, each group has a segment of its own

@@ -27,7 +27,7 @@ run: ## serve a demo app (RUNFLAGS)
 
 .PHONY: build
 build: ## build the release binary bin/tidings (VERSION)
-	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tidings ./cmd/tidings
+	$(GO) build -trimpath -ldflags '-X tidings/internal/cli.version=$(VERSION)' -o bin/tidings ./cmd/tidings
 
 .PHONY: test
 test: ## run all tests with the race detector (TESTFLAGS, TESTTIMEOUT)

@@ -18,7 +18,7 @@ var io = []string{"net", "net/http", "os/exec", "os/signal", "database/sql", "gi
 var backends = []string{"tidings/internal/store/lsm", "github.com/cockroachdb/pebble/v2"}
 
 // neverReaches maps a package to those it must not depend on, even through
-// others: imports point one way, cmd → server → api, control → app, index →
+// others: imports point one way, cmd → cli → server → api, control → app, index →
 // audience → apierr.
 var neverReaches = map[string][]string{
 	"tidings/internal/apierr":   append([]string{"tidings/..."}, io...),
@@ -65,7 +65,8 @@ var importers = map[string][]string{
 	"tidings/internal/store/lsm":       {"tidings/internal/server"},
 	"github.com/cockroachdb/pebble/v2": {"tidings/internal/store/journal"},
 	"tidings/internal/store/journal":   {"tidings/internal/store/lsm"},
-	"tidings/internal/server":          {"tidings/cmd/tidings"},
+	"tidings/internal/server":          {"tidings/internal/cli"},
+	"tidings/internal/cli":             {"tidings/cmd/tidings"},
 	"tidings/internal/index":           {"tidings/internal/store/lsm", "tidings/internal/load/suite"}, // the suite measures it alone
 }
 

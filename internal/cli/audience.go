@@ -1,0 +1,299 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tidings/internal/api"
+	"tidings/internal/apierr"
+)
+
+func (e *env) audienceCommand() *cobra.Command {
+	cmd := group("audience", "Ask a running server whom a condition selects", e.audienceCountCommand(), e.audienceListCommand(), e.audienceExplainCommand())
+	cmd.Long = `Ask a running server whom a condition selects: with --where in words, such as
+plan == "gold" && !tag("muted"), with --condition as push takes it, and with
+neither everyone of an account type.`
+	return cmd
+}
+
+// audienceFlags are what the commands on an audience have in common.
+type audienceFlags struct {
+	*targetFlags
+	where, condition, accountType string
+	json                          *bool
+}
+
+func (e *env) audienceFlags(cmd *cobra.Command) *audienceFlags {
+	f := &audienceFlags{targetFlags: e.targetFlags(cmd), json: jsonFlag(cmd)}
+	appFlag(cmd, &f.app)
+	flags := cmd.Flags()
+	flags.StringVar(&f.where, "where", "", "`EXPRESSION` that selects users")
+	flags.StringVar(&f.condition, "condition", "", "`JSON` of a Condition, or @FILE")
+	flags.StringVar(&f.accountType, "account-type", "", "`0|1`: UserIDs or RegistrationIDs, if the expression does not tell")
+	return f
+}
+
+// request is the part of a request that says which users are meant.
+func (f *audienceFlags) request(cmd *cobra.Command) (map[string]any, error) {
+	in := map[string]any{}
+	given := cmd.Flags().Changed
+	if given("where") && given("condition") {
+		return nil, usagef("--where and --condition exclude each other")
+	}
+	if given("where") {
+		in["Where"] = f.where
+	}
+	if given("condition") {
+		text := []byte(f.condition)
+		if name, isFile := strings.CutPrefix(f.condition, "@"); isFile {
+			var err error
+			if text, err = os.ReadFile(name); err != nil {
+				return nil, fmt.Errorf("--condition: %w", err)
+			}
+		}
+		if !json.Valid(text) {
+			return nil, usagef("--condition is not JSON such as {\"TagsAnd\":[\"beta\"]}")
+		}
+		in["Condition"] = json.RawMessage(text)
+	}
+	switch f.accountType {
+	case "":
+	case "0", "1":
+		in["AccountType"] = int(f.accountType[0] - '0')
+	default:
+		return nil, usagef("--account-type %q is neither 0 (UserID) nor 1 (RegistrationID)", f.accountType)
+	}
+	return in, nil
+}
+
+// ready gives the request of a command and whom to send it to.
+func (e *env) ready(cmd *cobra.Command, f *audienceFlags) (map[string]any, *target, error) {
+	in, err := f.request(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := e.target(cmd, f.targetFlags, audienceLife)
+	return in, t, err
+}
+
+// audienceLife is how long a ticket for all pages of a list is good.
+const audienceLife = time.Hour
+
+type audienceCount struct {
+	Count   uint64
+	Clauses []struct {
+		Clause string
+		Count  uint64
+	}
+	Sample []string `json:",omitempty"`
+}
+
+func (e *env) audienceCountCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "count --app SDKAPPID",
+		Short: "Count an audience and each clause of its condition",
+		Example: `  tidings audience count --app 1400000001 --where 'plan == "gold" && tag("beta")'
+  tidings audience count --app 1400000001 --condition '{"TagsOr":["beta","staff"]}' --sample 5`,
+		Args: takes(),
+	}
+	f := e.audienceFlags(cmd)
+	sample := cmd.Flags().Int("sample", 0, fmt.Sprintf("show `N` accounts of the audience too, at most %d", api.MaxSample))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *sample < 0 || *sample > api.MaxSample {
+			return usagef("--sample %d is not a number from 0 to %d", *sample, api.MaxSample)
+		}
+		in, t, err := e.ready(cmd, f)
+		if err != nil {
+			return err
+		}
+		in["Sample"] = *sample
+		var out audienceCount
+		if err := t.ask(cmd.Context(), "tidings/estimate_audience", in, &out); err != nil {
+			return err
+		}
+		if *f.json {
+			return e.printJSON(out)
+		}
+		if _, err := fmt.Fprintln(e.stdout, number(out.Count)); err != nil {
+			return err
+		}
+		if len(out.Clauses) > 0 {
+			fmt.Fprintln(e.stdout)
+		}
+		err = table(e.stdout, func(row func(...any)) {
+			for i, c := range out.Clauses {
+				if i == 0 {
+					row("USERS", "CLAUSE")
+				}
+				row(number(c.Count), plain(c.Clause))
+			}
+		})
+		if len(out.Sample) > 0 {
+			fmt.Fprintln(e.stdout)
+		}
+		for _, account := range out.Sample {
+			fmt.Fprintln(e.stdout, plain(account))
+		}
+		return err
+	}
+	return cmd
+}
+
+func (e *env) audienceListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list --app SDKAPPID",
+		Short: "List the accounts of an audience, one a line",
+		Long: `List the accounts of an audience, one a line, in the order in which they were made.
+The audience is that of the moment of the first page. --json prints each account
+as a JSON string.`,
+		Example: `  tidings audience list --app 1400000001 --where 'tag("beta")' --limit 10`,
+		Args:    takes(),
+	}
+	f := e.audienceFlags(cmd)
+	limit := cmd.Flags().Int("limit", 0, "list at most `N` accounts; 0 is all")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *limit < 0 {
+			return usagef("--limit %d is less than 0", *limit)
+		}
+		in, t, err := e.ready(cmd, f)
+		if err != nil {
+			return err
+		}
+		enc := json.NewEncoder(e.stdout)
+		enc.SetEscapeHTML(false)
+		for listed := 0; ; {
+			n := api.MaxPage
+			if *limit > 0 {
+				n = min(n, *limit-listed)
+			}
+			in["Limit"] = n
+			var out struct {
+				Accounts []string
+				Next     string
+			}
+			if err := t.ask(cmd.Context(), "tidings/list_audience", in, &out); err != nil {
+				return err
+			}
+			for _, account := range out.Accounts {
+				if *f.json {
+					err = enc.Encode(account)
+				} else {
+					_, err = fmt.Fprintln(e.stdout, plain(account))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if listed += len(out.Accounts); out.Next == "" || *limit > 0 && listed >= *limit {
+				return nil
+			}
+			in["Next"] = out.Next
+		}
+	}
+	return cmd
+}
+
+type audienceExplanation struct {
+	Match   bool
+	Clauses []struct {
+		Clause string
+		Match  bool
+	}
+	Attrs map[string]string
+	Tags  []string
+}
+
+func (e *env) audienceExplainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "explain --app SDKAPPID ACCOUNT",
+		Short:   "Tell why an account is in an audience or not",
+		Example: `  tidings audience explain --app 1400000001 Mary --where 'plan == "gold" && tag("beta")'`,
+		Args:    takes("ACCOUNT"),
+	}
+	f := e.audienceFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		in, t, err := e.ready(cmd, f)
+		if err != nil {
+			return err
+		}
+		in["To_Account"] = args[0]
+		var out audienceExplanation
+		if err := t.ask(cmd.Context(), "tidings/explain_audience", in, &out); err != nil {
+			return err
+		}
+		if *f.json {
+			return e.printJSON(out)
+		}
+		verdict := "OUT"
+		if out.Match {
+			verdict = "IN"
+		}
+		if _, err := fmt.Fprintf(e.stdout, "%s\n\n", verdict); err != nil {
+			return err
+		}
+		err = table(e.stdout, func(row func(...any)) {
+			for _, c := range out.Clauses {
+				row(yesNo(c.Match), plain(c.Clause))
+			}
+		})
+		if len(out.Clauses) > 0 {
+			fmt.Fprintln(e.stdout)
+		}
+		return errors.Join(err, table(e.stdout, func(row func(...any)) {
+			for _, name := range slices.Sorted(maps.Keys(out.Attrs)) {
+				row(plain(name), plain(out.Attrs[name]))
+			}
+			row("Tags", list(out.Tags))
+		}))
+	}
+	return cmd
+}
+
+// ask sends a request and reads the answer into out, which is of an OK. Where
+// the app's rate is reached it waits a moment, as a list of many pages has to.
+func (t *target) ask(ctx context.Context, command string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	for {
+		resp, answer, err := t.post(ctx, command, body)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.url, t.explain(withoutURL(err)))
+		}
+		var said struct {
+			ErrorCode *int
+			ErrorInfo string
+		}
+		switch isAnswer := json.Unmarshal(answer, &said) == nil && said.ErrorCode != nil; {
+		case resp.StatusCode != http.StatusOK:
+			return fmt.Errorf("%s answered with HTTP status %s", t.url, resp.Status)
+		case !isAnswer:
+			return fmt.Errorf("%s did not answer as the API does", t.url)
+		case *said.ErrorCode == 0:
+			return json.Unmarshal(answer, out)
+		case *said.ErrorCode != apierr.RateLimited.Code && *said.ErrorCode != apierr.AppRateLimited.Code && *said.ErrorCode != apierr.Overloaded.Code:
+			return fmt.Errorf("%s: error %d: %s", command, *said.ErrorCode, plain(said.ErrorInfo))
+		}
+		select {
+		case <-time.After(rateWait):
+		case <-ctx.Done():
+			return fmt.Errorf("%s: error %d: %s", command, *said.ErrorCode, plain(said.ErrorInfo))
+		}
+	}
+}
+
+// rateWait is how long a request waits that came too soon.
+const rateWait = 50 * time.Millisecond

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"tidings/internal/app"
+	"tidings/internal/config"
+	"tidings/internal/control"
+	"tidings/internal/server"
+)
+
+// demoID is the SDKAppID of the app that --demo makes.
+const demoID = 1400000001
+
+// prepareDemo puts the demo app into the configuration, and refuses to put it
+// beside anything else.
+func prepareDemo(cfg *config.Config) error {
+	if len(cfg.Apps) > 0 {
+		return usagef("--demo makes an app of its own and cannot be used with apps in the configuration")
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, server.DemoMarker)); err != nil {
+		if entries, err := os.ReadDir(cfg.Data); err == nil && len(entries) > 0 {
+			return usagef("--demo needs an empty data directory, %s is not empty: choose another with --data", cfg.Data)
+		}
+	}
+	cfg.Apps = []app.Declaration{server.Demo(demoID)}
+	return nil
+}
+
+// fillDemo fills the demo app and tells how to call it.
+func fillDemo(ctx context.Context, s *server.Server) (string, error) {
+	if err := s.FillDemo(ctx, demoID); err != nil {
+		return "", err
+	}
+	var sig control.Sig
+	if err := s.Control().Call(ctx, "sig/make", control.SigRequest{ID: demoID}, &sig); err != nil {
+		return "", err
+	}
+	url, flags := dialable(s.URL()), ""
+	if isTLS(url) {
+		flags = " -k"
+	}
+	return fmt.Sprintf(`
+Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with attributes and tags.
+
+Take attributes away from two of them:
+
+curl -s%[3]s '%[4]s/v4/timpush/remove_attr?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}'
+
+Ask who pays for gold and does not use the newest build, and how many by each of that:
+
+curl -s%[3]s '%[4]s/v4/tidings/estimate_audience?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"Where":"plan == \"gold\" && attr(\"app build\") < 42","Sample":10}'
+
+`, demoID, sig.Identifier, flags, url, sig.Ticket), nil
+}

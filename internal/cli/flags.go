@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tidings/internal/wording"
+)
+
+// takes checks that a command gets what it needs: names in brackets may be left
+// out.
+func takes(names ...string) cobra.PositionalArgs {
+	least := 0
+	for least < len(names) && !strings.HasPrefix(names[least], "[") {
+		least++
+	}
+	return func(_ *cobra.Command, given []string) error {
+		if len(given) < least {
+			return fmt.Errorf("%s is missing", enumerate(names[len(given):least], "and"))
+		}
+		if len(given) > len(names) {
+			return fmt.Errorf("unexpected argument %q", given[len(names)])
+		}
+		return nil
+	}
+}
+
+// flagError is the error of flags that cannot be parsed. If a group has a command
+// before them that it does not know, the flags are not what is wrong.
+func flagError(cmd *cobra.Command, err error) error {
+	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
+		return cmd.Args(cmd, args)
+	}
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
+		return fmt.Errorf("%w%s", err, didYouMean(nearFlags(cmd.Flags(), unknown.GetSpecifiedName())))
+	}
+	return err
+}
+
+// nearFlags are the flags that a wrong name most likely means: up to two letters may
+// be wrong, and of a short one a single letter.
+func nearFlags(flags *pflag.FlagSet, name string) (near []string) {
+	best := 2
+	flags.VisitAll(func(f *pflag.Flag) {
+		d := wording.Distance(name, f.Name)
+		if f.Hidden || d > best || d >= max(2, len(f.Name)/2) {
+			return
+		}
+		if d < best {
+			best, near = d, nil
+		}
+		near = append(near, "--"+f.Name)
+	})
+	return near
+}
+
+// appID is the value of --app and of the argument SDKAPPID.
+type appID uint32
+
+// String is the number; empty if there is none.
+func (a *appID) String() string {
+	if *a == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(*a), 10)
+}
+
+// Type is the word for the value in the help.
+func (*appID) Type() string { return "SDKAPPID" }
+
+// Set reads a number.
+func (a *appID) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == 0 {
+		return errors.New("not a number from 1 to 4294967295")
+	}
+	*a = appID(n)
+	return nil
+}
+
+// parseApp reads the argument SDKAPPID.
+func parseApp(text string) (uint32, error) {
+	var a appID
+	if err := a.Set(text); err != nil {
+		return 0, usagef("SDKAPPID %q is %w", text, err)
+	}
+	return uint32(a), nil
+}
+
+// appFlag adds --app, which is required.
+func appFlag(cmd *cobra.Command, into *appID) {
+	cmd.Flags().Var(into, "app", "the app (required)")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if *into == 0 {
+			return errors.New("--app is missing")
+		}
+		return nil
+	}
+}
+
+// span is a duration that may be written in days.
+type span time.Duration
+
+// String writes whole days as days.
+func (s *span) String() string { return wording.Duration(time.Duration(*s)) }
+
+// Type is the word for the value in the help.
+func (*span) Type() string { return "duration" }
+
+// Set reads what wording.ParseDuration reads, from a second to maxDays.
+func (s *span) Set(text string) error {
+	d, err := wording.ParseDuration(text)
+	if err != nil || d < time.Second || d > maxDays*24*time.Hour {
+		return fmt.Errorf("not a duration from 1s to %dd such as 90m, 24h or 180d", maxDays)
+	}
+	*s = span(d)
+	return nil
+}
+
+const maxDays = 36500
+
+// dataFlag adds --data to a command and those below it.
+func dataFlag(flags *pflag.FlagSet) {
+	flags.String("data", defaultData, "data `directory`; TIDINGS_DATA sets another default")
+}
+
+const defaultData = "./tidings-data"
+
+// data is the data directory a command acts on.
+func (e *env) data(cmd *cobra.Command) string {
+	dir, _ := cmd.Flags().GetString("data")
+	if from, _ := e.lookup("TIDINGS_DATA"); from != "" && !cmd.Flags().Changed("data") {
+		dir = from
+	}
+	return dir
+}
+
+// secretFlag adds --secret-key-file. A key is never an argument: those show in
+// the list of processes.
+func secretFlag(cmd *cobra.Command, into *string, usage string) {
+	cmd.Flags().StringVar(into, "secret-key-file", "", usage+"; - is standard input")
+}
+
+// secret reads the file that --secret-key-file names. White space around the
+// key is taken off. Errors show nothing of what was read.
+func (e *env) secret(name string) (string, error) {
+	in := e.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return "", fmt.Errorf("secret key: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	const most = 4 << 10 // far more than a key has
+	b, err := io.ReadAll(io.LimitReader(in, most+1))
+	switch key := strings.TrimSpace(string(b)); {
+	case err != nil:
+		return "", fmt.Errorf("secret key: %w", err)
+	case len(b) > most:
+		return "", fmt.Errorf("secret key: %s is larger than a key can be", shownName(name))
+	case key == "":
+		return "", fmt.Errorf("secret key: %s is empty", shownName(name))
+	default:
+		return key, nil
+	}
+}
+
+func shownName(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
+}

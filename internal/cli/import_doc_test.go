@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"tidings/internal/testenv"
+)
+
+var docBlock = regexp.MustCompile("(?s)```(sh|ndjson|csv)\n(.*?)```")
+
+// TestImportExportDocument runs the commands of doc/import-export.md with the
+// files that it shows, on a running server.
+func TestImportExportDocument(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "doc", "import-export.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = exec.LookPath("sh")
+	testenv.Need(t, "sh", err)
+	t.Chdir(t.TempDir())
+	serve(t, "data")
+	sh := shell{map[string]string{"TIDINGS_DATA": "data"}}
+	blocks := docBlock.FindAllStringSubmatch(string(text), -1)
+	var commands []string
+	for _, b := range blocks {
+		if b[1] == "sh" {
+			commands = append(commands, strings.Split(strings.TrimSpace(b[2]), "\n")...)
+		} else if err := os.WriteFile("users."+b[1], []byte(b[2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(commands) < 10 {
+		t.Fatalf("the document has %d commands", len(commands))
+	}
+	for _, line := range commands {
+		command, file, _ := strings.Cut(line, " < ")
+		stdin := ""
+		if file != "" {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdin = string(b)
+		}
+		args := words(t, command)
+		if r := sh.run(t.Context(), stdin, args[1:]...); r.code != 0 || args[0] != "tidings" {
+			t.Errorf("%s: %+v", line, r)
+		}
+	}
+}
+
+// words takes a command apart as a shell does.
+func words(t *testing.T, command string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `printf '%s\n' `+command).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+}

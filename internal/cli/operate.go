@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tidings/internal/control"
+	"tidings/internal/server"
+)
+
+// access is what a command does with a data directory.
+type access int
+
+const (
+	reads   access = iota + 1
+	changes        // what is there
+	creates        // the directory too, if need be
+)
+
+// operate calls f with what reaches the data directory of a command: its server
+// if one runs, else the directory itself.
+func (e *env) operate(cmd *cobra.Command, a access, f func(context.Context, control.Caller) error) (err error) {
+	c, err := e.reach(cmd.Context(), e.data(cmd), a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return f(cmd.Context(), c)
+}
+
+func (e *env) reach(ctx context.Context, dir string, a access) (control.Caller, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && a != creates {
+		return nil, fmt.Errorf("there is no data directory %s; name one with --data, or make it with tidings serve or tidings app create", dir)
+	}
+	return server.Operate(ctx, dir, a == reads, currentVersion().Version, e.warnings())
+}
+
+// ask does one operation on the data directory of a command.
+func ask[T any](e *env, cmd *cobra.Command, a access, op string, in any) (out T, err error) {
+	err = e.operate(cmd, a, func(ctx context.Context, c control.Caller) error { return c.Call(ctx, op, in, &out) })
+	return out, err
+}

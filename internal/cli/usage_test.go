@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"encoding/json"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestUsageMistakes(t *testing.T) {
+	var transcript strings.Builder
+	for _, line := range []string{
+		"apps", "serv", "xyz", "app", "app lst", "app create 1 2", "app create x", "app create --nme x", "app show", "app list extra",
+		"key retire 1", "key retire 0 1 --never", "admin add 1", "sig make", "sig make --app x", "sig make --app 1 --expire 0s", "sig check --app 1",
+		"call", "call --app 1", "call timpush/get_attr", "call --app 1 timpush/get_atr", "call --app 1 remove_attr", "call --app 1 --url ftp://x timpush/get_attr",
+		"serve extra", "serve --no-such-flag", "version extra", "bench", "bench --suite --fill", "bench --quick", "bench --app 1 --command x",
+		"import --app 1", "import x.csv", "import --app 1 x", "import --app 1 x --format xml", "export", "export --app 1 x", "audience", "audience lst",
+		"audience count", "audience explain --app 1", "audience count --app 1 --where x --condition {}", "audience list --app 1 --account-type 2",
+		"audience cuont --app 1", "serv --demo", "app --app 1", "app list --jsn", "app create --adress x", "serve --lisen :1 --nothing", "key list 1 --dta x", "serve -x",
+		"backup", "backup a b", "restore", "restore a --until x", "bench --app 1 --users 0", "bench --app 1 --connections 0", "bench --app 1 --duration x", "bench --suite --quick --scale 2",
+	} {
+		r := tidings(t, strings.Fields(line)...)
+		if r.code != 2 || r.stdout != "" {
+			t.Errorf("tidings %s: exit code %d, stdout %q", line, r.code, r.stdout)
+		}
+		if strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("tidings %s: not one sentence: %q", line, r.stderr)
+		}
+		transcript.WriteString("$ tidings " + line + "\n" + r.stderr)
+	}
+	golden(t, "usage.txt", transcript.String())
+}
+
+func TestHelp(t *testing.T) {
+	out := must(t)
+	if out != must(t, "--help") || !strings.Contains(out, "completion") || strings.Contains(out, benchBaseline) {
+		t.Errorf("help:\n%s", out)
+	}
+	for _, args := range [][]string{{"app", "--help"}, {"bench", "--help"}, {"completion", "bash"}} {
+		if must(t, args...) == "" {
+			t.Errorf("tidings %v prints nothing", args)
+		}
+	}
+	if out := must(t, "__complete", "call", ""); !strings.Contains(out, "timpush/remove_attr") {
+		t.Errorf("completion of call: %q", out)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if out := must(t, "version"); !strings.HasPrefix(out, "tidings ") || !strings.Contains(out, runtime.GOOS+"/"+runtime.GOARCH) {
+		t.Errorf("version prints %q", out)
+	}
+	var b build
+	if err := json.Unmarshal([]byte(must(t, "version", "--json")), &b); err != nil || b.Version == "" || b.Go != runtime.Version() {
+		t.Errorf("version --json: %+v, %v", b, err)
+	}
+}
+
+func TestConfigurationMistakes(t *testing.T) {
+	file := write(t, "tidings.yaml", "listen: nonsense\nmax_bdy: 1MiB\napps:\n  - sdkappid: 0\n    secret_key: short-and-secret-\x00\n")
+	r := tidings(t, "serve", "--config", file)
+	if r.code != 2 || r.stdout != "" || strings.Contains(r.stderr, "short-and-secret") {
+		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	file = write(t, "tidings.yaml", "listen: nonsense\nmax_bdy: 1MiB\napps:\n  - sdkappid: 0\n    secret_key: secret\n    limits: {default: -1}\n")
+	r = tidings(t, "serve", "--config", file, "--cache-size", "1", "--tls-cert", "none.pem")
+	if r.code != 2 || r.stdout != "" {
+		t.Errorf("exit code %d: %s", r.code, r.stdout)
+	}
+	golden(t, "configuration.txt", strings.ReplaceAll(r.stderr, file, "tidings.yaml"))
+}

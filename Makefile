@@ -48,6 +48,7 @@ fmt: ## format all Go files
 
 .PHONY: generate
 generate: ## rewrite the generated documents in doc/
+	$(GO) test -count=1 ./internal/api -run TestReference -update
 	$(GO) test -count=1 ./internal/apierr ./internal/config ./doc -update
 
 .PHONY: bench

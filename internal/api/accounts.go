@@ -7,22 +7,23 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 )
 
 // The texts of ResultInfo that public samples show (spec/conventions.md, 2.4).
 const infoNoAccount = "Err_TLS_PT_Open_Login_Account_Not_Exist"
 
 type accountImportRequest struct {
-	UserID     userID
-	Identifier userID // the older name of UserID
-	Nick       text
-	FaceURL    text `json:"FaceUrl"`
+	UserID     *string `account:"yes" note:"1 to 32 bytes"`
+	Identifier *string `account:"yes"` // The older name of UserID.
+	Nick       *string `note:"at most 500 bytes"`
+	FaceURL    *string `json:"FaceUrl" note:"at most 500 bytes"`
 }
 
 // accountImport makes an account, or replaces those of its fields that are
 // present. An account that the rules of the app forbid is 70398 or 70399.
 // Contract: spec/conventions.md, 5.1.
-func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImportRequest) (out struct{}, err error) {
+func (s *Server) accountImport(ctx context.Context, c *gate.Caller, in *accountImportRequest) (out struct{}, err error) {
 	id, err := oneUserID(in.UserID, in.Identifier)
 	if err != nil {
 		return out, err
@@ -42,53 +43,51 @@ func (s *Server) accountImport(ctx context.Context, c *caller, in *accountImport
 // RegistrationID does not exist, and its name is none for a UserID.
 func importFailure(f audience.Failure) error {
 	if f.Err.Kind == apierr.WrongAccountKind {
-		return apierr.BadAccountField.Errorf("UserID %s is a RegistrationID", clip(f.Account))
+		return apierr.BadAccountField.Errorf("UserID %s is a RegistrationID", gate.Quote(f.Account))
 	}
 	return f.Err
 }
 
 // oneUserID is the account of a request that has one, under its newer or its
 // older name.
-func oneUserID(newer, older userID) (string, error) {
-	if !newer.set {
+func oneUserID(newer, older *string) (string, error) {
+	if newer == nil {
 		newer = older
 	}
-	if !newer.set {
+	if newer == nil {
 		return "", apierr.BadAccountField.Errorf("UserID is missing")
 	}
-	return newer.value, nil
+	return *newer, nil
 }
 
 // importChange checks one account to import.
-func importChange(a *app.App, id string, nick, face text) (audience.Change, error) {
+func importChange(a *app.App, id string, nick, face *string) (audience.Change, error) {
 	change := audience.Change{Account: id, Create: true, Kind: audience.UserID, OfKind: true}
 	if err := a.Settings.UserIDs.Check(id); err != nil {
 		return change, apierr.BadAccountField.Errorf("UserID %v", err)
 	}
-	if nick.set {
-		change.Profile.Nick = &nick.value
-	}
-	if face.set {
-		change.Profile.FaceURL = &face.value
-	}
-	if n := len(nick.value); n > audience.MaxProfileBytes {
-		return change, apierr.ProfileTooLong.Errorf("Nick has %d bytes, it may have %d", n, audience.MaxProfileBytes)
-	}
-	if n := len(face.value); n > audience.MaxProfileBytes {
-		return change, apierr.ProfileTooLong.Errorf("FaceUrl has %d bytes, it may have %d", n, audience.MaxProfileBytes)
+	change.Profile = audience.Profile{Nick: nick, FaceURL: face}
+	for _, field := range []struct {
+		name  string
+		value *string
+	}{{"Nick", nick}, {"FaceUrl", face}} {
+		if field.value != nil && len(*field.value) > audience.MaxProfileBytes {
+			return change, apierr.ProfileTooLong.Errorf("%s has %d bytes, it may have %d", field.name, len(*field.value), audience.MaxProfileBytes)
+		}
 	}
 	return change, nil
 }
 
 type multiAccountImportRequest struct {
-	AccountList []importItem
-	Accounts    []userID // the older form
+	AccountList []importItem `items:"0-100" over:"70402"`
+	// The older form: names only. It counts if there is no AccountList.
+	Accounts []string `items:"0-100" account:"yes"`
 }
 
 type importItem struct {
-	UserID  userID
-	Nick    text
-	FaceURL text `json:"FaceUrl"`
+	UserID  string  `need:"yes" account:"yes" note:"1 to 32 bytes"`
+	Nick    *string `note:"at most 500 bytes"`
+	FaceURL *string `json:"FaceUrl" note:"at most 500 bytes"`
 }
 
 type multiAccountImportResponse struct {
@@ -98,27 +97,25 @@ type multiAccountImportResponse struct {
 // multiAccountImport makes up to 100 accounts. Those that cannot be made are
 // listed, the others are done. If the app has no room for any account of the
 // request, the whole request is answered 70398. Contract: spec/conventions.md, 5.2.
-func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAccountImportRequest) (out multiAccountImportResponse, err error) {
+func (s *Server) multiAccountImport(ctx context.Context, c *gate.Caller, in *multiAccountImportRequest) (out multiAccountImportResponse, err error) {
 	out.FailAccounts = []string{}
-	list, member, items := "AccountList", ".UserID", in.AccountList
+	items := in.AccountList
 	if items == nil && in.Accounts != nil {
-		list, member, items = "Accounts", "", make([]importItem, len(in.Accounts))
+		items = make([]importItem, len(in.Accounts))
 		for i, id := range in.Accounts {
 			items[i].UserID = id
 		}
 	}
-	if err := countItems(list, len(items)); err != nil {
-		return out, err
-	}
-	for i, item := range items {
-		if !item.UserID.set {
-			return out, apierr.BadAccountField.Errorf("%s[%d]%s is missing", list, i, member)
-		}
+	switch {
+	case len(items) == 0:
+		return out, apierr.BadAccountField.Errorf("AccountList is missing or empty")
+	case len(items) > audience.MaxUsers:
+		return out, apierr.BadAccountField.Errorf("Accounts has more than %d entries", audience.MaxUsers)
 	}
 	failed := make([]bool, len(items))
 	changes := make([]audience.Change, 0, len(items))
 	for i, item := range items {
-		change, err := importChange(c.App, item.UserID.value, item.Nick, item.FaceURL)
+		change, err := importChange(c.App, item.UserID, item.Nick, item.FaceURL)
 		if err != nil {
 			failed[i] = true
 			continue
@@ -133,7 +130,7 @@ func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAcc
 		return out, failures[0].Err
 	}
 	for i, item := range items {
-		id := item.UserID.value
+		id := item.UserID
 		if !failed[i] && len(failures) > 0 && failures[0].Account == id { // they come in the order of the changes
 			failed[i], failures = true, failures[1:]
 		}
@@ -148,35 +145,22 @@ func (s *Server) multiAccountImport(ctx context.Context, c *caller, in *multiAcc
 // limit of accounts.
 func otherThanLimit(f audience.Failure) bool { return f.Err.Kind != apierr.AccountLimit }
 
-// countItems refuses a list of accounts that is empty or absent, or too long.
-func countItems(list string, n int) error {
-	switch {
-	case n == 0:
-		return apierr.BadAccountField.Errorf("%s is missing or empty", list)
-	case n > audience.MaxUsers:
-		return apierr.BadAccountField.Errorf("%s has %d items, at most %d are allowed", list, n, audience.MaxUsers)
-	}
-	return nil
+type accountItem struct {
+	UserID string `need:"yes" account:"yes"`
 }
 
-type accountItem struct{ UserID userID }
-
-// userIDs are the accounts of a list of items.
-func userIDs(list string, items []accountItem) ([]string, error) {
-	if err := countItems(list, len(items)); err != nil {
-		return nil, err
-	}
+// userIDs returns the accounts of a list of items.
+func userIDs(items []accountItem) []string {
 	ids := make([]string, len(items))
 	for i, item := range items {
-		if !item.UserID.set {
-			return nil, apierr.BadAccountField.Errorf("%s[%d].UserID is missing", list, i)
-		}
-		ids[i] = item.UserID.value
+		ids[i] = item.UserID
 	}
-	return ids, nil
+	return ids
 }
 
-type accountDeleteRequest struct{ DeleteItem []accountItem }
+type accountDeleteRequest struct {
+	DeleteItem []accountItem `need:"yes" items:"1-100" over:"70402"`
+}
 
 type accountDeleteResponse struct{ ResultItem []deleteResult }
 
@@ -189,14 +173,11 @@ type deleteResult struct {
 // accountDelete takes up to 100 accounts away with all their data. An admin, or
 // an account that does not exist, is reported in its item. Contract:
 // spec/conventions.md, 5.3 and 4.
-func (s *Server) accountDelete(ctx context.Context, c *caller, in *accountDeleteRequest) (out accountDeleteResponse, err error) {
+func (s *Server) accountDelete(ctx context.Context, c *gate.Caller, in *accountDeleteRequest) (out accountDeleteResponse, err error) {
 	if c.App.Settings.KeepAccounts {
 		return out, apierr.DeletionNotEnabled
 	}
-	ids, err := userIDs("DeleteItem", in.DeleteItem)
-	if err != nil {
-		return out, err
-	}
+	ids := userIDs(in.DeleteItem)
 	out.ResultItem = make([]deleteResult, len(ids))
 	answers, err := s.users.Delete(ctx, c.App.ID, audience.UserID, ids)
 	if err != nil {
@@ -217,7 +198,9 @@ func (s *Server) accountDelete(ctx context.Context, c *caller, in *accountDelete
 	return out, nil
 }
 
-type accountCheckRequest struct{ CheckItem []accountItem }
+type accountCheckRequest struct {
+	CheckItem []accountItem `need:"yes" items:"1-100" over:"70402"`
+}
 
 type accountCheckResponse struct{ ResultItem []checkResult }
 
@@ -230,11 +213,8 @@ type checkResult struct {
 
 // accountCheck tells which of up to 100 accounts exist. Contract:
 // spec/conventions.md, 5.4.
-func (s *Server) accountCheck(ctx context.Context, c *caller, in *accountCheckRequest) (out accountCheckResponse, err error) {
-	ids, err := userIDs("CheckItem", in.CheckItem)
-	if err != nil {
-		return out, err
-	}
+func (s *Server) accountCheck(ctx context.Context, c *gate.Caller, in *accountCheckRequest) (out accountCheckResponse, err error) {
+	ids := userIDs(in.CheckItem)
 	users, err := s.users.Users(ctx, c.App.ID, ids)
 	if err != nil {
 		return out, err
@@ -250,14 +230,14 @@ func (s *Server) accountCheck(ctx context.Context, c *caller, in *accountCheckRe
 }
 
 type kickRequest struct {
-	UserID     userID
-	Identifier userID // the older name of UserID
+	UserID     *string `account:"yes"`
+	Identifier *string `account:"yes"` // The older name of UserID.
 }
 
 // kick makes every ticket issued for an account so far invalid, those of this
 // second included. A name that no account of any type can have is a mistake of
 // the request. Contract: spec/conventions.md, 5.5.
-func (s *Server) kick(ctx context.Context, c *caller, in *kickRequest) (out struct{}, err error) {
+func (s *Server) kick(ctx context.Context, c *gate.Caller, in *kickRequest) (out struct{}, err error) {
 	id, err := oneUserID(in.UserID, in.Identifier)
 	if err != nil {
 		return out, err
@@ -268,7 +248,11 @@ func (s *Server) kick(ctx context.Context, c *caller, in *kickRequest) (out stru
 	// Tickets that were verified before are verified again: those used while this
 	// waits for the disk, and, whatever Revoke returns, those used later. If it
 	// runs out of time the invalidation may come all the same.
-	s.apps.Forget(c.App.ID)
+	renewed := s.apps.Renew(c.App)
+	if renewed == nil {
+		return out, audience.ErrStale
+	}
 	defer s.apps.Forget(c.App.ID)
-	return out, s.users.Revoke(ctx, c.App.ID, id, s.now())
+	ctx = audience.WithAuthority(ctx, func() bool { return s.apps.App(renewed.ID) == renewed })
+	return out, s.users.Revoke(ctx, c.App.ID, id, c.Now)
 }

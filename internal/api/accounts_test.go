@@ -4,14 +4,14 @@ import (
 	"strings"
 	"testing"
 
-	"tidings/internal/api"
+	"tidings/internal/gate"
 )
 
 // TestRegistrationIDs: to the account commands a RegistrationID does not exist,
 // and none of them does anything to one.
 func TestRegistrationIDs(t *testing.T) {
 	const short = "dev-1" // a UserID could have this name
-	n := open(t, api.Options{}, withDevices(t, device, short))
+	n := open(t, gate.Options{}, withDevices(t, device, short))
 	n.fill()
 	n.serve()
 	before := n.state(short)
@@ -36,7 +36,7 @@ func TestRegistrationIDs(t *testing.T) {
 // TestKickOfNobody: names that no account can have are a mistake, and are not
 // echoed whole.
 func TestKickOfNobody(t *testing.T) {
-	n := start(t, api.Options{}).direct()
+	n := start(t, gate.Options{}).direct()
 	for _, id := range []string{"", strings.Repeat("x", 65), strings.Repeat("\x7f", 1_000_000)} {
 		if a := n.post("im_open_login_svc/kick", `{"UserID":"`+id+`"}`).code(t, 70402, "UserID"); len(a.raw) > 500 {
 			t.Errorf("the answer about %d bytes has %d", len(id), len(a.raw))
@@ -47,7 +47,7 @@ func TestKickOfNobody(t *testing.T) {
 
 // TestCheckOfNobody: a name that no account can have is not imported.
 func TestCheckOfNobody(t *testing.T) {
-	n := start(t, api.Options{}).direct()
+	n := start(t, gate.Options{}).direct()
 	a := n.post("im_open_login_svc/account_check", `{"CheckItem":[{"UserID":""},{"UserID":"`+strings.Repeat("x", 33)+`"}]}`).ok(t)
 	if strings.Count(a.raw, `"AccountStatus":"NotImported"`) != 2 {
 		t.Errorf("got %s, want NotImported twice", a.raw)

@@ -1,205 +1,208 @@
-// Package api serves the HTTP API: a table of commands, the checks that come
-// before each of them, decoding, encoding and the rendering of errors.
-//
-// A request passes the checks of spec/conventions.md, 2.5 in their order; what
-// is left is a function from a decoded request to an answer or an error.
+// Package api is the commands of the HTTP API: one table, and a function for each of
+// its rows from a decoded request to an answer or an error. How a request gets there
+// is package gate.
 package api
 
 import (
-	"encoding/binary"
-	"log/slog"
-	"math/rand/v2"
-	"net/netip"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"net/http"
+	"strings"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 )
 
-// Options tunes a Server. The zero value is the contract's defaults.
-type Options struct {
-	MaxBodyBytes    int64          // largest request body; default 1 MiB
-	MaxInFlight     int            // requests worked on at once, above it 60018; default 2048
-	SourceLimit     int            // requests per second from one source address, above it 60018; 0 = unlimited
-	RequestTimeout  time.Duration  // for working on one request; default 3s
-	TrustedProxies  []netip.Prefix // whose X-Forwarded-For is believed
-	LaxUserSig      bool           // relaxes the checks of spec/conventions.md, 9.14
-	CORSOrigins     []string       // origins that browsers may call from; "*" is any
-	RequestIDInBody bool           // answers carry RequestId
-	LogRequests     LogRequests    // default LogAll
-	Logger          *slog.Logger   // default slog.Default()
-	Metrics         prometheus.Registerer
-}
-
-// LogRequests says which requests get a log line.
-type LogRequests string
-
-// The choices for LogRequests.
-const (
-	LogAll    LogRequests = "all"
-	LogFailed LogRequests = "failed"
-	LogOff    LogRequests = "off"
-)
-
-// Server answers API requests. It is an http.Handler.
+// Server carries out the commands. It is an http.Handler.
 type Server struct {
 	apps  *app.Registry
 	users audience.Store
-	opts  Options
-	log   *slog.Logger
-	now   func() time.Time // the clock of tickets and rates
-
-	commands map[string]*command // by path: "/v4/timpush/remove_attr"
-	tickets  *ticketCache
-	failures *failureLog
-	sources  *sourceLimiter
-	limits   sync.Map      // uint32 to *appLimits
-	called   atomic.Uint32 // apps that were called for the first time
-	metrics  *metrics
-	inFlight atomic.Int64
-	nextID   atomic.Uint64
+	gate  *gate.Gate
 }
 
-// New makes a Server for the apps of a registry and their users.
-func New(apps *app.Registry, users audience.Store, opts Options) *Server {
-	if opts.MaxBodyBytes == 0 {
-		opts.MaxBodyBytes = 1 << 20
-	}
-	if opts.MaxInFlight == 0 {
-		opts.MaxInFlight = 2048
-	}
-	if opts.RequestTimeout == 0 {
-		opts.RequestTimeout = 3 * time.Second
-	}
-	if opts.LogRequests == "" {
-		opts.LogRequests = LogAll
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
-	if opts.Metrics == nil {
-		opts.Metrics = prometheus.NewRegistry()
-	}
-	s := &Server{
-		apps:     apps,
-		users:    users,
-		opts:     opts,
-		log:      opts.Logger,
-		now:      time.Now,
-		commands: make(map[string]*command, len(endpoints)),
-		tickets:  newTicketCache(),
-		failures: newFailureLog(),
-		sources:  newSourceLimiter(opts.SourceLimit),
-	}
-	s.metrics = newMetrics(opts.Metrics, s)
-	s.nextID.Store(rand.Uint64())
-	for i, e := range endpoints {
-		s.commands["/v4/"+e.name] = &command{endpoint: e, index: i, ok: s.metrics.requests.WithLabelValues(e.name, "0"), took: s.metrics.duration.WithLabelValues(e.name)}
-	}
+// New creates a Server for the apps of a registry and their users.
+func New(apps *app.Registry, users audience.Store, opts gate.Options) *Server {
+	s := &Server{apps: apps, users: users}
+	s.gate = gate.New(apps, users, table(s), opts)
 	return s
 }
 
-// A family is a service of the API: what its commands have in common.
-type family struct {
-	notAdmin *apierr.Kind // the caller is no admin: spec/conventions.md, 3.4
-	badJSON  *apierr.Kind // the body is no JSON object: 2.3
-	badField *apierr.Kind // a member is missing or of the wrong type
-	tooLarge *apierr.Kind // 2.6
-	timeout  *apierr.Kind // 2.2
-	internal *apierr.Kind
-}
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.gate.ServeHTTP(w, r) }
 
+// The families. timpush and all_member_push share their codes.
 var (
-	pushFamily    = &family{apierr.NotAdmin, apierr.BadJSON, apierr.BadJSON, apierr.BodyTooLarge, apierr.PushTimeout, apierr.Internal}
-	accountFamily = &family{apierr.NotAdminAccounts, apierr.BadJSONCommon, apierr.BadAccountField, apierr.Timeout, apierr.AccountTimeout, apierr.AccountInternal}
+	pushFamily = &gate.Family{
+		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.BadJSON,
+		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal,
+	}
+	// ownFamily is our own commands, which no document of the hosted service has: they
+	// refuse members that they do not know.
+	ownFamily = &gate.Family{
+		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.BadJSON,
+		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal, Strict: true,
+	}
+	accountFamily = &gate.Family{
+		NotAdmin: apierr.NotAdminAccounts, BadJSON: apierr.BadJSONCommon, BadField: apierr.BadAccountField, BadAccount: apierr.AccountType,
+		TooLarge: apierr.Timeout, Timeout: apierr.AccountTimeout, Internal: apierr.AccountInternal,
+	}
 )
 
-// An endpoint is one command of the API.
-type endpoint struct {
-	name   string // path after /v4/
-	family *family
-	rate   int // calls per second and app, unless the app says otherwise
-	legacy bool
-	handle handler
+// What rows have in common.
+var (
+	perSecond100 = gate.Rate{PerSecond: 100}
+	perSecond200 = gate.Rate{PerSecond: 200}
+
+	// conditionCodes are those of a Condition or a Where.
+	conditionCodes = []*apierr.Kind{
+		apierr.TagsAndAttributes, apierr.TooManyTags, apierr.EmptyTag, apierr.TagTooLong, apierr.TagTwice,
+		apierr.InvalidAttribute, apierr.WrongAccountKind, apierr.BadWhere, apierr.WhereTooLarge,
+	}
+)
+
+// codes returns the kinds that a command may answer.
+func codes(kinds ...*apierr.Kind) []*apierr.Kind { return kinds }
+
+// older returns the name of a command in the older family, in which it lacks something
+// and nothing else.
+func older(name, lacks string) gate.Older {
+	return gate.Older{Name: "all_member_push/" + name, Lacks: lacks}
 }
 
-// endpoints is the whole API. The mux, the limiter, the metric labels and the
-// names that configuration may hold are all made from it. Contract:
-// spec/timpush-api.md, 1 and 14; spec/conventions.md, 5 and 2.7.
-var endpoints = []endpoint{
-	{"timpush/set_attr_name", pushFamily, 100, false, call((*Server).setAttrName)},
-	{"timpush/get_attr_name", pushFamily, 100, false, call((*Server).getAttrName)},
-	{"timpush/set_attr", pushFamily, 100, false, call((*Server).setAttr)},
-	{"timpush/get_attr", pushFamily, 100, false, call((*Server).getAttr)},
-	{"timpush/remove_attr", pushFamily, 100, false, call((*Server).removeAttr)},
+// table is the whole API: everything that is made from a list of commands is made from
+// it. Contract: spec/timpush-api.md, 1 and 14; spec/conventions.md, 5 and 2.7.
+func table(s *Server) []gate.Command {
+	rows := []gate.Command{
+		{
+			Name: "timpush/set_attr_name", Spec: "timpush-api.md 3.1", Family: pushFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.InvalidAttribute),
+			Older:   gate.Older{Name: "all_member_push/im_set_attr_name", Lacks: "`AttrTypes`; what is 90033 is 90001", Run: gate.Func(s.imSetAttrName)},
+			Example: `{"AttrNames":{"0":"sex","1":"city"}}`, Run: gate.Func(s.setAttrName),
+		},
+		{
+			Name: "timpush/get_attr_name", Spec: "timpush-api.md 3.2", Family: pushFamily, Rate: perSecond100, Effect: gate.Reads,
+			Older:   older("im_get_attr_name", "`AttrTypes`"),
+			Example: `{}`, Run: gate.Func(s.getAttrName),
+		},
+		{
+			Name: "timpush/set_attr", Spec: "timpush-api.md 4.1", Family: pushFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.TooManyAccounts, apierr.InvalidAttribute),
+			Older:   older("im_set_attr", "`ErrorList`"),
+			Example: `{"UserAttrs":[{"To_Account":"Mary","Attrs":{"plan":"gold"}}]}`, Run: gate.Func(s.setAttr),
+		},
+		{
+			Name: "timpush/get_attr", Spec: "timpush-api.md 4.2", Family: pushFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.TooManyAccounts),
+			Older:   older("im_get_attr", "`ErrorList`"),
+			Example: `{"To_Account":["Mary","xiaoming"]}`, Run: gate.Func(s.getAttr),
+		},
+		{
+			Name: "timpush/remove_attr", Spec: "timpush-api.md 4.3", Family: pushFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.TooManyAccounts, apierr.InvalidAttribute),
+			Older:   older("im_remove_attr", "`ErrorList`"),
+			Example: `{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}`, Run: gate.Func(s.removeAttr),
+		},
+		{
+			Name: "timpush/add_tag", Spec: "timpush-api.md 5.1", Family: pushFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Body:    gate.Limit{Bytes: 4 << 20}, // 100 users with 100 tags of 50 bytes, escaped: spec/README.md
+			Codes:   codes(apierr.TooManyAccounts, apierr.TooManyTags, apierr.EmptyTag, apierr.TagTooLong),
+			Older:   gate.Older{Name: "all_member_push/im_add_tag", Lacks: "`Replace`, `ErrorList` and the limit of different tags", Run: gate.Func(s.imAddTag)},
+			Example: `{"UserTags":[{"To_Account":"Mary","Tags":["beta","wk-digest"]}]}`, Run: gate.Func(s.addTag),
+		},
+		{
+			Name: "timpush/get_tag", Spec: "timpush-api.md 5.2", Family: pushFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.TooManyAccounts),
+			Older:   older("im_get_tag", "`ErrorList`"),
+			Example: `{"To_Account":["Mary"]}`, Run: gate.Func(s.getTag),
+		},
+		{
+			Name: "timpush/remove_tag", Spec: "timpush-api.md 5.3", Family: pushFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.TooManyAccounts),
+			Older:   older("im_remove_tag", "`ErrorList`"),
+			Example: `{"UserTags":[{"To_Account":"Mary","Tags":["beta"]}]}`, Run: gate.Func(s.removeTag),
+		},
+		{
+			Name: "timpush/clear_all_tags", Spec: "timpush-api.md 5.4", Family: pushFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.TooManyAccounts),
+			Older:   older("im_remove_all_tags", "`ErrorList`"),
+			Example: `{"To_Account":["Mary"]}`, Run: gate.Func(s.clearAllTags),
+		},
 
-	{"timpush/add_tag", pushFamily, 100, false, call((*Server).addTag)},
-	{"timpush/get_tag", pushFamily, 100, false, call((*Server).getTag)},
-	{"timpush/remove_tag", pushFamily, 100, false, call((*Server).removeTag)},
-	{"timpush/clear_all_tags", pushFamily, 100, false, call((*Server).clearAllTags)},
+		{
+			Name: "tidings/estimate_audience", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads, Codes: conditionCodes,
+			Example: `{"Where":"plan == \"gold\" && !tag(\"muted\")","Sample":10}`, Run: gate.Func(s.estimateAudience),
+		},
+		{
+			Name: "tidings/explain_audience", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   append(codes(apierr.UnknownAccount), conditionCodes...),
+			Example: `{"Where":"plan == \"gold\" && tag(\"beta\")","To_Account":"Mary"}`, Run: gate.Func(s.explainAudience),
+		},
+		{
+			Name: "tidings/list_audience", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   append(codes(apierr.PageExpired), conditionCodes...),
+			Example: `{"Where":"plan == \"gold\"","Limit":1000}`, Run: gate.Func(s.listAudience),
+		},
+		{
+			Name: "tidings/list_attr_values", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.InvalidAttribute),
+			Example: `{"Attr":"plan"}`, Run: gate.Func(s.listAttrValues),
+		},
+		{
+			Name: "tidings/list_tags", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Example: `{}`, Run: gate.Func(s.listTags),
+		},
 
-	{"all_member_push/im_set_attr_name", pushFamily, 100, true, call((*Server).imSetAttrName)},
-	{"all_member_push/im_get_attr_name", pushFamily, 100, true, call((*Server).getAttrName)},
-	{"all_member_push/im_set_attr", pushFamily, 100, true, call((*Server).setAttr)},
-	{"all_member_push/im_get_attr", pushFamily, 100, true, call((*Server).getAttr)},
-	{"all_member_push/im_remove_attr", pushFamily, 100, true, call((*Server).removeAttr)},
-	{"all_member_push/im_add_tag", pushFamily, 100, true, call((*Server).addTag)},
-	{"all_member_push/im_get_tag", pushFamily, 100, true, call((*Server).getTag)},
-	{"all_member_push/im_remove_tag", pushFamily, 100, true, call((*Server).removeTag)},
-	{"all_member_push/im_remove_all_tags", pushFamily, 100, true, call((*Server).clearAllTags)},
-
-	{"tidings/estimate_audience", pushFamily, 100, false, call((*Server).estimateAudience)},
-	{"tidings/explain_audience", pushFamily, 100, false, call((*Server).explainAudience)},
-	{"tidings/list_audience", pushFamily, 100, false, call((*Server).listAudience)},
-	{"tidings/list_attr_values", pushFamily, 100, false, call((*Server).listAttrValues)},
-	{"tidings/list_tags", pushFamily, 100, false, call((*Server).listTags)},
-
-	{"im_open_login_svc/account_import", accountFamily, 200, false, call((*Server).accountImport)},
-	{"im_open_login_svc/multiaccount_import", accountFamily, 100, false, call((*Server).multiAccountImport)},
-	{"im_open_login_svc/account_check", accountFamily, 100, false, call((*Server).accountCheck)},
-	{"im_open_login_svc/account_delete", accountFamily, 100, false, call((*Server).accountDelete)},
-	{"im_open_login_svc/kick", accountFamily, 200, false, call((*Server).kick)},
+		{
+			Name: "im_open_login_svc/account_import", Spec: "conventions.md 5.1", Family: accountFamily, Rate: perSecond200, Effect: gate.Repeatable,
+			Codes:   codes(apierr.ProfileTooLong, apierr.AccountLimit, apierr.ReimportTooSoon),
+			Example: `{"UserID":"ingrid","Nick":"Ingrid"}`, Run: gate.Func(s.accountImport),
+		},
+		{
+			Name: "im_open_login_svc/multiaccount_import", Spec: "conventions.md 5.2", Family: accountFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.AccountLimit),
+			Example: `{"AccountList":[{"UserID":"ingrid","Nick":"Ingrid"},{"UserID":"noor_77"}]}`, Run: gate.Func(s.multiAccountImport),
+		},
+		{
+			Name: "im_open_login_svc/account_check", Spec: "conventions.md 5.4", Family: accountFamily, Rate: perSecond100, Effect: gate.Reads,
+			Example: `{"CheckItem":[{"UserID":"Mary"},{"UserID":"ghost-17"}]}`, Run: gate.Func(s.accountCheck),
+		},
+		{
+			Name: "im_open_login_svc/account_delete", Spec: "conventions.md 5.3", Family: accountFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.DeletionNotEnabled),
+			Example: `{"DeleteItem":[{"UserID":"ghost-17"}]}`, Run: gate.Func(s.accountDelete),
+		},
+		{
+			Name: "im_open_login_svc/kick", Spec: "conventions.md 5.5", Family: accountFamily, Rate: perSecond200, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownAccount),
+			Example: `{"UserID":"Mary"}`, Run: gate.Func(s.kick),
+		},
+	}
+	for i := range rows {
+		rows[i].Doc = docs.Commands[rows[i].Name]
+	}
+	return rows
 }
 
-// Commands lists the names of all commands, such as "timpush/remove_attr".
+// Table returns the rows of the API, for documents.
+func Table() []gate.Command { return table(&Server{}) }
+
+// Commands lists the names of all commands, such as "timpush/remove_attr", those of the
+// older family too.
 func Commands() []string {
-	names := make([]string, len(endpoints))
-	for i, e := range endpoints {
-		names[i] = e.name
+	var names []string
+	for _, c := range Table() {
+		names = append(names, c.Names()...)
 	}
 	return names
 }
 
-// command is an endpoint of a running server.
-type command struct {
-	endpoint
-	index int
-	ok    prometheus.Counter
-	took  prometheus.Observer
-}
-
-// caller is who makes a request, after all checks.
-type caller struct {
-	App    *app.App
-	Name   string
-	Legacy bool // through the older family, which knows UserIDs only and no ErrorList
-}
-
-// newRequestID makes an id that no other request of this process has: a counter
-// from a random start, scattered so that neighbours look different.
-func (s *Server) newRequestID() string {
-	x := s.nextID.Add(1) * 0x9e3779b97f4a7c15 // odd, so that the product is unique too
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], x)
-	const digits = "0123456789abcdef"
-	var id [16]byte
-	for i, c := range b {
-		id[2*i], id[2*i+1] = digits[c>>4], digits[c&15]
+// Find returns the row of a command by any of its names, with or without "/v4/".
+func Find(name string) (gate.Command, bool) {
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "/"), "v4/")
+	for _, c := range Table() {
+		if name == c.Name || name == c.Older.Name {
+			return c, true
+		}
 	}
-	return string(id[:])
+	return gate.Command{}, false
 }

@@ -5,6 +5,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 )
 
 // The commands of this file are ours: no document of the hosted service has
@@ -13,31 +14,31 @@ import (
 // selection is how a request says which users it means; with neither member, all
 // of an account type.
 type selection struct {
-	Condition   *condition
-	Where       text
-	AccountType *int64
+	// Tags or attributes, as push takes them.
+	Condition *condition `strict:"yes"`
+	// An expression, in place of Condition.
+	Where *string `note:"at most 16 KiB"`
+	// Whose account type is asked for if neither says it: 0 is a UserID, 1 a RegistrationID.
+	AccountType int64 `range:"0-1"`
 }
 
 // condition is a Condition on the wire (spec/timpush-api.md, 6.2).
 type condition struct {
-	TagsAnd, TagsOr, TagsNot []text
-	AttrsAnd, AttrsOr        members
+	TagsAnd  []string     `items:"0-10"` // All of them.
+	TagsOr   []string     `items:"0-10"` // At least one of them.
+	TagsNot  []string     `items:"0-10"` // None of them.
+	AttrsAnd gate.Members `items:"0-10"` // All of these values.
+	AttrsOr  gate.Members `items:"0-10"` // At least one of these values.
 }
 
 // query checks a selection against the app.
-func (in *selection) query(c *caller) (q audience.Query, err error) {
-	q.Attributes = &c.App.Attributes
-	if in.AccountType != nil {
-		if *in.AccountType != int64(audience.UserID) && *in.AccountType != int64(audience.RegistrationID) {
-			return q, apierr.BadJSON.Errorf("AccountType: %d is not an account type, 0 (UserID) or 1 (RegistrationID)", *in.AccountType)
-		}
-		q.Kind = audience.Kind(*in.AccountType)
-	}
+func (in *selection) query(c *gate.Caller) (q audience.Query, err error) {
+	q.Attributes, q.Kind = &c.App.Attributes, audience.Kind(in.AccountType)
 	switch {
-	case in.Condition != nil && in.Where.set:
+	case in.Condition != nil && in.Where != nil:
 		return q, apierr.BadJSON.Errorf("Condition and Where exclude each other")
-	case in.Where.set:
-		q.Expr, err = audience.ParseWhere(in.Where.value, q.Attributes)
+	case in.Where != nil:
+		q.Expr, err = audience.ParseWhere(*in.Where, q.Attributes)
 	case in.Condition != nil:
 		q.Expr, err = in.Condition.expr(q.Attributes)
 	default:
@@ -47,32 +48,34 @@ func (in *selection) query(c *caller) (q audience.Query, err error) {
 }
 
 func (in *condition) expr(attrs *audience.Attributes) (audience.Expr, error) {
-	var c audience.Condition
-	for _, l := range []struct {
-		name string
-		from []text
-		to   *[]string
-	}{{"TagsAnd", in.TagsAnd, &c.TagsAnd}, {"TagsOr", in.TagsOr, &c.TagsOr}, {"TagsNot", in.TagsNot, &c.TagsNot}} {
-		for i, tag := range l.from {
-			if !tag.set {
-				return nil, apierr.BadJSON.Errorf("Condition.%s[%d]: want a string, got null", l.name, i)
-			}
-			*l.to = append(*l.to, tag.value)
-		}
-	}
-	for _, m := range in.AttrsAnd.list {
-		c.AttrsAnd = append(c.AttrsAnd, audience.NamedValue{Name: m.name, Value: m.value})
-	}
-	for _, m := range in.AttrsOr.list {
-		c.AttrsOr = append(c.AttrsOr, audience.NamedValue{Name: m.name, Value: m.value})
+	c := audience.Condition{
+		TagsAnd: in.TagsAnd, TagsOr: in.TagsOr, TagsNot: in.TagsNot,
+		AttrsAnd: namedValues(in.AttrsAnd), AttrsOr: namedValues(in.AttrsOr),
 	}
 	return c.Expr(attrs)
 }
 
+func namedValues(members gate.Members) []audience.NamedValue {
+	values := make([]audience.NamedValue, len(members))
+	for i, m := range members {
+		values[i] = audience.NamedValue(m)
+	}
+	return values
+}
+
 type estimateRequest struct {
 	selection
-	Sample int64
+	// How many of the accounts to show.
+	Sample int64 `range:"0-100"`
 }
+
+// The most accounts that estimate_audience shows, and the most on a page of
+// list_audience and of the lists of values and tags. The ranges in the requests say the
+// same.
+const (
+	MaxSample = 100
+	MaxPage   = 1000
+)
 
 type estimateResponse struct {
 	Count   uint64
@@ -85,15 +88,9 @@ type clauseCount struct {
 	Count  uint64
 }
 
-// MaxSample is the most accounts that estimate_audience shows.
-const MaxSample = 100
-
 // estimateAudience counts an audience, and each clause of it on its own, at one
 // moment after every change that was answered before.
-func (s *Server) estimateAudience(ctx context.Context, c *caller, in *estimateRequest) (out estimateResponse, err error) {
-	if in.Sample < 0 || in.Sample > MaxSample {
-		return out, apierr.BadJSON.Errorf("Sample: %d is not a number from 0 to %d", in.Sample, MaxSample)
-	}
+func (s *Server) estimateAudience(ctx context.Context, c *gate.Caller, in *estimateRequest) (out estimateResponse, err error) {
 	q, err := in.query(c)
 	if err != nil {
 		return out, err
@@ -112,7 +109,7 @@ func (s *Server) estimateAudience(ctx context.Context, c *caller, in *estimateRe
 
 type explainRequest struct {
 	selection
-	Account userID `json:"To_Account"`
+	Account string `json:"To_Account" need:"yes" account:"yes"`
 }
 
 type explainResponse struct {
@@ -129,15 +126,12 @@ type clauseMatch struct {
 
 // explainAudience reports whether an account is in an audience, which clauses say
 // so, and what the account has. An account that does not exist is 70107.
-func (s *Server) explainAudience(ctx context.Context, c *caller, in *explainRequest) (out explainResponse, err error) {
-	if !in.Account.set {
-		return out, apierr.BadJSON.Errorf("To_Account is missing")
-	}
+func (s *Server) explainAudience(ctx context.Context, c *gate.Caller, in *explainRequest) (out explainResponse, err error) {
 	q, err := in.query(c)
 	if err != nil {
 		return out, err
 	}
-	e, err := s.users.Explain(ctx, c.App.ID, q, in.Account.value)
+	e, err := s.users.Explain(ctx, c.App.ID, q, in.Account)
 	if err != nil {
 		return out, err
 	}
@@ -151,8 +145,9 @@ func (s *Server) explainAudience(ctx context.Context, c *caller, in *explainRequ
 
 type listRequest struct {
 	selection
-	Limit *int64
-	Next  text
+	Limit int64 `range:"1-1000" default:"100"`
+	// Next of the page before.
+	Next string
 }
 
 type listResponse struct {
@@ -160,41 +155,22 @@ type listResponse struct {
 	Next     string `json:",omitempty"`
 }
 
-// MaxPage is the most accounts on a page of list_audience, and the most values
-// that list_attr_values and list_tags show.
-const MaxPage = 1000
-
-// limit reads a Limit; absent, it is 100.
-func limit(n *int64) (int, error) {
-	if n == nil {
-		return 100, nil
-	}
-	if *n < 1 || *n > MaxPage {
-		return 0, apierr.BadJSON.Errorf("Limit: %d is not a number from 1 to %d", *n, MaxPage)
-	}
-	return int(*n), nil
-}
-
 // listAudience lists the accounts of an audience in pages, all of one moment.
 // Next asks for the page after one; 95003 if that was too long ago.
-func (s *Server) listAudience(ctx context.Context, c *caller, in *listRequest) (out listResponse, err error) {
-	n, err := limit(in.Limit)
-	if err != nil {
-		return out, err
-	}
+func (s *Server) listAudience(ctx context.Context, c *gate.Caller, in *listRequest) (out listResponse, err error) {
 	q, err := in.query(c)
 	if err != nil {
 		return out, err
 	}
-	page, err := s.users.List(ctx, c.App.ID, q, n, in.Next.value)
+	page, err := s.users.List(ctx, c.App.ID, q, int(in.Limit), in.Next)
 	out.Accounts, out.Next = page.Accounts, page.Next
 	return out, err
 }
 
 type listValuesRequest struct {
-	Attr   text
-	Prefix text
-	Limit  *int64
+	Attr   string `need:"yes"`
+	Prefix string
+	Limit  int64 `range:"1-1000" default:"100"`
 }
 
 type listValuesResponse struct {
@@ -209,19 +185,12 @@ type valueCount struct {
 
 // listAttrValues lists the values of an attribute that users have, the most
 // frequent first.
-func (s *Server) listAttrValues(ctx context.Context, c *caller, in *listValuesRequest) (out listValuesResponse, err error) {
-	n, err := limit(in.Limit)
-	if err != nil {
-		return out, err
-	}
-	if !in.Attr.set {
-		return out, apierr.BadJSON.Errorf("Attr is missing")
-	}
-	slot := c.App.Attributes.Index(in.Attr.value)
+func (s *Server) listAttrValues(ctx context.Context, c *gate.Caller, in *listValuesRequest) (out listValuesResponse, err error) {
+	slot := c.App.Attributes.Index(in.Attr)
 	if slot < 0 {
-		return out, apierr.InvalidAttribute.Errorf("invalid attribute: Attr names %s, which is not set with set_attr_name", clip(in.Attr.value))
+		return out, apierr.InvalidAttribute.Errorf("invalid attribute: Attr names %s, which is not set with set_attr_name", gate.Quote(in.Attr))
 	}
-	top, total, err := s.users.AttrValues(ctx, c.App.ID, slot, in.Prefix.value, n)
+	top, total, err := s.users.AttrValues(ctx, c.App.ID, slot, in.Prefix, int(in.Limit))
 	out.Total, out.Values = total, make([]valueCount, len(top))
 	for i, v := range top {
 		out.Values[i] = valueCount{v.Value, v.Count}
@@ -230,8 +199,8 @@ func (s *Server) listAttrValues(ctx context.Context, c *caller, in *listValuesRe
 }
 
 type listTagsRequest struct {
-	Prefix text
-	Limit  *int64
+	Prefix string
+	Limit  int64 `range:"1-1000" default:"100"`
 }
 
 type listTagsResponse struct {
@@ -246,12 +215,8 @@ type tagCount struct {
 }
 
 // listTags lists the tags that users have, the most frequent first.
-func (s *Server) listTags(ctx context.Context, c *caller, in *listTagsRequest) (out listTagsResponse, err error) {
-	n, err := limit(in.Limit)
-	if err != nil {
-		return out, err
-	}
-	top, total, err := s.users.Tags(ctx, c.App.ID, in.Prefix.value, n)
+func (s *Server) listTags(ctx context.Context, c *gate.Caller, in *listTagsRequest) (out listTagsResponse, err error) {
+	top, total, err := s.users.Tags(ctx, c.App.ID, in.Prefix, int(in.Limit))
 	out.Total, out.Tags = total, make([]tagCount, len(top))
 	for i, v := range top {
 		out.Tags[i] = tagCount{v.Value, v.Count, int(v.Kind)}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"tidings/internal/api"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 )
 
 // nowhere is a ResponseWriter that keeps the code of the answer only.
@@ -32,7 +32,7 @@ func (w *nowhere) Write(b []byte) (int, error) {
 
 // benchNode has users u0 to u99 with three attributes, and no log.
 func benchNode(b *testing.B) *node {
-	n := open(b, api.Options{LogRequests: api.LogOff}, vfs.NewMem())
+	n := open(b, gate.Options{LogRequests: gate.LogOff}, vfs.NewMem())
 	n.declare(declaration())
 	attrs := &n.apps.App(appID).Attributes
 	var changes []audience.Change
@@ -85,28 +85,5 @@ func BenchmarkHandler(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-func BenchmarkDecodeRemoveAttr(b *testing.B) {
-	body := []byte(userList(100, `["sex","city"]`))
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := api.DecodeRemoveAttr(body); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkEncodeGetAttr(b *testing.B) {
-	names := &audience.Attributes{{Name: "sex"}, {Name: "city"}, {Name: "country"}}
-	users := make([]audience.User, 100)
-	for i := range users {
-		users[i] = audience.User{Exists: true, Values: audience.Values{"female", "Paris", "France"}}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		b.SetBytes(int64(len(api.EncodeGetAttr(names, users))))
 	}
 }

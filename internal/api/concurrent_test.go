@@ -11,15 +11,15 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/gate"
 )
 
 // TestConcurrentChanges lets clients change the same users and their own at the
 // same time. Every request sets all attributes of a user to one stamp, or takes
 // all away: nobody ever sees a mix, and the last word on an own user stays.
 func TestConcurrentChanges(t *testing.T) {
-	n := start(t, api.Options{}, func(d *app.Declaration) {
+	n := start(t, gate.Options{}, func(d *app.Declaration) {
 		d.AttrNames, d.AttrTypes = map[string]string{}, nil
 		for i := range 10 {
 			d.AttrNames[strconv.Itoa(i)] = "a" + strconv.Itoa(i)
@@ -122,7 +122,7 @@ func TestConcurrentChanges(t *testing.T) {
 // between call and answer, and two tags that are always given together are always
 // seen together.
 func TestEstimatesUnderWriters(t *testing.T) {
-	n := start(t, api.Options{})
+	n := start(t, gate.Options{})
 	const writers, rounds, users = 3, 4, 40
 	var accounts []string
 	for i := range users {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/gate"
 )
 
 // A stuckFS is a disk that takes no fsync of the log while it is stuck.
@@ -71,7 +71,7 @@ const (
 func startOnDisk(t *testing.T) (*node, *stuckFS) {
 	t.Helper()
 	fs := newStuckFS()
-	n := open(t, api.Options{RequestTimeout: diskLimit}, fs).direct()
+	n := open(t, gate.Options{RequestTimeout: diskLimit}, fs).direct()
 	t.Cleanup(func() { fs.set(false); n.apps.Close() })
 	n.declare(declaration(func(d *app.Declaration) {
 		d.CreateAccounts = new(true)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"tidings/internal/api"
+	"tidings/internal/gate"
 )
 
 // FuzzBody sends any body to any command. Every answer is JSON with the
@@ -31,7 +31,7 @@ func FuzzBody(f *testing.F) {
 			f.Add(uint8(max(i, 0)), []byte(text))
 		}
 	}
-	n := open(f, api.Options{}, withDevices(f, device))
+	n := open(f, gate.Options{}, withDevices(f, device))
 	n.fill()
 	ticket := n.query().Encode()
 	f.Fuzz(func(t *testing.T, command uint8, body []byte) {
@@ -75,28 +75,4 @@ func (n *node) local(t testing.TB, command, query string, body []byte) answer {
 	w := httptest.NewRecorder()
 	n.handler.ServeHTTP(w, r)
 	return parseAnswer(t, command, w.Code, w.Header(), w.Body.Bytes())
-}
-
-// FuzzQuery compares the parser of queries with net/url's, where that has no
-// complaint: both take the first of duplicates.
-func FuzzQuery(f *testing.F) {
-	for _, q := range []string{
-		"usersig=xxx&identifier=admin&sdkappid=88888888&random=99999999&contenttype=json",
-		"sdkappid=1&sdkappid=2", "sdkappid", "=&=sdkappid&&", "%73dkappid=%31+", "sdk+appid=1", "identifier=%e7%94%a8%E6%88%B7",
-		"usersig=a%2Ab*c-d_=&usersig==", "random=-1&random=%zz", "a;b=1&identifier=x",
-	} {
-		f.Add(q)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		got := api.ParseQuery(raw)
-		want, err := url.ParseQuery(raw)
-		if err != nil {
-			return
-		}
-		for _, name := range []string{"sdkappid", "identifier", "usersig", "random", "contenttype"} {
-			if value, has := got[name]; has != want.Has(name) || value != want.Get(name) {
-				t.Errorf("%q: %s is %q, %v, want %q, %v", raw, name, value, has, want.Get(name), want.Has(name))
-			}
-		}
-	})
 }

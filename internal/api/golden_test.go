@@ -11,6 +11,7 @@ import (
 
 	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/gate"
 )
 
 // A packet is a request whose answer is kept in testdata/golden.
@@ -20,7 +21,7 @@ type packet struct {
 	edit                func(url.Values)
 	head                string // request line and headers, in place of the usual ones
 	app                 func(*app.Declaration)
-	opts                api.Options
+	opts                gate.Options
 }
 
 func set(name, value string) func(url.Values) {
@@ -183,15 +184,15 @@ var packets = []packet{
 	{name: "refused/60017", command: "timpush/remove_attr", body: seed, app: func(d *app.Declaration) { d.DisabledCommands = []string{"timpush/remove_attr"} }},
 	{name: "refused/60007", command: "timpush/remove_attr", body: seed, app: func(d *app.Declaration) { d.Limits = app.Limits{"timpush/remove_attr": 1} }, before: []packet{{command: "timpush/remove_attr", body: seed}}},
 	{name: "refused/60011", command: "timpush/remove_attr", body: seed, app: func(d *app.Declaration) { d.Limits = app.Limits{app.LimitTotal: 1} }, before: []packet{{command: "timpush/get_attr_name", body: `{}`}}},
-	{name: "refused/93000", command: "timpush/remove_attr", body: seed, opts: api.Options{MaxBodyBytes: 100}},
-	{name: "refused/60008", command: "im_open_login_svc/kick", body: seed, opts: api.Options{MaxBodyBytes: 100}},
+	{name: "refused/93000", command: "timpush/remove_attr", body: seed, opts: gate.Options{MaxBodyBytes: 100}},
+	{name: "refused/60008", command: "im_open_login_svc/kick", body: seed, opts: gate.Options{MaxBodyBytes: 100}},
 	{name: "refused/90001", command: "timpush/remove_attr", body: seed[:len(seed)-1]},
 	{name: "refused/90001_empty", command: "timpush/remove_attr", body: ""},
 	{name: "refused/90001_array", command: "timpush/remove_attr", body: "[" + seed + "]"},
 	{name: "refused/60003", command: "im_open_login_svc/kick", body: seed[:len(seed)-1]},
-	{name: "refused/request_id", command: "timpush/remove_attr", body: "{}", opts: api.Options{RequestIDInBody: true}},
-	{name: "request_id", command: "timpush/remove_attr", body: seed, opts: api.Options{RequestIDInBody: true}},
-	{name: "cors", head: "POST /v4/timpush/get_attr_name?QUERY HTTP/1.1\r\nHost: im.example.com\r\nOrigin: https://console.example.com\r\nContent-Length: 2\r\n\r\n{}", opts: api.Options{CORSOrigins: []string{"https://console.example.com"}}},
+	{name: "refused/request_id", command: "timpush/remove_attr", body: "{}", opts: gate.Options{RequestIDInBody: true}},
+	{name: "request_id", command: "timpush/remove_attr", body: seed, opts: gate.Options{RequestIDInBody: true}},
+	{name: "cors", head: "POST /v4/timpush/get_attr_name?QUERY HTTP/1.1\r\nHost: im.example.com\r\nOrigin: https://console.example.com\r\nContent-Length: 2\r\n\r\n{}", opts: gate.Options{CORSOrigins: []string{"https://console.example.com"}}},
 }
 
 // callers are refused for who they are.
@@ -274,7 +275,7 @@ func TestGoldenPackets(t *testing.T) {
 	}
 	for _, c := range callers {
 		t.Run(c.name, func(t *testing.T) {
-			n := start(t, api.Options{}, orNothing(c.app))
+			n := start(t, gate.Options{}, orNothing(c.app))
 			q := n.query()
 			q.Set("identifier", c.account)
 			q.Set("usersig", n.ticket(c.account))
@@ -300,7 +301,7 @@ func orNothing(edit func(*app.Declaration)) func(*app.Declaration) {
 
 // TestSeed holds the sample of the seed to its letter.
 func TestSeed(t *testing.T) {
-	n := start(t, api.Options{})
+	n := start(t, gate.Options{})
 	if got := n.post("timpush/remove_attr", seed).raw; got != `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}` {
 		t.Errorf("got %s", got)
 	}

@@ -30,6 +30,7 @@ import (
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 	"tidings/internal/usersig"
 )
@@ -65,7 +66,7 @@ type node struct {
 
 // start starts a node whose test app is as declared, with the attributes and
 // users of the seed.
-func start(t testing.TB, opts api.Options, edits ...func(*app.Declaration)) *node {
+func start(t testing.TB, opts gate.Options, edits ...func(*app.Declaration)) *node {
 	t.Helper()
 	n := open(t, opts, vfs.NewMem())
 	n.declare(declaration(edits...))
@@ -89,7 +90,7 @@ func declaration(edits ...func(*app.Declaration)) app.Declaration {
 }
 
 // open opens a node that does not listen yet.
-func open(t testing.TB, opts api.Options, fs vfs.FS) *node {
+func open(t testing.TB, opts gate.Options, fs vfs.FS) *node {
 	t.Helper()
 	n := &node{t: t, fs: fs, clock: &clock{}, timeout: 10 * time.Second}
 	n.clock.set(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
@@ -110,7 +111,7 @@ func open(t testing.TB, opts api.Options, fs vfs.FS) *node {
 }
 
 // over puts the API over other stores, which stand before that of the node.
-func (n *node) over(apps app.Store, users audience.Store, opts api.Options) {
+func (n *node) over(apps app.Store, users audience.Store, opts gate.Options) {
 	n.t.Helper()
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -119,8 +120,8 @@ func (n *node) over(apps app.Store, users audience.Store, opts api.Options) {
 	if n.apps, err = app.Open(context.Background(), apps, api.Commands()); err != nil {
 		n.t.Fatal(err)
 	}
+	opts.Now = n.clock.now
 	n.handler = api.New(n.apps, users, opts)
-	n.handler.SetClock(n.clock.now)
 }
 
 func (n *node) declare(d app.Declaration) *app.App {

@@ -51,10 +51,10 @@ func (m *model) changeTags(body map[string]any, add, legacy bool) map[string]any
 	list, ok := body["UserTags"].([]any)
 	check(ok && len(list) > 0, 90001)
 	replace := false
-	if add {
+	if add && !legacy { // the older family has no Replace
 		n, ok := body["Replace"].(float64)
 		check(ok && (n == 0 || n == 1) || body["Replace"] == nil, 90001)
-		replace = n == 1 && !legacy
+		replace = n == 1
 	}
 	for _, e := range list {
 		entry, ok := e.(map[string]any)

@@ -13,8 +13,8 @@ import (
 	"time"
 	"unicode"
 
-	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/gate"
 )
 
 // A model is the API as the contract describes it, in the simplest way: no
@@ -159,15 +159,33 @@ func (m *model) make(id string) {
 	}
 }
 
+// slots returns an object, or an array as the object that has its indexes as names. What
+// is null is absent.
+func slots(v any) (map[string]any, bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		return v, true
+	case []any:
+		object := map[string]any{}
+		for i, e := range v {
+			if e != nil {
+				object[strconv.Itoa(i)] = e
+			}
+		}
+		return object, true
+	}
+	return nil, false
+}
+
 func (m *model) setAttrName(body map[string]any, legacy bool) {
 	invalid := refusal(90033)
 	if legacy {
 		invalid = 90001
 		delete(body, "AttrTypes")
 	}
-	names, ok := body["AttrNames"].(map[string]any)
+	names, ok := slots(body["AttrNames"])
 	check(ok, 90001)
-	kinds, ok := body["AttrTypes"].(map[string]any)
+	kinds, ok := slots(body["AttrTypes"])
 	check(ok || body["AttrTypes"] == nil, 90001)
 	for _, v := range names {
 		_, ok := v.(string)
@@ -419,7 +437,7 @@ func TestModel(t *testing.T) {
 	}
 	t.Logf("SEED=%d", seed)
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
-	n := open(t, api.Options{}, withDevices(t, device))
+	n := open(t, gate.Options{}, withDevices(t, device))
 	n.declare(app.Declaration{ID: appID, Admins: []string{"ops"}, MaxTags: new(120)})
 	n.serve()
 	m := &model{most: 120, users: map[string]*modelUser{admin: {}, "ops": {}, device: {device: true}}, admins: []string{admin, "ops"}}

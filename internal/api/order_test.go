@@ -13,6 +13,7 @@ import (
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 )
 
 // A trial is a request, and an app for it, that faults are put into.
@@ -191,12 +192,18 @@ func (c *trial) run(t *testing.T) answer {
 	return send(ticket, c.account)
 }
 
+// exhausted is what a source address may send in a second. The test sends less from each
+// but one.
+const exhausted = 10_000
+
 // TestOrderOfChecks sends, for every pair of faults, a request with both: the
 // answer is that of the first. Alone, each has its own code. Neighbours go over
 // a socket.
 func TestOrderOfChecks(t *testing.T) {
-	n := start(t, api.Options{TrustedProxies: trustLoopback, SourceLimit: 100_000, MaxBodyBytes: 4096 + 1024})
-	n.handler.Exhaust(netip.MustParseAddr("10.9.9.9"))
+	n := start(t, gate.Options{TrustedProxies: trustLoopback, SourceLimit: exhausted, MaxBodyBytes: 4096 + 1024})
+	for range exhausted { // all that the address may send in this second
+		n.direct().post("nosuch", "{}", from("10.9.9.9"))
+	}
 	id := uint32(1)
 	for _, push := range []bool{true, false} {
 		for i, first := range faults {
@@ -237,7 +244,7 @@ func TestOrderOfChecks(t *testing.T) {
 // TestRates: a hundred calls a second for each app and command, two hundred
 // where the contract says so, all of them at once if they like.
 func TestRates(t *testing.T) {
-	n := start(t, api.Options{}, func(d *app.Declaration) { d.Limits = nil })
+	n := start(t, gate.Options{}, func(d *app.Declaration) { d.Limits = nil })
 	burst := func(command, body string, most int, over int) {
 		t.Helper()
 		allowed := 0
@@ -336,7 +343,7 @@ var bodies = map[string]string{
 // TestOverload: no more requests are worked on at once than allowed. The others
 // are told so, whatever is wrong with them besides.
 func TestOverload(t *testing.T) {
-	n := start(t, api.Options{MaxInFlight: 1})
+	n := start(t, gate.Options{MaxInFlight: 1})
 	slow := n.begin("timpush/set_attr", bodies["timpush/set_attr"])
 	n.post("timpush/get_attr_name", "{}").code(t, 60018)
 	n.post("nosuch", "{}").code(t, 60018)

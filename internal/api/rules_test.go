@@ -9,6 +9,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 )
 
 // A refusingStore fails to make some accounts, as a store does whose app has
@@ -37,14 +38,13 @@ func (s refusingStore) Change(ctx context.Context, app uint32, changes []audienc
 // withRules makes a node on whose store an app has no room for the accounts full
 // and full2, soon was deleted a moment ago, and broken meets a failure.
 func withRules(t *testing.T, edits ...func(*app.Declaration)) *node {
-	n := start(t, api.Options{}, edits...)
+	n := start(t, gate.Options{}, edits...)
 	n.handler = api.New(n.apps, refusingStore{n.store.Users, map[string]*apierr.Error{
 		"full":   apierr.AccountLimit.Errorf("app has 4 accounts, it may have 4"),
 		"full2":  apierr.AccountLimit.Errorf("app has 4 accounts, it may have 4"),
 		"soon":   apierr.ReimportTooSoon.Errorf("deleted a moment ago"),
 		"broken": apierr.Internal.Errorf("the index of the app is full"),
-	}}, api.Options{})
-	n.handler.SetClock(n.clock.now)
+	}}, gate.Options{Now: n.clock.now})
 	return n.direct()
 }
 

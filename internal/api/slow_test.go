@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 	"tidings/internal/store/storetest"
 )
 
@@ -74,9 +74,9 @@ func (s *slowStore) Revoke(ctx context.Context, id uint32, account string, upTo 
 // request.
 func startSlow(t *testing.T) (*node, *slowStore) {
 	t.Helper()
-	n := start(t, api.Options{})
+	n := start(t, gate.Options{})
 	store := &slowStore{Store: storetest.Join(n.store.Apps, n.store.Users, n.store.Close)}
-	n.over(store, store, api.Options{RequestTimeout: 50 * time.Millisecond})
+	n.over(store, store, gate.Options{RequestTimeout: 50 * time.Millisecond})
 	t.Cleanup(n.apps.Close)
 	return n.direct(), store
 }

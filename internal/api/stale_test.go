@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"tidings/internal/api"
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/gate"
 	"tidings/internal/store/storetest"
 )
 
@@ -54,9 +54,9 @@ func (s *staleStore) Change(ctx context.Context, id uint32, changes []audience.C
 // startStale starts a node over a staleStore.
 func startStale(t *testing.T) (*node, *staleStore) {
 	t.Helper()
-	n := start(t, api.Options{})
+	n := start(t, gate.Options{})
 	store := &staleStore{Store: storetest.Join(n.store.Apps, n.store.Users, n.store.Close), saved: n.apps.App(appID).Attributes}
-	n.over(store, store, api.Options{RequestTimeout: 10 * time.Second})
+	n.over(store, store, gate.Options{RequestTimeout: 10 * time.Second})
 	t.Cleanup(n.apps.Close)
 	return n.direct(), store
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -15,8 +16,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 )
 
@@ -73,7 +74,7 @@ func TestVectors(t *testing.T) {
 		); err != nil {
 			t.Fatal(err)
 		}
-		n := open(t, api.Options{}, fs)
+		n := open(t, gate.Options{StrictUserSig: true}, fs)
 		n.serve()
 		n.clock.set(time.Unix(v.Now, 0))
 		want := v.Expect.Code
@@ -103,7 +104,7 @@ func TestVectors(t *testing.T) {
 
 // TestTicketInQuery covers how a ticket travels: clients escape * or not.
 func TestTicketInQuery(t *testing.T) {
-	n := start(t, api.Options{})
+	n := start(t, gate.Options{})
 	raw := func(edit func(string) string) func(*http.Request, url.Values) {
 		return func(r *http.Request, q url.Values) {
 			r.URL.RawQuery = "sdkappid=1400000001&identifier=administrator&contenttype=json&usersig=" + edit(starred(n))
@@ -118,11 +119,11 @@ func TestTicketInQuery(t *testing.T) {
 		"standard": func(s string) string {
 			return url.QueryEscape(strings.NewReplacer("*", "+", "-", "/", "_", "=").Replace(s))
 		},
+		"bare +":        func(s string) string { return strings.ReplaceAll(s, "*", "+") },
 		"bare = at end": func(s string) string { return strings.ReplaceAll(s, "_", "=") },
 	} {
 		t.Run(name, func(t *testing.T) { n.post("timpush/get_attr_name", "{}", raw(edit)).ok(t) })
 	}
-	n.post("timpush/get_attr_name", "{}", raw(func(s string) string { return strings.ReplaceAll(s, "*", "+") })).code(t, 70003)
 	n.post("timpush/get_attr_name", "{}", raw(func(s string) string { return s + "%" })).code(t, 60025, "usersig")
 	n.post("timpush/get_attr_name", "{}", raw(func(s string) string { return s + "%zz" })).code(t, 60025, "usersig")
 }
@@ -149,7 +150,7 @@ func escapeAll(s string) string {
 // TestRotation: old and new key are good side by side, until the old one ends
 // or is removed; what was cached ends with it.
 func TestRotation(t *testing.T) {
-	n := start(t, api.Options{TrustedProxies: trustLoopback})
+	n := start(t, gate.Options{TrustedProxies: trustLoopback})
 	old := with("usersig", new(n.ticket(admin)))
 	n.post("timpush/get_attr_name", "{}", old).ok(t)
 	key, err := n.apps.AddKey(t.Context(), appID, "", true)
@@ -185,7 +186,7 @@ func TestRotation(t *testing.T) {
 
 // TestExpiry: a ticket is good in its last second, also when it is cached.
 func TestExpiry(t *testing.T) {
-	n := start(t, api.Options{})
+	n := start(t, gate.Options{})
 	ticket := with("usersig", new(n.ticketOf(secret, appID, admin, n.clock.now(), 10*time.Second)))
 	n.post("timpush/get_attr_name", "{}", ticket).ok(t)
 	n.clock.advance(10*time.Second + 999*time.Millisecond)
@@ -202,7 +203,7 @@ func TestExpiry(t *testing.T) {
 // TestKick: a kick ends every ticket up to its second, cached or not, of this
 // account only; a kick of an admin by itself too.
 func TestKick(t *testing.T) {
-	n := start(t, api.Options{}, func(d *app.Declaration) { d.Admins = []string{"ops"} })
+	n := start(t, gate.Options{}, func(d *app.Declaration) { d.Admins = []string{"ops"} })
 	ops := func(ticket string) func(*http.Request, url.Values) {
 		return func(_ *http.Request, q url.Values) { q.Set("identifier", "ops"); q.Set("usersig", ticket) }
 	}
@@ -230,7 +231,7 @@ func TestKick(t *testing.T) {
 // TestThrottling: ten failed verifications within a minute block one source
 // address for one account of one app, for a minute.
 func TestThrottling(t *testing.T) {
-	n := start(t, api.Options{TrustedProxies: trustLoopback}, func(d *app.Declaration) { d.Admins = []string{"ops"} })
+	n := start(t, gate.Options{TrustedProxies: trustLoopback}, func(d *app.Declaration) { d.Admins = []string{"ops"} })
 	bad := with("usersig", new(n.ticketOf("another key", appID, admin, n.clock.now(), time.Hour)))
 	source := from("10.1.1.1")
 	call := func(edits ...func(*http.Request, url.Values)) answer {
@@ -245,7 +246,8 @@ func TestThrottling(t *testing.T) {
 	call(source).ok(t) // nine are not enough, and a success does not reset them
 	call(source, with("usersig", new(""))).code(t, 70002)
 	call(source, bad).code(t, 70050, "10.1.1.1")
-	call(source).code(t, 70050)
+	call(source, with("usersig", new(n.ticketOf(secret, appID, admin, n.clock.now(), time.Hour)))).code(t, 70050)
+	call(source).ok(t)                                // what was verified before is not touched
 	call(source, with("usersig", nil)).code(t, 60025) // comes before
 	call(from("10.1.1.2")).ok(t)
 	call(source, with("identifier", new("ops")), with("usersig", new(n.ticket("ops")))).ok(t)
@@ -273,8 +275,50 @@ func TestThrottling(t *testing.T) {
 	call(from("2001:db8::1"), with("sdkappid", new("7")), with("usersig", new(n.ticketOf(secret, 7, admin, n.clock.now(), time.Hour)))).ok(t)
 }
 
-// TestLaxUserSig relaxes the three checks of spec/conventions.md, 9.14.
-func TestLaxUserSig(t *testing.T) {
-	n := start(t, api.Options{LaxUserSig: true})
-	n.post("timpush/get_attr_name", "{}", with("usersig", new(n.ticketOf(secret, appID, admin, n.clock.now().Add(time.Hour), time.Hour)))).ok(t)
+// TestThrottlingOfMany: whoever tries many identifiers is blocked for all of them, and
+// so cannot wash away a block of its own by making others.
+func TestThrottlingOfMany(t *testing.T) {
+	n := start(t, gate.Options{TrustedProxies: trustLoopback}).direct()
+	call := func(identifier, ticket string) answer {
+		t.Helper()
+		return n.post("timpush/get_attr_name", "{}", from("10.1.1.1"), with("identifier", &identifier), with("usersig", &ticket))
+	}
+	bad := n.ticketOf("another key", appID, admin, n.clock.now(), time.Hour)
+	for range 10 {
+		call(admin, bad).code(t, 70009)
+	}
+	tried := 10
+	for ; tried < 2000; tried++ {
+		if call(fmt.Sprint("a", tried), bad).ErrorCode == 70050 {
+			break
+		}
+	}
+	if tried != 1000 {
+		t.Errorf("a source is blocked after %d failures, want 1000", tried)
+	}
+	call(admin, n.ticket(admin)).code(t, 70050)
+	n.post("timpush/get_attr_name", "{}", from("10.1.1.2")).ok(t)
+	n.clock.advance(time.Minute)
+	call("b", bad).code(t, 70013)
+	call(admin, n.ticket(admin)).ok(t)
+}
+
+// TestStrictUserSig: a ticket in standard base64 whose + is not percent-encoded is good,
+// unless strict_usersig is set (spec/conventions.md, 9.14).
+func TestStrictUserSig(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		n := start(t, gate.Options{StrictUserSig: strict})
+		ticket := ""
+		for issued := n.clock.now(); !strings.Contains(ticket, "*"); issued = issued.Add(-time.Second) {
+			ticket = n.ticketOf(secret, appID, admin, issued, time.Hour)
+		}
+		raw := strings.NewReplacer("*", "+", "-", "/", "_", "=").Replace(ticket)
+		a := n.post("timpush/get_attr_name", "{}", func(r *http.Request, q url.Values) {
+			q.Del("usersig")
+			r.URL.RawQuery = q.Encode() + "&usersig=" + raw
+		})
+		if want := map[bool]int{false: 0, true: 70003}[strict]; a.ErrorCode != want {
+			t.Errorf("strict %t: %s, want code %d", strict, a.raw, want)
+		}
+	}
 }

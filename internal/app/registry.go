@@ -200,6 +200,9 @@ func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*
 // its end, and published, even if ctx ends before. Then the caller gets the cause
 // of ctx and does not know the outcome, and the next change of the app waits for
 // the write.
+//
+// A change for which ctx has no authority any more (audience.WithAuthority) is
+// audience.ErrStale.
 func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
 	if err := r.locks.lock(ctx, id); err != nil {
 		return nil, err
@@ -217,6 +220,9 @@ func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App)
 	}()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if !audience.Authorized(ctx) {
+		return nil, audience.ErrStale
 	}
 	old := r.App(id)
 	a, err := f(old)
@@ -394,6 +400,17 @@ func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.
 	})
 }
 
+// Renew makes every ticket of an app be verified again, as Forget does, if the app is
+// still a. It returns the app as it is then; nil if it has become another one.
+func (r *Registry) Renew(a *App) *App {
+	fresh := *a
+	fresh.Epoch = r.epoch.Add(1)
+	if !r.apps.CompareAndSwap(a.ID, a, &fresh) {
+		return nil
+	}
+	return &fresh
+}
+
 // Forget makes every ticket of an app be verified anew, after one of its
 // accounts was kicked. It waits for nobody: not for a change of the app that is
 // being saved, which then gets a new epoch too.
@@ -403,9 +420,7 @@ func (r *Registry) Forget(id uint32) {
 		if old == nil {
 			return
 		}
-		a := *old
-		a.Epoch = r.epoch.Add(1)
-		if r.apps.CompareAndSwap(id, old, &a) {
+		if r.Renew(old) != nil {
 			return
 		}
 	}

@@ -9,11 +9,12 @@ import (
 	"tidings/internal/apierr"
 )
 
-// ErrStale is the error of changes that were made from attributes which the app
-// no longer has: a slot that they set has another name or account type by now, or a
-// slot that they empty has another name. Nothing was changed. The caller maps names to
-// slots again, with the app as it is.
-var ErrStale = errors.New("the attributes of the app have changed")
+// ErrStale is the error of changes that were made from an app which is another one by
+// now: a slot that they set has another name or account type, a slot that they empty has
+// another name, or who asked for them may not have them made any more (WithAuthority).
+// Nothing was changed. The caller checks and maps names to slots again, with the app as
+// it is.
+var ErrStale = errors.New("the app has changed")
 
 // A Store keeps the users of apps. Each method returns when what it changed, and
 // what it tells, is durable: no answer shows what a crash could take back, and
@@ -79,4 +80,21 @@ type Store interface {
 	Export(ctx context.Context, app uint32, begin func(*Attributes) error, each func(*Exported) error) error
 	// Count returns how many accounts an app has; 0 if there is no such app.
 	Count(ctx context.Context, app uint32) (int, error)
+}
+
+// WithAuthority returns a context for a change that is to be made only as long as valid
+// returns true: a Store asks it under the lock of the app, before it changes anything, and
+// refuses with ErrStale if it is not. So whoever may make a change may do so when it is
+// made, not only when it was asked for. Valid must be quick and take no lock.
+func WithAuthority(ctx context.Context, valid func() bool) context.Context {
+	return context.WithValue(ctx, authorityKey{}, valid)
+}
+
+type authorityKey struct{}
+
+// Authorized reports whether a change may still be made; it may if nothing was said about
+// it.
+func Authorized(ctx context.Context) bool {
+	valid, ok := ctx.Value(authorityKey{}).(func() bool)
+	return !ok || valid()
 }

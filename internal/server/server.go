@@ -27,6 +27,7 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/config"
 	"tidings/internal/control"
+	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 )
 
@@ -151,16 +152,16 @@ func listenError(key, address string, err error) error {
 func (s *Server) build() {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.store.Register(s.registry)
-	handler := api.New(s.apps, s.store.Users, api.Options{
+	handler := api.New(s.apps, s.store.Users, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		SourceLimit:     s.cfg.SourceLimit,
 		RequestTimeout:  s.cfg.RequestTimeout,
 		TrustedProxies:  s.cfg.TrustedProxies,
-		LaxUserSig:      !s.cfg.StrictUserSig,
+		StrictUserSig:   s.cfg.StrictUserSig,
 		CORSOrigins:     s.cfg.CORSOrigins,
 		RequestIDInBody: s.cfg.RequestIDInBody,
-		LogRequests:     api.LogRequests(s.cfg.LogRequests),
+		LogRequests:     gate.LogRequests(s.cfg.LogRequests),
 		Logger:          s.log,
 		Metrics:         s.registry,
 	})

@@ -27,15 +27,16 @@ const (
 // 1.5 steps 1-6). An error is an *apierr.Error of kind TicketEmpty or
 // TicketMalformed.
 //
-// lax ignores TLS.ver and bytes after the zlib stream, as the official
-// verifiers do, and relaxes nothing else (spec/conventions.md, 9.14).
-func Parse(ticket string, lax bool) (Claims, error) {
-	c, _, err := parse(ticket, lax)
+// Unless strict, what live clients send is accepted: a TLS.ver other than "2.0",
+// numbers written as decimal text, and a blank where a "+" of standard base64 was not
+// percent-encoded. None of it is covered by the signature (spec/conventions.md, 9.14).
+func Parse(ticket string, strict bool) (Claims, error) {
+	c, _, err := parse(ticket, strict)
 	return c, err
 }
 
 // parse is Parse that also returns the signature.
-func parse(ticket string, lax bool) (Claims, []byte, error) {
+func parse(ticket string, strict bool) (Claims, []byte, error) {
 	if ticket == "" {
 		return Claims{}, nil, &apierr.Error{Kind: apierr.TicketEmpty}
 	}
@@ -44,11 +45,11 @@ func parse(ticket string, lax bool) (Claims, []byte, error) {
 	}
 	u := unwrappers.Get().(*unwrapper)
 	defer unwrappers.Put(u)
-	text, err := u.unwrap(ticket, lax)
+	text, err := u.unwrap(ticket, strict)
 	if err != nil {
 		return Claims{}, nil, err
 	}
-	return u.decode(text, lax)
+	return u.decode(text, strict)
 }
 
 // An unwrapper holds the buffers that reading one ticket takes: the inflater
@@ -80,9 +81,12 @@ var standard = func() (m [256]byte) {
 
 // unwrap takes base64 and zlib off a ticket. The result is good until the next
 // call.
-func (u *unwrapper) unwrap(ticket string, lax bool) ([]byte, error) {
+func (u *unwrapper) unwrap(ticket string, strict bool) ([]byte, error) {
 	for i := range len(ticket) {
 		ch := standard[ticket[i]]
+		if ticket[i] == ' ' && !strict {
+			ch = '+'
+		}
 		if ch == 0 {
 			return nil, malformed("usersig has a wrong character, %q, at position %d", ticket[i:i+1], i)
 		}
@@ -121,7 +125,7 @@ func (u *unwrapper) unwrap(ticket string, lax bool) ([]byte, error) {
 	case !errors.Is(err, io.EOF):
 		return nil, malformed("usersig: the zlib stream is broken; is it cut off?")
 	}
-	if u.src.Len() > 0 && !lax {
+	if u.src.Len() > 0 {
 		return nil, malformed("usersig has %d bytes after its zlib stream", u.src.Len())
 	}
 	return u.inflated[:n], nil
@@ -142,7 +146,7 @@ var memberNames = [...]string{"TLS.ver", "TLS.identifier", "TLS.sdkappid", "TLS.
 // decode reads the one JSON object in a ticket. The decoder refuses bad UTF-8,
 // lone surrogates and repeated members: two readers could see different
 // tickets in one that has them.
-func (u *unwrapper) decode(text []byte, lax bool) (c Claims, sig []byte, err error) {
+func (u *unwrapper) decode(text []byte, strict bool) (c Claims, sig []byte, err error) {
 	u.text = *bytes.NewBuffer(text)
 	u.json.Reset(&u.text)
 	if tok, err := u.json.ReadToken(); err != nil || tok.Kind() != jsontext.KindBeginObject {
@@ -156,13 +160,9 @@ func (u *unwrapper) decode(text []byte, lax bool) (c Claims, sig []byte, err err
 		}
 		switch name.String() {
 		case "TLS.ver":
-			if lax {
-				err = syntax(u.json.SkipValue())
-				break
-			}
 			seen |= hasVer
 			var ver string
-			if ver, err = u.str("TLS.ver"); err == nil && ver != "2.0" {
+			if ver, err = u.str("TLS.ver"); err == nil && ver != "2.0" && strict {
 				err = malformed("usersig: TLS.ver is %s, and only version \"2.0\" is known", quote(ver))
 			}
 		case "TLS.identifier":
@@ -170,19 +170,21 @@ func (u *unwrapper) decode(text []byte, lax bool) (c Claims, sig []byte, err err
 			c.Identifier, err = u.str("TLS.identifier")
 		case "TLS.sdkappid":
 			seen |= hasSDKAppID
-			c.SDKAppID, err = u.integer("TLS.sdkappid")
+			c.SDKAppID, err = u.integer("TLS.sdkappid", strict)
 		case "TLS.time":
 			seen |= hasTime
-			c.Issued, err = u.integer("TLS.time")
+			c.Issued, err = u.integer("TLS.time", strict)
 		case "TLS.expire":
 			seen |= hasExpire
-			c.Life, err = u.integer("TLS.expire")
+			c.Life, err = u.integer("TLS.expire", strict)
 		case "TLS.userbuf":
 			c.HasUserbuf = true
 			c.Userbuf, _, err = u.base64("TLS.userbuf")
 		case "TLS.sig":
 			seen |= hasSig
 			_, sig, err = u.base64("TLS.sig")
+		case "TLS.version":
+			return Claims{}, nil, malformed("usersig is of version 1 (ECDSA), which was given up in 2019; make one of version 2 with the app's secret key")
 		default:
 			err = syntax(u.json.SkipValue())
 		}
@@ -190,22 +192,19 @@ func (u *unwrapper) decode(text []byte, lax bool) (c Claims, sig []byte, err err
 			return Claims{}, nil, err
 		}
 	}
-	if err := u.finish(c, sig, seen, lax); err != nil {
+	if err := u.finish(c, sig, seen); err != nil {
 		return Claims{}, nil, err
 	}
 	return c, sig, nil
 }
 
 // finish reads what follows the last member and checks the whole.
-func (u *unwrapper) finish(c Claims, sig []byte, seen uint, lax bool) error {
+func (u *unwrapper) finish(c Claims, sig []byte, seen uint) error {
 	if _, err := u.json.ReadToken(); err != nil {
 		return syntax(err)
 	}
 	if _, err := u.json.ReadToken(); !errors.Is(err, io.EOF) {
 		return malformed("usersig has text after its JSON object")
-	}
-	if lax {
-		seen |= hasVer
 	}
 	for i, name := range memberNames {
 		if seen&(1<<i) == 0 {
@@ -234,17 +233,19 @@ func (u *unwrapper) str(name string) (string, error) {
 	return tok.String(), nil
 }
 
-// integer reads the integer value of a member.
-func (u *unwrapper) integer(name string) (int64, error) {
+// integer reads the integer value of a member: a number, or, unless strict, its
+// decimal text.
+func (u *unwrapper) integer(name string, strict bool) (int64, error) {
 	tok, err := u.json.ReadToken()
 	if err != nil {
 		return 0, syntax(err)
 	}
-	if tok.Kind() != jsontext.KindNumber {
+	text := tok.Kind() == jsontext.KindString
+	if tok.Kind() != jsontext.KindNumber && (!text || strict) {
 		return 0, malformed("usersig: %s is not an integer", name)
 	}
 	n, err := strconv.ParseInt(tok.String(), 10, 64)
-	if err != nil {
+	if err != nil || text && strconv.FormatInt(n, 10) != tok.String() {
 		return 0, malformed("usersig: %s is not an integer of 64 bits", name)
 	}
 	return n, nil

@@ -170,7 +170,7 @@ type Request struct {
 	SDKAppID   uint32    // sdkappid in the URL
 	Keys       []string  // secret keys the app accepts now; an empty one is skipped
 	Now        time.Time // the verifier's clock
-	Lax        bool      // strict_usersig=false; see [Parse]
+	Strict     bool      // refuses what [Parse] is patient with
 }
 
 // Verify checks a ticket in the contract's order and reports the first failure
@@ -180,10 +180,10 @@ type Request struct {
 // An error is an *apierr.Error of kind TicketEmpty, TicketMalformed,
 // TicketSDKAppID, TicketIdentifier, TicketExpired, NoKey or TicketForged. Its
 // text says what is wrong and holds nothing of a key or a signature: what it
-// quotes, the caller has sent. Lax also allows an issue time in the future.
+// quotes, the caller has sent.
 // It is safe for concurrent use.
 func Verify(r Request) (c Claims, key int, err error) {
-	c, sig, err := parse(r.Ticket, r.Lax)
+	c, sig, err := parse(r.Ticket, r.Strict)
 	if err != nil {
 		return Claims{}, 0, err
 	}
@@ -199,7 +199,7 @@ func Verify(r Request) (c Claims, key int, err error) {
 		return Claims{}, 0, malformed("usersig: TLS.time %d and TLS.expire %d are out of range", c.Issued, c.Life)
 	case now > end:
 		return Claims{}, 0, apierr.TicketExpired.Errorf("usersig expired at %s", clock(end))
-	case !r.Lax && c.Issued > now+int64(MaxSkew/time.Second):
+	case c.Issued > now+int64(MaxSkew/time.Second):
 		return Claims{}, 0, malformed("usersig: TLS.time %s is in the future, it is %s now", clock(c.Issued), clock(now))
 	}
 	var buf [256]byte

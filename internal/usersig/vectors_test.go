@@ -3,6 +3,7 @@ package usersig
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ type vector struct {
 	Signed      string   `json:"signed_content"`
 	HMAC        string   `json:"hmac_sha256_base64"`
 	Invalidated int64    `json:"login_state_invalidated_at"`
+	Strict      bool     `json:"strict"` // wrong only with strict_usersig
 	Claims      struct {
 		Identifier string  `json:"TLS.identifier"`
 		SDKAppID   int64   `json:"TLS.sdkappid"`
@@ -136,35 +138,69 @@ func TestMakeVectors(t *testing.T) {
 	}
 }
 
+// TestNegativeVectors holds that each is refused with strict_usersig, and without it
+// all but those that are marked: what live clients send, and the signature does not
+// cover (spec/conventions.md, 9.14).
 func TestNegativeVectors(t *testing.T) {
+	marked := 0
 	for _, v := range readVectors(t).Negative {
-		t.Run(v.ID, func(t *testing.T) {
-			c, _, err := Verify(v.request())
-			if codeOf(err) != v.Expect.Code {
-				t.Errorf("Verify = %+v, %v; want code %d", c, err, v.Expect.Code)
-			}
-			if c != (Claims{}) {
-				t.Errorf("Verify = %+v with %v, want no claims", c, err)
-			}
-			checkSecrets(t, err, v.Secret, v.Ticket, v.HMAC)
-		})
+		if v.Strict {
+			marked++
+		}
+		for _, strict := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/strict=%t", v.ID, strict), func(t *testing.T) {
+				want := v.Expect.Code
+				if v.Strict && !strict {
+					want = 0
+				}
+				r := v.request()
+				r.Strict = strict
+				c, _, err := Verify(r)
+				if codeOf(err) != want {
+					t.Errorf("Verify = %+v, %v; want code %d", c, err, want)
+				}
+				if err != nil && c != (Claims{}) {
+					t.Errorf("Verify = %+v with %v, want no claims", c, err)
+				}
+				checkSecrets(t, err, v.Secret, v.Ticket, v.HMAC)
+			})
+		}
+	}
+	if marked != 3 {
+		t.Errorf("%d vectors are marked strict, want 3", marked)
 	}
 }
 
-// TestLaxVectors holds that the switch relaxes exactly the three checks of open
-// point 9.14, all of which the official verifier does not make.
-func TestLaxVectors(t *testing.T) {
-	relaxed := map[string]bool{"N34-no-ver": true, "N35-ver-1": true, "N37-trailing-bytes": true, "N44-future": true}
-	for _, v := range readVectors(t).Negative {
-		t.Run(v.ID, func(t *testing.T) {
-			r := v.request()
-			r.Lax = true
-			want := v.Expect.Code
-			if relaxed[v.ID] {
-				want = 0
+// TestPatience holds where the patience with live clients ends.
+func TestPatience(t *testing.T) {
+	ticket := func(members string) string {
+		sig := base64.StdEncoding.EncodeToString(sign(secret, Claims{Identifier: user, SDKAppID: appID, Issued: 1_700_000_000, Life: 3600}.appendSigned(nil)))
+		return encode(deflate([]byte(`{"TLS.identifier":"` + user + `",` + members + `,"TLS.sig":"` + sig + `"}`)))
+	}
+	for _, tc := range []struct {
+		name, members string
+		good          bool
+		text          string
+	}{
+		{"version 4, all as text", `"TLS.ver":"4.0","TLS.sdkappid":"1400000001","TLS.time":"1700000000","TLS.expire":"3600"`, true, ""},
+		{"not decimal", `"TLS.ver":"2.0","TLS.sdkappid":"0x5371","TLS.time":1700000000,"TLS.expire":3600`, false, "TLS.sdkappid is not an integer"},
+		{"leading zero", `"TLS.ver":"2.0","TLS.sdkappid":1400000001,"TLS.time":"01700000000","TLS.expire":3600`, false, "TLS.time is not an integer"},
+		{"sign", `"TLS.ver":"2.0","TLS.sdkappid":1400000001,"TLS.time":1700000000,"TLS.expire":"+3600"`, false, "TLS.expire is not an integer"},
+		{"blanks", `"TLS.ver":"2.0","TLS.sdkappid":1400000001,"TLS.time":1700000000,"TLS.expire":" 3600"`, false, "TLS.expire is not an integer"},
+		{"empty", `"TLS.ver":"2.0","TLS.sdkappid":1400000001,"TLS.time":1700000000,"TLS.expire":""`, false, "TLS.expire is not an integer"},
+		{"version as a number", `"TLS.ver":2,"TLS.sdkappid":1400000001,"TLS.time":1700000000,"TLS.expire":3600`, false, "TLS.ver is not a string"},
+		{"version 1", `"TLS.account_type":"0","TLS.appid_at_3rd":"1400000001","TLS.sdk_appid":"1400000001","TLS.time":"1700000000","TLS.expire_after":"15552000","TLS.version":"201610110000"`, false, "usersig is of version 1 (ECDSA)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := Request{Ticket: ticket(tc.members), Identifier: user, SDKAppID: appID, Keys: []string{secret}, Now: time.Unix(1_700_000_000, 0)}
+			_, _, err := Verify(r)
+			if (err == nil) != tc.good || err != nil && (codeOf(err) != 70003 || !strings.Contains(err.Error(), tc.text)) {
+				t.Errorf("Verify = %v, want good = %t, %q", err, tc.good, tc.text)
 			}
-			if _, _, err := Verify(r); codeOf(err) != want {
-				t.Errorf("Verify = %v; want code %d", err, want)
+			if r.Strict = true; tc.good {
+				if _, _, err := Verify(r); codeOf(err) != 70003 {
+					t.Errorf("strict Verify = %v, want 70003", err)
+				}
 			}
 		})
 	}

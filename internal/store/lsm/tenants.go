@@ -10,6 +10,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
 )
@@ -91,7 +92,8 @@ func (t *tenants) drop(x *tenant) {
 	}
 }
 
-// write calls f with a tenant that nobody else uses meanwhile, unless ctx has ended.
+// write calls f with a tenant that nobody else uses meanwhile, unless ctx has ended or
+// has no authority any more (audience.WithAuthority), which is audience.ErrStale.
 // Room in the log is reserved before, so f does not wait for the disk.
 func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenant) error) error {
 	if err := t.journal.Reserve(ctx, bulk); err != nil {
@@ -110,6 +112,9 @@ func (t *tenants) write(ctx context.Context, id uint32, bulk bool, f func(*tenan
 		}
 		if err := ctx.Err(); err != nil { // while it waited for the lock
 			return 0, false, context.Cause(ctx)
+		}
+		if !audience.Authorized(ctx) {
+			return 0, false, audience.ErrStale
 		}
 		return 0, false, f(x)
 	}()

@@ -1,4 +1,4 @@
-package api
+package gate
 
 import (
 	"net/http"
@@ -10,7 +10,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tidings/internal/apierr"
-	"tidings/internal/audience"
 )
 
 // envelope begins every successful answer; with a brace it is the seed's whole.
@@ -22,13 +21,13 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 	b := make([]byte, 0, 256)
 	if e != nil {
 		b = append(b, `{"ActionStatus":"FAIL","ErrorInfo":`...)
-		b = appendText(b, e.Info())
+		b = AppendText(b, e.Info())
 		b = append(b, `,"ErrorCode":`...)
 		b = strconv.AppendInt(b, int64(e.Kind.Code), 10)
 	} else {
 		b = append(b, envelope...)
-		if fast, ok := out.(appender); ok {
-			b = fast.appendMembers(append(b, ','))
+		if fast, ok := out.(Appender); ok {
+			b = fast.AppendMembers(append(b, ','))
 		} else if !isEmpty(out) {
 			members, err := json.Marshal(out)
 			if err != nil {
@@ -49,12 +48,12 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 	return append(b, '}')
 }
 
-// appender is an answer that writes its own members: the large ones, whose
+// An Appender is an answer that writes its own members: the large ones, whose
 // encoding by reflection was a third of their requests' work (BenchmarkHandler).
-type appender interface{ appendMembers(b []byte) []byte }
+type Appender interface{ AppendMembers(b []byte) []byte }
 
-// appendText writes a JSON string.
-func appendText(b []byte, s string) []byte {
+// AppendText appends a JSON string.
+func AppendText(b []byte, s string) []byte {
 	b, _ = jsontext.AppendQuote(b, s) // an error means only that bytes not UTF-8 were replaced
 	return b
 }
@@ -65,8 +64,8 @@ func isEmpty(out any) bool {
 	switch out := out.(type) {
 	case nil, struct{}:
 		return true
-	case accountErrors:
-		return len(out.ErrorList) == 0
+	case interface{ IsZero() bool }:
+		return out.IsZero()
 	}
 	return false
 }
@@ -87,12 +86,12 @@ func writeJSON(w http.ResponseWriter, body []byte) {
 
 // cors lets browsers of the configured origins in, and answers their preflight
 // requests, which it tells. Contract: spec/conventions.md, 2.4.
-func (s *Server) cors(w http.ResponseWriter, r *http.Request) (preflight bool) {
-	if len(s.opts.CORSOrigins) == 0 {
+func (g *Gate) cors(w http.ResponseWriter, r *http.Request) (preflight bool) {
+	if len(g.opts.CORSOrigins) == 0 {
 		return false
 	}
 	origin := r.Header.Get("Origin")
-	if origin == "" || !slices.Contains(s.opts.CORSOrigins, origin) && !slices.Contains(s.opts.CORSOrigins, "*") {
+	if origin == "" || !slices.Contains(g.opts.CORSOrigins, origin) && !slices.Contains(g.opts.CORSOrigins, "*") {
 		return false
 	}
 	h := w.Header()
@@ -107,54 +106,6 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) (preflight bool) {
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true
-}
-
-// accountErrors is the ErrorList of an answer, left out when nothing failed
-// (spec/timpush-api.md, 2.5).
-type accountErrors struct {
-	ErrorList []accountError `json:",omitempty"`
-}
-
-type accountError struct {
-	Account string `json:"To_Account"`
-	Code    int    `json:"ErrorCode"`
-	Info    string `json:"ErrorInfo"`
-}
-
-// errorList renders failures, which the older family does not know.
-func (c *caller) errorList(failures []audience.Failure) accountErrors {
-	var list accountErrors
-	if c.Legacy {
-		return list
-	}
-	for _, f := range failures {
-		list.ErrorList = append(list.ErrorList, accountError{f.Account, f.Err.Kind.Code, f.Err.Info()})
-	}
-	return list
-}
-
-// attrs are the attributes of a user, by name, in slot order.
-type attrs struct {
-	names  *audience.Attributes
-	values audience.Values
-}
-
-// MarshalJSONTo writes the object.
-func (a attrs) MarshalJSONTo(enc *jsontext.Encoder) error { return enc.WriteValue(a.append(nil)) }
-
-func (a *attrs) append(b []byte) []byte {
-	b = append(b, '{')
-	for i, v := range a.values {
-		if v == "" || a.names[i].Name == "" {
-			continue
-		}
-		if b[len(b)-1] != '{' {
-			b = append(b, ',')
-		}
-		b = append(appendText(b, a.names[i].Name), ':')
-		b = appendText(b, v)
-	}
-	return append(b, '}')
 }
 
 func stack() string { return string(debug.Stack()) }

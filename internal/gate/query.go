@@ -1,4 +1,4 @@
-package api
+package gate
 
 import (
 	"net/url"
@@ -64,7 +64,7 @@ func (q *query) sdkAppID() (uint32, error) {
 	}
 	id, err := strconv.ParseUint(q.appID, 10, 32)
 	if err != nil || id == 0 {
-		return 0, apierr.BadQuery.Errorf("sdkappid %s is not a number from 1 to 4294967295", clip(q.appID))
+		return 0, apierr.BadQuery.Errorf("sdkappid %s is not a number from 1 to 4294967295", Quote(q.appID))
 	}
 	return uint32(id), nil
 }
@@ -79,10 +79,10 @@ func (q *query) complete() error {
 	case !q.hasTicket:
 		return apierr.BadQuery.Errorf("usersig is missing in the URL")
 	case q.hasContentType && q.contentType != "json":
-		return apierr.BadQuery.Errorf("contenttype %s is not json", clip(q.contentType))
+		return apierr.BadQuery.Errorf("contenttype %s is not json", Quote(q.contentType))
 	}
 	return nil
 }
 
-// clip quotes a value from a request for an error text, shortened if long.
-func clip(s string) string { return strconv.Quote(wording.Clip(s, 100)) }
+// Quote quotes a value from a request for an error text, shortened if it is long.
+func Quote(s string) string { return strconv.Quote(wording.Clip(s, 100)) }

@@ -1,4 +1,4 @@
-package api
+package gate
 
 import (
 	"strconv"
@@ -20,7 +20,7 @@ type metrics struct {
 // noCommand is the command of a request that named none that exists.
 const noCommand = "none"
 
-func newMetrics(reg prometheus.Registerer, s *Server) *metrics {
+func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidings_requests_total",
@@ -44,23 +44,23 @@ func newMetrics(reg prometheus.Registerer, s *Server) *metrics {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tidings_tickets_cached_total",
 			Help: "UserSig tickets found in the cache of verified ones.",
-		}, func() float64 { return float64(s.tickets.hits.Load()) }),
+		}, func() float64 { return float64(g.tickets.hits.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tidings_ticket_cache_entries",
 			Help: "Verified UserSig tickets remembered.",
-		}, func() float64 { return float64(s.tickets.entries.Len()) }),
+		}, func() float64 { return float64(g.tickets.entries.Len()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tidings_source_refused_total",
 			Help: "Requests refused because their source address sends too many.",
-		}, func() float64 { return float64(s.sources.refused.Load()) }),
+		}, func() float64 { return float64(g.sources.refused.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tidings_requests_in_flight",
 			Help: "API requests being worked on.",
-		}, func() float64 { return float64(s.inFlight.Load()) }),
+		}, func() float64 { return float64(g.slots.used.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tidings_apps",
 			Help: "Apps on this server.",
-		}, func() float64 { return float64(len(s.apps.All())) }),
+		}, func() float64 { return float64(len(g.apps.All())) }),
 	)
 	return m
 }

@@ -1,4 +1,4 @@
-package api
+package gate
 
 import (
 	"maps"
@@ -27,15 +27,15 @@ type appLimits struct {
 	commands []atomic.Pointer[rate.Limiter]
 }
 
-func newAppLimits(of app.Limits) *appLimits {
-	return &appLimits{of: of, total: bucket(of[app.LimitTotal]), commands: make([]atomic.Pointer[rate.Limiter], len(endpoints))}
+func newAppLimits(of app.Limits, n int) *appLimits {
+	return &appLimits{of: of, total: bucket(of[app.LimitTotal]), commands: make([]atomic.Pointer[rate.Limiter], n)}
 }
 
 // command returns the bucket of a command.
 func (l *appLimits) command(c *command) *rate.Limiter {
 	b := l.commands[c.index].Load()
 	if b == nil {
-		if b = bucket(limitOf(l.of, c.endpoint)); b != nil && !l.commands[c.index].CompareAndSwap(nil, b) {
+		if b = bucket(limitOf(l.of, c)); b != nil && !l.commands[c.index].CompareAndSwap(nil, b) {
 			b = l.commands[c.index].Load()
 		}
 	}
@@ -43,10 +43,10 @@ func (l *appLimits) command(c *command) *rate.Limiter {
 }
 
 // forgetLimits drops the buckets of apps that are not there any more.
-func (s *Server) forgetLimits() {
-	s.limits.Range(func(id, _ any) bool {
-		if s.apps.App(id.(uint32)) == nil {
-			s.limits.Delete(id)
+func (g *Gate) forgetLimits() {
+	g.limits.Range(func(id, _ any) bool {
+		if g.apps.App(id.(uint32)) == nil {
+			g.limits.Delete(id)
 		}
 		return true
 	})
@@ -58,14 +58,14 @@ const limitsSweep = 256
 
 // limitOf is the calls per second of a command: what the app says of it, else
 // what the app says of all, else the contract.
-func limitOf(of app.Limits, e endpoint) int {
-	if n, ok := of[e.name]; ok {
+func limitOf(of app.Limits, c *command) int {
+	if n, ok := of[c.name]; ok {
 		return n
 	}
 	if n, ok := of[app.LimitDefault]; ok {
 		return n
 	}
-	return e.rate
+	return c.Rate.PerSecond
 }
 
 func bucket(perSecond int) *rate.Limiter {
@@ -75,22 +75,23 @@ func bucket(perSecond int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), perSecond)
 }
 
-// allow is check 13: the request takes a token of its command and of its app.
-func (s *Server) allow(a *app.App, c *command) error {
-	v, ok := s.limits.Load(a.ID)
+// checkRate is check 13: the request takes a token of its command and of its app.
+func (g *Gate) checkRate(r *request) error {
+	a, c := r.app, r.command
+	v, ok := g.limits.Load(a.ID)
 	if !ok {
-		v, _ = s.limits.LoadOrStore(a.ID, newAppLimits(a.Settings.Limits))
-		if s.called.Add(1)%limitsSweep == 0 {
-			s.forgetLimits()
+		v, _ = g.limits.LoadOrStore(a.ID, newAppLimits(a.Settings.Limits, len(g.commands)))
+		if g.called.Add(1)%limitsSweep == 0 {
+			g.forgetLimits()
 		}
 	}
 	if !maps.Equal(v.(*appLimits).of, a.Settings.Limits) {
-		fresh := newAppLimits(a.Settings.Limits)
-		if s.limits.CompareAndSwap(a.ID, v, fresh) {
+		fresh := newAppLimits(a.Settings.Limits, len(g.commands))
+		if g.limits.CompareAndSwap(a.ID, v, fresh) {
 			v = fresh
 		}
 	}
-	l, now := v.(*appLimits), s.now()
+	l, now := v.(*appLimits), g.now()
 	if b := l.command(c); b != nil && !b.AllowN(now, 1) {
 		return apierr.RateLimited.Errorf("%s is called more than %d times a second by app %d", c.name, b.Burst(), a.ID)
 	}
@@ -140,13 +141,13 @@ func (l *sourceLimiter) allow(source netip.Addr, now time.Time) bool {
 
 // sourceOf is the address a request comes from: the peer's, or, if the peer is
 // a trusted proxy, the last address in X-Forwarded-For that is none.
-func (s *Server) sourceOf(r *http.Request) netip.Addr {
+func (g *Gate) sourceOf(r *http.Request) netip.Addr {
 	peer := parseAddr(r.RemoteAddr)
-	if len(s.opts.TrustedProxies) == 0 {
+	if len(g.opts.TrustedProxies) == 0 {
 		return peer
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && s.trusted(peer); i-- {
+	for i := len(hops) - 1; i >= 0 && g.trusted(peer); i-- {
 		hop := parseAddr(strings.TrimSpace(hops[i]))
 		if !hop.IsValid() {
 			break
@@ -156,8 +157,8 @@ func (s *Server) sourceOf(r *http.Request) netip.Addr {
 	return peer
 }
 
-func (s *Server) trusted(a netip.Addr) bool {
-	return slices.ContainsFunc(s.opts.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+func (g *Gate) trusted(a netip.Addr) bool {
+	return slices.ContainsFunc(g.opts.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 func parseAddr(s string) netip.Addr {

@@ -1,9 +1,8 @@
-package api
+package gate
 
 import (
 	"context"
 	"testing"
-	"time"
 
 	"tidings/internal/app"
 )
@@ -18,19 +17,24 @@ func (noDisk) DeleteApp(context.Context, uint32) error  { return nil }
 // TestLimitsOfDeletedApps: the buckets of apps that are gone are dropped, and of one
 // that is there only those of the commands that were called.
 func TestLimitsOfDeletedApps(t *testing.T) {
-	apps, err := app.Open(t.Context(), noDisk{}, Commands())
+	apps, err := app.Open(t.Context(), noDisk{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer apps.Close()
-	s := &Server{apps: apps, now: time.Now}
-	c := &command{endpoint: endpoints[0]}
+	family := &Family{}
+	run := Func(func(context.Context, *Caller, *struct{}) (struct{}, error) { return struct{}{}, nil })
+	g := New(apps, nil, []Command{
+		{Name: "a/b", Family: family, Rate: Rate{PerSecond: 1}, Run: run},
+		{Name: "a/c", Family: family, Rate: Rate{PerSecond: 1}, Run: run},
+	}, Options{})
+	c := g.commands["/v4/a/b"]
 	for id := uint32(1); id <= 3*limitsSweep; id++ {
 		a, err := apps.Declare(t.Context(), app.Declaration{ID: id})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.allow(a, c); err != nil {
+		if err := g.checkRate(&request{app: a, command: c}); err != nil {
 			t.Fatal(err)
 		}
 		if id == 3*limitsSweep {
@@ -44,7 +48,7 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 		}
 	}
 	kept, made := 0, 0
-	s.limits.Range(func(_, v any) bool {
+	g.limits.Range(func(_, v any) bool {
 		kept++
 		for i := range v.(*appLimits).commands {
 			if v.(*appLimits).commands[i].Load() != nil {

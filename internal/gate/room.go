@@ -1,0 +1,81 @@
+package gate
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A room is something that requests of all apps take from and give back: places, or
+// bytes. One app gets a share of it at most, so that it cannot take it from the
+// others.
+type room struct {
+	size, share int64
+	used        atomic.Int64
+	apps        sync.Map // uint32 to *atomic.Int64; only apps that exist get in
+}
+
+// The smallest share of an app, however small the room is.
+const (
+	minSlotShare = 64
+	minBodyShare = 16 << 20
+)
+
+// newRoom creates a room of which an app gets a quarter, and no less than leastShare.
+func newRoom(size, leastShare int64) *room {
+	return &room{size: size, share: min(size, max(size/4, leastShare))}
+}
+
+// full reports whether nothing is left.
+func (r *room) full() bool { return r.used.Load() >= r.size }
+
+// A claim is what one request has taken of a room.
+type claim struct {
+	room *room
+	app  *atomic.Int64
+	n    int64
+}
+
+// claim begins to take something for an app.
+func (r *room) claim(app uint32) claim {
+	v, ok := r.apps.Load(app)
+	if !ok {
+		v, _ = r.apps.LoadOrStore(app, new(atomic.Int64))
+	}
+	return claim{room: r, app: v.(*atomic.Int64)}
+}
+
+// Outcomes of take.
+type taken int
+
+const (
+	took     taken = iota
+	roomFull       // nobody gets more
+	appFull        // the app has its share
+)
+
+// take takes n more, or nothing.
+func (c *claim) take(n int64) taken {
+	if c.app.Add(n) > c.room.share {
+		c.app.Add(-n)
+		return appFull
+	}
+	if c.room.used.Add(n) > c.room.size {
+		c.room.used.Add(-n)
+		c.app.Add(-n)
+		return roomFull
+	}
+	c.n += n
+	return took
+}
+
+// shrink gives back all but n.
+func (c *claim) shrink(n int64) {
+	if spare := c.n - n; spare > 0 {
+		c.app.Add(-spare)
+		c.room.used.Add(-spare)
+		c.n = n
+	}
+}
+
+// release gives everything back.
+func (c *claim) release() { c.shrink(0) }

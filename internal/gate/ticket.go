@@ -1,0 +1,108 @@
+package gate
+
+import (
+	"context"
+	"crypto/sha256"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"tidings/internal/apierr"
+	"tidings/internal/usersig"
+)
+
+// checkTicket verifies the ticket, or finds that it was verified before. A ticket that
+// was is good whoever else sends bad ones from the same address: nobody guesses one.
+func (g *Gate) checkTicket(r *request) error {
+	now := g.now()
+	q := &r.query
+	key := ticketKey(q)
+	if g.tickets.good(key, r.app.Epoch, now) {
+		return nil
+	}
+	who := attempt{network(r.source), r.app.ID, sha256.Sum256([]byte(q.identifier))}
+	if until := g.failures.blocked(who, now); !until.IsZero() {
+		return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
+	}
+	keys := r.app.GoodKeys(now)
+	secrets := make([]string, len(keys))
+	for i, k := range keys {
+		secrets[i] = string(k.Secret)
+	}
+	claims, signer, err := usersig.Verify(usersig.Request{
+		Ticket: q.ticket, Identifier: q.identifier, SDKAppID: r.app.ID, Keys: secrets, Now: now, Strict: g.opts.StrictUserSig,
+	})
+	if err != nil {
+		g.metrics.ticketsRefused.Inc()
+		g.failures.add(who, now)
+		return err
+	}
+	g.metrics.ticketsVerified.Inc()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), g.opts.RequestTimeout-r.waited)
+	defer cancel()
+	began := time.Now()
+	revoked, err := g.invalidations.RevokedUpTo(ctx, r.app.ID, q.identifier)
+	r.waited += time.Since(began)
+	if err != nil {
+		return err
+	}
+	if err := claims.Invalidated(revoked); err != nil {
+		return err
+	}
+	if !r.app.IsAdmin(q.identifier) {
+		return nil // it is refused anyway, and is not to take the place of one that is not
+	}
+	expires := claims.Expires()
+	if ends := keys[signer].Ends; !ends.IsZero() && ends.Before(expires) {
+		expires = ends.Add(-time.Second) // a key is good up to its end, a ticket through its last second
+	}
+	g.tickets.add(key, ticketEntry{r.app.Epoch, expires.Unix()})
+	return nil
+}
+
+// ticketCache remembers tickets that were verified. A ticket is good again only
+// under the same epoch of its app: after a change of its keys, or a kick, every
+// ticket of the app is verified anew. Contract: spec/conventions.md, 1.5.
+type ticketCache struct {
+	entries *lru.Cache[[sha256.Size]byte, ticketEntry]
+	hits    atomic.Int64
+}
+
+type ticketEntry struct {
+	epoch   uint64
+	expires int64 // last Unix second
+}
+
+// maxTickets bounds the cache. Callers are the few admins of each app.
+const maxTickets = 1 << 16
+
+func newTicketCache() *ticketCache {
+	entries, err := lru.New[[sha256.Size]byte, ticketEntry](maxTickets)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &ticketCache{entries: entries}
+}
+
+func ticketKey(q *query) [sha256.Size]byte {
+	var buf [1024]byte
+	b := append(buf[:0], q.appID...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(q.identifier)), 10)
+	b = append(b, ' ')
+	b = append(b, q.identifier...)
+	return sha256.Sum256(append(b, q.ticket...))
+}
+
+func (c *ticketCache) good(key [sha256.Size]byte, epoch uint64, now time.Time) bool {
+	e, ok := c.entries.Get(key)
+	if !ok || e.epoch != epoch || now.Unix() > e.expires {
+		return false
+	}
+	c.hits.Add(1)
+	return true
+}
+
+func (c *ticketCache) add(key [sha256.Size]byte, e ticketEntry) { c.entries.Add(key, e) }

@@ -9,18 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tidings/internal/api"
-	"tidings/internal/config"
 	"tidings/internal/load"
 	"tidings/internal/load/suite"
-	"tidings/internal/usersig"
 )
 
-// Names of the commands that bench --suite runs in processes of their own.
-const (
-	benchServer   = "bench-server"
-	benchBaseline = "bench-baseline"
-)
+// benchBaseline is the command that bench --suite runs in a process of its own.
+const benchBaseline = "bench-baseline"
 
 // quickScale is the scale of --quick.
 const quickScale = 0.05
@@ -29,7 +23,6 @@ const quickScale = 0.05
 // names of the flags.
 func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool) error, names []string) {
 	var quick bool
-	var before string
 	var o suite.Options
 	f := cmd.Flags()
 	f.BoolVar(&quick, "quick", false, fmt.Sprintf("with --suite: a twentieth of the users and the time (--scale %g)", quickScale))
@@ -37,7 +30,7 @@ func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool
 	f.DurationVar(&o.Round, "turn", 0, "with --suite: measured time of one turn (default 5s times the scale, at least 1s)")
 	f.IntVar(&o.Rounds, "rounds", 3, "with --suite: turns of each comparison")
 	f.StringVar(&o.Only, "only", "", fmt.Sprintf("with --suite: one `GROUP` of cases, %s", strings.Join(suite.Groups(), ", ")))
-	f.StringVar(&before, "before", "", "with --suite: an older `PROGRAM` whose changes are compared with")
+	f.StringVar(&o.Before, "before", "", "with --suite: an older `PROGRAM` whose changes are compared with")
 	f.StringVar(&o.Dir, "dir", "", "with --suite: `DIRECTORY` for its temporary one: the disk that is measured")
 	names = []string{"quick", "scale", "turn", "rounds", "only", "before", "dir"}
 	return func(cmd *cobra.Command, connections int, asJSON bool) error {
@@ -60,10 +53,7 @@ func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool
 		if o.Only != "" && !slices.Contains(suite.Groups(), o.Only) {
 			return usagef("--only %q is none of %s", o.Only, strings.Join(suite.Groups(), ", "))
 		}
-		suiteCommands(&o, program)
-		if before != "" {
-			o.Before = func(file string) []string { return []string{before, benchServer, file} }
-		}
+		o.Program, o.Baseline = program, []string{program, benchBaseline}
 		o.Connections, o.Log = connections, e.stderr
 		report, err := suite.Run(cmd.Context(), o)
 		if len(report.Rows)+len(report.Notes) > 0 {
@@ -79,21 +69,6 @@ func (e *env) benchSuite(cmd *cobra.Command) (run func(*cobra.Command, int, bool
 		}
 		return err
 	}, names
-}
-
-// suiteCommands says how a program does what the suite measures.
-func suiteCommands(o *suite.Options, program string) {
-	o.Serve = func(file string) []string { return []string{program, benchServer, file} }
-	o.Baseline = []string{program, benchBaseline}
-	o.Import = func(data string, app uint32, file string) []string {
-		return []string{program, "import", "--data", data, "--app", fmt.Sprint(app), "--no-resume", file}
-	}
-	o.Export = func(data string, app uint32, file string) []string {
-		return []string{program, "export", "--data", data, "--app", fmt.Sprint(app), "--output", file}
-	}
-	o.Sign = func(secret string, id uint32, identifier string) string {
-		return usersig.Make(secret, id, identifier, time.Now(), usersig.DefaultLife, nil)
-	}
 }
 
 // suiteReport is a suite.Report for programs.
@@ -119,23 +94,6 @@ func newSuiteReport(r suite.Report) suiteReport {
 		out.Rows = append(out.Rows, suiteRow(row))
 	}
 	return out
-}
-
-// benchServerCommand is serve with a configuration file and nothing else: the
-// TIDINGS_ variables of whoever measures would have the server use, and fill,
-// the data directory that they name.
-func (e *env) benchServerCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: benchServer, Hidden: true, Args: takes("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			none := func(string) (string, bool) { return "", false }
-			cfg, err := config.Load(nil, none, args[0], api.Commands())
-			if err != nil {
-				return configError(err)
-			}
-			return e.serve(cmd.Context(), cfg)
-		},
-	}
 }
 
 func (e *env) benchBaselineCommand() *cobra.Command {

@@ -120,7 +120,7 @@ func TestBenchQuestions(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := suite.Options{Only: suite.Questions, Scale: 0.0003, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir(), Log: t.Output()}
-	suiteCommands(&o, program)
+	o.Program, o.Baseline = program, []string{program, benchBaseline}
 	report, err := suite.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestBenchAudiences(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := suite.Options{Only: suite.Audiences, Scale: 0.0003, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: dir, Log: t.Output()}
-	suiteCommands(&o, program)
+	o.Program, o.Baseline = program, []string{program, benchBaseline}
 	report, err := suite.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestBenchGroups(t *testing.T) {
 		t.Run(c.group, func(t *testing.T) {
 			dir := t.TempDir()
 			o := suite.Options{Only: c.group, Scale: 0.0003, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: dir, Log: t.Output()}
-			suiteCommands(&o, program)
+			o.Program, o.Baseline = program, []string{program, benchBaseline}
 			report, err := suite.Run(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)

@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(),
 		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
 		e.backupCommand(), e.restoreCommand(), e.versionCommand(),
-		e.benchCommand(), e.benchServerCommand(), e.benchBaselineCommand())
+		e.benchCommand(), e.benchBaselineCommand())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.SetArgs(append([]string{}, args...)) // nil would be os.Args

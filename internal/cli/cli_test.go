@@ -18,7 +18,7 @@ import (
 // TestMain lets the test binary be the processes that bench --suite starts, and
 // others that a test needs as a process of their own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{benchServer, benchBaseline, "serve", "import", "export"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{benchBaseline, "serve", "import", "export"}, os.Args[1]) {
 		os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.LookupEnv))
 	}
 	flag.Parse()

@@ -365,7 +365,7 @@ func TestImportServerKilled(t *testing.T) {
 	file := write(t, "tidings.yaml", "listen: 127.0.0.1:0\nmetrics_listen: \"off\"\ndata: "+dir+"\napps: [{sdkappid: 9, attr_names: {0: sex}}]\n")
 	start := func() *exec.Cmd {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), os.Args[0], benchServer, file)
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "serve", "--config", file)
 		stdout := new(buffer)
 		cmd.Stdout, cmd.Stderr = stdout, t.Output()
 		if err := cmd.Start(); err != nil {

@@ -93,13 +93,13 @@ func (s *suite) audienceStore(ctx context.Context, file string, n uint64) (err e
 		return err
 	}
 	out := filepath.Join(s.dir, "export.ndjson")
-	if err := s.transfer(ctx, st, "import of NDJSON, ", s.opts.Import(st.data(), sdkAppID, file)); err != nil {
+	if err := s.transfer(ctx, st, "import of NDJSON, ", st.importArgs(sdkAppID, file)); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, st.process); err != nil {
 		return err
 	}
-	if err := s.transfer(ctx, st, "export as NDJSON, ", s.opts.Export(st.data(), sdkAppID, out)); err != nil {
+	if err := s.transfer(ctx, st, "export as NDJSON, ", st.exportArgs(sdkAppID, out)); err != nil {
 		return err
 	}
 	if err := os.Remove(out); err != nil {
@@ -132,9 +132,20 @@ func (s *suite) transfer(ctx context.Context, st *store, name string, args []str
 	return nil
 }
 
+// importArgs returns the command line that imports a file into an app of a server.
+func (st *store) importArgs(sdkappid uint32, file string) []string {
+	return []string{st.program, "import", "--data", st.data(), "--app", fmt.Sprint(sdkappid), "--no-resume", file}
+}
+
+// exportArgs returns the command line that exports the users of an app of a server.
+func (st *store) exportArgs(sdkappid uint32, file string) []string {
+	return []string{st.program, "export", "--data", st.data(), "--app", fmt.Sprint(sdkappid), "--output", file}
+}
+
 // runProgram runs a program to its end. An error has what the program wrote.
 func runProgram(ctx context.Context, args []string) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = environment()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

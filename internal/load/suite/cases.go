@@ -139,9 +139,9 @@ func p99(rs []load.Result) time.Duration {
 // of a program before there was an index of that, or else of this one.
 func (s *suite) indexed(ctx context.Context, st *store) (err error) {
 	old, name := st, "remove_attr now"
-	if s.opts.Before != nil {
+	if s.opts.Before != "" {
 		name = "remove_attr before"
-		if old, err = s.openWith(ctx, setup{users: st.users, serve: s.opts.Before}); err != nil {
+		if old, err = s.openWith(ctx, setup{users: st.users, program: s.opts.Before}); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, old.close()) }()

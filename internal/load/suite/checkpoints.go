@@ -117,7 +117,7 @@ func (s *suite) importMembers(ctx context.Context, st *store) error {
 	}
 	last := time.Now()
 	for i, t := range st.targets {
-		if err := runProgram(ctx, s.opts.Import(st.data(), t.SDKAppID, file)); err != nil {
+		if err := runProgram(ctx, st.importArgs(t.SDKAppID, file)); err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
 		if time.Since(last) > 5*time.Second {

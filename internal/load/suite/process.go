@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,7 +77,7 @@ func spawnAs(
 	defer func() { _ = logFile.Close() }() // the process has its own handle
 	out := &announcer{found: make(chan announcement, 1)}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, out, logFile
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = stdin, out, logFile, environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
 	cmd.WaitDelay = stopTime
@@ -90,6 +91,13 @@ func spawnAs(
 		close(p.done)
 	})
 	return p, out.found, nil
+}
+
+// environment returns the variables that a process gets: those of this process, but for
+// the ones that a server takes for its configuration. With them it would serve, and
+// fill, the data directory of whoever measures.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TIDINGS_") })
 }
 
 // stop asks the process to end, waits, and kills it if it does not.

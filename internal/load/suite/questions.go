@@ -45,7 +45,7 @@ func (s *suite) questionCases(ctx context.Context) (err error) {
 		if err := s.writePopulation(ctx, file, st.users, memberAttrs); err != nil {
 			return err
 		}
-		if err := runProgram(ctx, s.opts.Import(st.data(), st.targets[1-i].SDKAppID, file)); err != nil {
+		if err := runProgram(ctx, st.importArgs(st.targets[1-i].SDKAppID, file)); err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
 		if err := os.Remove(file); err != nil {

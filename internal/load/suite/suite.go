@@ -24,26 +24,23 @@ import (
 	"time"
 
 	"tidings/internal/load"
+	"tidings/internal/usersig"
 )
 
-// Options says what to measure and how long. The functions and Baseline are
-// required.
+// Options says what to measure and how long. Program and Baseline are required.
 type Options struct {
-	Serve    func(config string) []string                             // command line that serves with a configuration file
-	Baseline []string                                                 // command line that calls load.BaselineProcess
-	Import   func(data string, sdkappid uint32, file string) []string // command lines of a server's
-	Export   func(data string, sdkappid uint32, file string) []string // import and export
-	Sign     func(secret string, sdkappid uint32, identifier string) string
+	Program  string   // the tidings program that is measured
+	Baseline []string // command line that calls load.BaselineProcess
 
-	Only        string                       // a Group; default all
-	Before      func(config string) []string // serves as an older program did, to compare changes with; default none
-	Scale       float64                      // of the populations and of Round; default 1, quick 0.05
-	Rounds      int                          // turns of each comparison; default 3
-	Round       time.Duration                // measured time of one turn; default 5s scaled, at least 1s
-	Connections int                          // default load.DefaultConnections
-	Dir         string                       // where the temporary directory goes: the disk that is measured; default os.TempDir()
-	Config      string                       // YAML lines appended to the server's configuration
-	Log         io.Writer                    // progress; default none
+	Only        string        // a Group; default all
+	Before      string        // an older tidings program, to compare changes with; default none
+	Scale       float64       // of the populations and of Round; default 1, quick 0.05
+	Rounds      int           // turns of each comparison; default 3
+	Round       time.Duration // measured time of one turn; default 5s scaled, at least 1s
+	Connections int           // default load.DefaultConnections
+	Dir         string        // where the temporary directory goes: the disk that is measured; default os.TempDir()
+	Config      string        // YAML lines appended to the server's configuration
+	Log         io.Writer     // progress; default none
 }
 
 // Sizes of the populations at Scale 1.
@@ -165,7 +162,7 @@ type store struct {
 	*process
 	name    string
 	config  string
-	serve   func(config string) []string
+	program string
 	secret  string        // key of all apps
 	targets []load.Target // apps with users
 	client  *load.Client  // of the targets
@@ -175,9 +172,9 @@ type store struct {
 
 // setup says what store to open.
 type setup struct {
-	users         uint64                       // that load.Fill gives to the app sdkAppID
-	serve         func(config string) []string // default Options.Serve
-	noCheckpoints bool                         // none is written unless it is asked for
+	users         uint64 // that load.Fill gives to the app sdkAppID
+	program       string // default Options.Program
+	noCheckpoints bool   // none is written unless it is asked for
 }
 
 // open starts a server on a fresh directory and stores users.
@@ -205,11 +202,8 @@ func (s *suite) openWith(ctx context.Context, want setup) (*store, error) {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:])
 	st := &store{
-		name: count(want.users) + " users", config: filepath.Join(dir, "config.yaml"), serve: want.serve,
+		name: count(want.users) + " users", config: filepath.Join(dir, "config.yaml"), program: cmp.Or(want.program, s.opts.Program),
 		secret: hex.EncodeToString(secret[:]), users: want.users,
-	}
-	if st.serve == nil {
-		st.serve = s.opts.Serve
 	}
 	config := fmt.Sprintf(`listen: 127.0.0.1:0
 metrics_listen: 127.0.0.1:0
@@ -240,7 +234,7 @@ apps:
 
 // target returns an app of a store.
 func (s *suite) target(st *store, app uint32) load.Target {
-	return load.Target{SDKAppID: app, Identifier: identifier, Ticket: s.opts.Sign(st.secret, app, identifier)}
+	return load.Target{SDKAppID: app, Identifier: identifier, Ticket: usersig.Make(st.secret, app, identifier, time.Now(), usersig.DefaultLife, nil)}
 }
 
 // fill gives each target of a store its users.
@@ -261,7 +255,7 @@ func (s *suite) fill(ctx context.Context, st *store) error {
 
 // start starts, or after stop starts again, the server of a store.
 func (s *suite) start(ctx context.Context, st *store) error {
-	p, err := start(ctx, st.serve(st.config), nil, filepath.Join(filepath.Dir(st.config), "log"))
+	p, err := start(ctx, []string{st.program, "serve", "--config", st.config}, nil, filepath.Join(filepath.Dir(st.config), "log"))
 	if err != nil {
 		return err
 	}

@@ -25,19 +25,17 @@ import (
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	switch os.Getenv("SUITE_TEST_PROCESS") {
-	case "":
-		os.Exit(m.Run())
+	switch os.Args[1] {
 	case "baseline":
 		_ = load.BaselineProcess(ctx, os.Stdin, os.Stdout)
-	case "server":
-		if err := serveFake(ctx, os.Args[1]); err != nil {
+	case "serve":
+		if err := serveFake(ctx, os.Args[len(os.Args)-1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-	case "broken":
-		fmt.Fprintln(os.Stderr, "no such file")
-		os.Exit(1)
+	case "import": // there is nothing to import into
+	default:
+		os.Exit(m.Run())
 	}
 }
 
@@ -49,6 +47,9 @@ type fake struct {
 	log     *os.File
 }
 
+// unknownKey in a configuration has a fake refuse to serve.
+const unknownKey = "no_such_key: 1"
+
 var dataKey = regexp.MustCompile(`(?m)^data: (.*)$`)
 
 // serveFake serves with a configuration file until ctx ends.
@@ -56,6 +57,9 @@ func serveFake(ctx context.Context, config string) error {
 	text, err := os.ReadFile(config)
 	if err != nil {
 		return err
+	}
+	if strings.Contains(string(text), unknownKey) {
+		return fmt.Errorf("the configuration has %s", unknownKey)
 	}
 	f := &fake{data: string(dataKey.FindSubmatch(text)[1])}
 	if err := os.MkdirAll(f.data, 0o700); err != nil {
@@ -136,19 +140,12 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "}")
 }
 
-func as(role string, args ...string) []string {
-	return append([]string{"/usr/bin/env", "SUITE_TEST_PROCESS=" + role, os.Args[0]}, args...)
-}
-
 func testOptions(t *testing.T) Options {
 	_, err := os.Stat("/proc/self/stat")
 	testenv.Need(t, "/proc", err)
 	return Options{
-		Serve:    func(config string) []string { return as("server", config) },
-		Baseline: as("baseline"),
-		Import:   func(string, uint32, string) []string { return []string{"/bin/true"} },
-		Sign:     func(secret string, _ uint32, identifier string) string { return identifier + secret[:8] },
-		Scale:    0.0001, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir(), Log: t.Output(),
+		Program: os.Args[0], Baseline: []string{os.Args[0], "baseline"},
+		Scale: 0.0001, Rounds: 1, Round: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir(), Log: t.Output(),
 	}
 }
 
@@ -189,9 +186,9 @@ func testGroup(t *testing.T, group string, want int) {
 
 func TestServerThatDoesNotStart(t *testing.T) {
 	o := testOptions(t)
-	o.Serve = func(string) []string { return as("broken") }
+	o.Config = unknownKey
 	_, err := Run(t.Context(), o)
-	if err == nil || !strings.Contains(err.Error(), "no such file") {
+	if err == nil || !strings.Contains(err.Error(), unknownKey) {
 		t.Fatalf("got %v, want an error with what the server said", err)
 	}
 }

@@ -37,8 +37,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := group("tidings", "A push and audience server that you run yourself",
 		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(),
 		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
-		e.backupCommand(), e.restoreCommand(), e.versionCommand(),
-		e.benchCommand(), e.benchBaselineCommand())
+		e.backupCommand(), e.restoreCommand(), e.versionCommand())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.SetArgs(append([]string{}, args...)) // nil would be os.Args

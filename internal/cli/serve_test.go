@@ -237,8 +237,6 @@ func TestTLS(t *testing.T) {
 	fails(t, 1, "; name the server as its certificate does with --url https://HOST:PORT\n",
 		"call", "--data", named.dir, "--app", "1400000001", "timpush/get_attr_name", "--ca", cert2)
 	fails(t, 1, "holds no certificate", append(call, "--ca", key)...)
-	must(t, "bench", "--data", s.dir, "--app", "1400000001", "--command", "get_attr", "--users", "1", "--users-per-request", "1",
-		"--duration", "1s", "--rate", "5", "--connections", "1", "--ca", cert, "--fill")
 
 	_, err := exec.LookPath("curl")
 	testenv.Need(t, "curl", err)

@@ -168,14 +168,4 @@ func dialable(text string) string {
 	return u.String()
 }
 
-// isLoopback reports whether a URL is of this machine.
-func isLoopback(text string) bool {
-	u, err := url.Parse(text)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && ip.Unmap().IsLoopback()
-}
-
 func isTLS(url string) bool { return strings.HasPrefix(url, "https:") }

@@ -13,11 +13,11 @@ func TestUsageMistakes(t *testing.T) {
 		"apps", "serv", "xyz", "app", "app lst", "app create 1 2", "app create x", "app create --nme x", "app show", "app list extra",
 		"key retire 1", "key retire 0 1 --never", "admin add 1", "sig make", "sig make --app x", "sig make --app 1 --expire 0s", "sig check --app 1",
 		"call", "call --app 1", "call timpush/get_attr", "call --app 1 timpush/get_atr", "call --app 1 remove_attr", "call --app 1 --url ftp://x timpush/get_attr",
-		"serve extra", "serve --no-such-flag", "version extra", "bench", "bench --suite --fill", "bench --quick", "bench --app 1 --command x",
+		"serve extra", "serve --no-such-flag", "version extra",
 		"import --app 1", "import x.csv", "import --app 1 x", "import --app 1 x --format xml", "export", "export --app 1 x", "audience", "audience lst",
 		"audience count", "audience explain --app 1", "audience count --app 1 --where x --condition {}", "audience list --app 1 --account-type 2",
 		"audience cuont --app 1", "serv --demo", "app --app 1", "app list --jsn", "app create --adress x", "serve --lisen :1 --nothing", "key list 1 --dta x", "serve -x",
-		"backup", "backup a b", "restore", "restore a --until x", "bench --app 1 --users 0", "bench --app 1 --connections 0", "bench --app 1 --duration x", "bench --suite --quick --scale 2",
+		"backup", "backup a b", "restore", "restore a --until x",
 	} {
 		r := tidings(t, strings.Fields(line)...)
 		if r.code != 2 || r.stdout != "" {
@@ -33,10 +33,10 @@ func TestUsageMistakes(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	out := must(t)
-	if out != must(t, "--help") || !strings.Contains(out, "completion") || strings.Contains(out, benchBaseline) {
+	if out != must(t, "--help") || !strings.Contains(out, "completion") {
 		t.Errorf("help:\n%s", out)
 	}
-	for _, args := range [][]string{{"app", "--help"}, {"bench", "--help"}, {"completion", "bash"}} {
+	for _, args := range [][]string{{"app", "--help"}, {"completion", "bash"}} {
 		if must(t, args...) == "" {
 			t.Errorf("tidings %v prints nothing", args)
 		}

@@ -17,9 +17,9 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"tidings/bench/load"
 	"tidings/internal/audience"
 	"tidings/internal/index"
-	"tidings/internal/load"
 )
 
 // audienceUsers is the population that audiences are selected from, at Scale 1.

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"tidings/bench/load"
 	"tidings/internal/control"
-	"tidings/internal/load"
 	"tidings/internal/testenv"
 )
 
@@ -236,5 +237,19 @@ func TestMedian(t *testing.T) {
 	}
 	if got := median([]float64{4, 1, 2, 3}); got != 2.5 {
 		t.Errorf("median of 4, 1, 2, 3 is %v", got)
+	}
+}
+
+func TestReport(t *testing.T) {
+	r := Report{Machine: "m", Rows: []Row{{Case: "a < b", Met: true}}}
+	var b strings.Builder
+	err := r.WriteJSON(&b)
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(b.String())); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"machine":"m","rows":[{"case":"a < b","ours":"","baseline":"","ratio":"","aim":"","met":true}],"notes":null,"met":true}`
+	if err != nil || compact.String() != want {
+		t.Errorf("%s, %v", b.String(), err)
 	}
 }

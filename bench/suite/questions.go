@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"tidings/bench/load"
 	"tidings/internal/apierr"
 	"tidings/internal/control"
-	"tidings/internal/load"
 )
 
 const (

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"tidings/bench/load"
 	"tidings/internal/app"
-	"tidings/internal/load"
 )
 
 // Sizes of the cases about checkpoints, at Scale 1.

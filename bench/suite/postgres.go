@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"tidings/internal/load"
+	"tidings/bench/load"
 )
 
 // postgresQuestions are how many questions PostgreSQL is asked, each twice: the

@@ -23,7 +23,7 @@ import (
 	"strings"
 	"time"
 
-	"tidings/internal/load"
+	"tidings/bench/load"
 	"tidings/internal/usersig"
 )
 

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"tidings/internal/load"
+	"tidings/bench/load"
 )
 
 // changes are set_attr and remove_attr in turn on the users of a store, each of

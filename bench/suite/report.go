@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -8,19 +9,19 @@ import (
 
 // A Report is the outcome of a run.
 type Report struct {
-	Machine string
-	Rows    []Row
-	Notes   []string
+	Machine string   `json:"machine"`
+	Rows    []Row    `json:"rows"`
+	Notes   []string `json:"notes"`
 }
 
 // A Row is one aim.
 type Row struct {
-	Case     string
-	Ours     string
-	Baseline string
-	Ratio    string // median of the turns, with their range
-	Aim      string
-	Met      bool
+	Case     string `json:"case"`
+	Ours     string `json:"ours"`
+	Baseline string `json:"baseline"`
+	Ratio    string `json:"ratio"` // median of the turns, with their range
+	Aim      string `json:"aim"`
+	Met      bool   `json:"met"`
 }
 
 // Met reports whether every aim is met.
@@ -31,6 +32,17 @@ func (r Report) Met() bool {
 		}
 	}
 	return len(r.Rows) > 0
+}
+
+// WriteJSON writes the report for programs.
+func (r Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		Report
+		Met bool `json:"met"`
+	}{r, r.Met()})
 }
 
 // WriteMarkdown writes the report as a table.

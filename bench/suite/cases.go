@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"tidings/internal/load"
+	"tidings/bench/load"
 )
 
 // noLimit lets a run against a baseline, where users do not wear out, go on

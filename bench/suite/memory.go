@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"tidings/internal/load"
+	"tidings/bench/load"
 )
 
 // Sizes of the cases about memory, at Scale 1.

@@ -22,7 +22,7 @@ var (
 type answer struct {
 	status int
 	body   []byte
-	close  bool // the server closes the connection
+	last   bool // the server closes the connection
 }
 
 // readAnswer reads one response from r. It uses the whole capacity of buf,
@@ -40,8 +40,8 @@ type input struct {
 	buf []byte
 }
 
-// more reads at least one further byte.
-func (in *input) more() error {
+// read reads at least one further byte.
+func (in *input) read() error {
 	if len(in.buf) == cap(in.buf) {
 		if len(in.buf) >= maxAnswerBytes {
 			return errAnswerTooLarge
@@ -61,32 +61,32 @@ func (in *input) more() error {
 	return err
 }
 
-// upTo reads until n bytes are there.
-func (in *input) upTo(n int) error {
+// need reads until n bytes are there.
+func (in *input) need(n int) error {
 	if n > maxAnswerBytes {
 		return errAnswerTooLarge
 	}
 	for len(in.buf) < n {
-		if err := in.more(); err != nil {
+		if err := in.read(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// line is where the line that begins at from ends, and where the next begins.
-func (in *input) line(from int) (end, next int, err error) {
-	for searched := from; ; {
+// line returns the end of the line that begins at start, and the start of the next line.
+func (in *input) line(start int) (end, next int, err error) {
+	for searched := start; ; {
 		if i := bytes.IndexByte(in.buf[searched:], '\n'); i >= 0 {
 			next = searched + i + 1
 			end = next - 1
-			if end > from && in.buf[end-1] == '\r' {
+			if end > start && in.buf[end-1] == '\r' {
 				end--
 			}
 			return end, next, nil
 		}
 		searched = len(in.buf)
-		if err := in.more(); err != nil {
+		if err := in.read(); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -123,14 +123,14 @@ func (in *input) answer() (a answer, err error) {
 		case field(name, "Transfer-Encoding"):
 			chunked = field(value, "chunked")
 		case field(name, "Connection"):
-			a.close = field(value, "close")
+			a.last = field(value, "close")
 		}
 	}
 	switch {
 	case chunked:
 		a.body, err = in.chunks(pos)
 	case length >= 0:
-		if err = in.upTo(pos + length); err != nil {
+		if err = in.need(pos + length); err != nil {
 			return a, err
 		}
 		if len(in.buf) != pos+length {
@@ -143,7 +143,7 @@ func (in *input) answer() (a answer, err error) {
 	return a, err
 }
 
-// chunks reads a chunked body that begins at pos and moves its parts together.
+// chunks reads a chunked body that begins at pos, and joins its parts in the buffer.
 func (in *input) chunks(pos int) ([]byte, error) {
 	begin, done := pos, pos // the body so far is in.buf[begin:done]
 	for {
@@ -160,7 +160,7 @@ func (in *input) chunks(pos int) ([]byte, error) {
 			pos = next
 			break
 		}
-		if err := in.upTo(next + size + len("\r\n")); err != nil {
+		if err := in.need(next + size + len("\r\n")); err != nil {
 			return nil, err
 		}
 		copy(in.buf[done:], in.buf[next:next+size])
@@ -186,7 +186,7 @@ func field(b []byte, s string) bool {
 	return len(b) == len(s) && bytes.EqualFold(b, []byte(s))
 }
 
-// number reads an unsigned number; -1 if it is none or over 2^30.
+// number returns the unsigned number that b is; -1 if b is no number or above 2^30.
 func number(b []byte, base int) int {
 	if len(b) == 0 || len(b) > 10 {
 		return -1
@@ -218,9 +218,9 @@ var (
 	failAccounts = []byte(`"FailAccounts"`)
 )
 
-// code is 0 for an answer without error: the ErrorCode is 0 and, unless
-// partial success is allowed, no account failed. Otherwise it is the HTTP
-// status, if that is not 200, the ErrorCode, or that of the first account.
+// code returns 0 for an answer without error: its ErrorCode is 0 and, unless partial
+// success is allowed, no account failed. For an answer in error code returns the HTTP
+// status if that is not 200, else the ErrorCode, else the ErrorCode of the first account.
 func (a answer) code(allowPartial bool) int {
 	if a.status != http.StatusOK {
 		return a.status
@@ -244,7 +244,7 @@ func (a answer) code(allowPartial bool) int {
 	return 0
 }
 
-// codeIn is the first ErrorCode in b.
+// codeIn returns the first ErrorCode in b, and whether there is one.
 func codeIn(b []byte) (code int, ok bool) {
 	b = member(b, errorCode)
 	n := 0
@@ -255,8 +255,8 @@ func codeIn(b []byte) (code int, ok bool) {
 	return code, code >= 0
 }
 
-// member is what follows the name of the member and its colon; nil if b has no
-// such member.
+// member returns what follows a member's name and colon in b; nil if b has no such
+// member.
 func member(b, name []byte) []byte {
 	i := bytes.Index(b, name)
 	if i < 0 {

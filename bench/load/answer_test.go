@@ -16,7 +16,7 @@ func TestReadAnswer(t *testing.T) {
 		in     string
 		status int
 		body   string
-		close  bool
+		last   bool
 	}{
 		"length":     {"HTTP/1.1 200 OK\r\nX: y\r\ncontent-length: 5\r\n\r\nhello", 200, "hello", false},
 		"empty":      {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 502, "", true},
@@ -30,8 +30,8 @@ func TestReadAnswer(t *testing.T) {
 		} {
 			var buf []byte
 			a, err := readAnswer(r, &buf)
-			if err != nil || a.status != c.status || string(a.body) != c.body || a.close != c.close {
-				t.Errorf("%s, %s: status %d, %d bytes, close %v, %v", name, how, a.status, len(a.body), a.close, err)
+			if err != nil || a.status != c.status || string(a.body) != c.body || a.last != c.last {
+				t.Errorf("%s, %s: status %d, %d bytes, last %v, %v", name, how, a.status, len(a.body), a.last, err)
 			}
 		}
 	}

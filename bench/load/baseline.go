@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// ServeBaseline answers every request on ln with body and does nothing else:
-// net/http, a handler that reads the request, and the header fields of our
-// server. It is what the server is compared with, and runs until ctx ends.
+// ServeBaseline answers every request on ln with body, until ctx ends. It is what the
+// server is compared with: net/http, a handler that reads the request, the header fields
+// of the server, and nothing else.
 func ServeBaseline(ctx context.Context, ln net.Listener, body []byte) error {
 	length := []string{strconv.Itoa(len(body))}
 	contentType := []string{"application/json; charset=utf-8"}
@@ -55,8 +55,8 @@ func ServeBaseline(ctx context.Context, ln net.Listener, body []byte) error {
 	return err
 }
 
-// BaselineProcess is the whole of a process that serves a baseline on a free
-// port of loopback: it reads the body from in to its end and prints the URL.
+// BaselineProcess serves a baseline on a free port of loopback, as the whole work of a
+// process. It reads the body from in and prints the URL to out.
 func BaselineProcess(ctx context.Context, in io.Reader, out io.Writer) error {
 	body, err := io.ReadAll(in)
 	if err != nil {

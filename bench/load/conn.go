@@ -22,8 +22,8 @@ var errInterrupted = errors.New("interrupted")
 
 type dialFunc func(ctx context.Context) (net.Conn, error)
 
-// A wire is a connection that is opened again after it broke, and that another
-// goroutine can interrupt.
+// A wire is a connection that is opened again after it broke. Another goroutine can
+// interrupt an exchange on it.
 type wire struct {
 	dial dialFunc
 
@@ -144,7 +144,7 @@ func (c *conn) exchange(ctx context.Context) (code int, err error) {
 		c.drop()
 		return 0, err
 	}
-	if a.close {
+	if a.last {
 		c.drop()
 	}
 	if c.keep != nil {

@@ -16,16 +16,16 @@ const (
 	fillTime        = time.Hour
 )
 
-// Fill names the attributes of the app, creates n accounts and gives each
-// three attributes: sex of 2 values, city of 300 and country of 50, some of
-// them much more frequent. It may be repeated. progress, if not nil, is told
-// every second how many of how many users are done; each counts twice.
-func Fill(ctx context.Context, t Target, n uint64, progress func(done, of uint64)) error {
+// Fill names the attributes of the app, creates n accounts and gives each account three
+// attributes: sex of 2 values, city of 300 and country of 50. Some values are much more
+// frequent than others. Fill may be repeated. It calls progress, if that is not nil, every
+// second; each user counts twice.
+func Fill(ctx context.Context, t Target, n uint64, progress func(done, total uint64)) error {
 	return FillAll(ctx, []Target{t}, n, progress)
 }
 
-// FillAll is Fill for apps of one server, with n accounts each.
-func FillAll(ctx context.Context, targets []Target, n uint64, progress func(done, of uint64)) error {
+// FillAll fills apps of one server as Fill does, with n accounts each.
+func FillAll(ctx context.Context, targets []Target, n uint64, progress func(done, total uint64)) error {
 	c, err := DialAll(ctx, targets, fillConnections)
 	if err != nil {
 		return err
@@ -34,14 +34,14 @@ func FillAll(ctx context.Context, targets []Target, n uint64, progress func(done
 	if err := c.NameAttrs(ctx, attrNames[:]); err != nil {
 		return err
 	}
-	users, each, all := InOrder(n), min(n, fillUsers), n*uint64(len(targets))
-	for i, w := range []Workload{Import(users, int(each)), setAll(users, int(each))} {
-		w.Requests = (n + each - 1) / each // the last may begin anew
+	users, batch, total := InOrder(n), min(n, fillUsers), n*uint64(len(targets))
+	for i, w := range []Workload{Import(users, int(batch)), setAll(users, int(batch))} {
+		w.Requests = (n + batch - 1) / batch // the last request may have the first users again
 		o := Options{Duration: fillTime}
 		if progress != nil {
-			o.Progress = func(requests uint64) { progress(uint64(i)*all+min(requests*each, all), 2*all) }
+			o.Progress = func(requests uint64) { progress(uint64(i)*total+min(requests*batch, total), 2*total) }
 		}
-		if err := c.all(ctx, w.Over(len(targets)), o); err != nil {
+		if err := c.runAll(ctx, w.Over(len(targets)), o); err != nil {
 			return fmt.Errorf("fill: %w", err)
 		}
 	}
@@ -56,7 +56,7 @@ func (c *Client) NameAttrs(ctx context.Context, names []string) error {
 	}
 	const command = "timpush/set_attr_name"
 	body := `{"AttrNames":{` + strings.Join(slots, ",") + `}}`
-	// The first on its own, because Call returns what a refusal says.
+	// The first target has a call of its own, because Call returns the text of a refusal.
 	if _, err := c.Call(ctx, command, body); err != nil {
 		return err
 	}
@@ -71,10 +71,10 @@ func (c *Client) NameAttrs(ctx context.Context, names []string) error {
 	})
 }
 
-// Prepare makes all requests of a workload, Workload.Requests, however long that
-// takes. One that fails is an error.
+// Prepare makes all requests of a workload, Workload.Requests of them, however long that
+// takes. A request in error is an error.
 func (c *Client) Prepare(ctx context.Context, w Workload) error {
-	return c.all(ctx, w, Options{Duration: fillTime})
+	return c.runAll(ctx, w, Options{Duration: fillTime})
 }
 
 // Restore gives back what RemoveAttr took from the first n users of an order.
@@ -82,17 +82,17 @@ func (c *Client) Restore(ctx context.Context, u Users, n uint64) error {
 	if n == 0 {
 		return nil
 	}
-	each := min(n, fillUsers)
-	w := SetAttr(u, int(each))
-	w.Requests = (n + each - 1) / each
+	batch := min(n, fillUsers)
+	w := SetAttr(u, int(batch))
+	w.Requests = (n + batch - 1) / batch
 	if err := c.Prepare(ctx, w); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	return nil
 }
 
-// all is Run for requests that must all be made and succeed.
-func (c *Client) all(ctx context.Context, w Workload, o Options) error {
+// runAll runs requests that must all be made and succeed.
+func (c *Client) runAll(ctx context.Context, w Workload, o Options) error {
 	r, err := c.Run(ctx, w, o)
 	if err := cmp.Or(err, r.Err()); err != nil {
 		return err

@@ -25,7 +25,7 @@ type Histogram struct {
 	max    time.Duration
 }
 
-// Record counts one latency.
+// Record adds one latency.
 func (h *Histogram) Record(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucket(uint64(d))]++
@@ -39,30 +39,30 @@ func bucket(v uint64) int {
 	return e*subBuckets + int(v>>e)
 }
 
-// upper is the largest value of a bucket.
+// upper returns the largest value of a bucket.
 func upper(b int) time.Duration {
 	e := max(b/subBuckets-1, 0)
 	m := b - e*subBuckets
 	return time.Duration(m+1)<<e - 1
 }
 
-// Add counts everything that another histogram has counted.
-func (h *Histogram) Add(o *Histogram) {
-	for i, c := range o.counts {
+// Add adds all latencies of another histogram.
+func (h *Histogram) Add(other *Histogram) {
+	for i, c := range other.counts {
 		h.counts[i] += c
 	}
-	h.n += o.n
-	h.max = max(h.max, o.max)
+	h.n += other.n
+	h.max = max(h.max, other.max)
 }
 
-// Count is how many latencies were recorded.
+// Count returns the number of latencies.
 func (h *Histogram) Count() uint64 { return h.n }
 
-// Max is the largest latency, exactly.
+// Max returns the largest latency, exactly.
 func (h *Histogram) Max() time.Duration { return h.max }
 
-// Quantile is the latency that a share q of the requests, 0 to 1, did not
-// exceed. It errs by at most 1/64 and never to the low side.
+// Quantile returns the latency that a share q of the requests, 0 to 1, did not exceed.
+// The result is at most 1/64 too high and never too low.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.n == 0 {
 		return 0
@@ -77,7 +77,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// String gives the usual quantiles.
+// String returns the usual quantiles.
 func (h *Histogram) String() string {
 	r := func(d time.Duration) time.Duration { return d.Round(time.Microsecond) }
 	return fmt.Sprintf("p50 %v p90 %v p99 %v p99.9 %v max %v",

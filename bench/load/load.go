@@ -1,8 +1,7 @@
-// Package load puts load on a server of the push REST API and measures how it
-// answers. It is made to cost little itself, because it often shares the cores
-// with the server it measures: raw connections kept open, requests written
-// into one reused buffer, answers searched and not parsed, no allocation per
-// request.
+// Package load puts load on a server of the push REST API and measures the answers.
+// It often shares the processor with the server, so it costs little itself: connections
+// stay open, requests are written into one reused buffer, answers are searched and not
+// parsed, and a request allocates nothing.
 //
 // A closed loop (Options.Rate 0) sends the next request on a connection when
 // the answer to the last one is there: it finds the peak rate. A paced run
@@ -60,10 +59,10 @@ type Result struct {
 	Latency  *Histogram // of all requests, in error or not
 }
 
-// RequestsPerSecond is the rate of requests answered without error.
+// RequestsPerSecond returns the rate of requests answered without error.
 func (r Result) RequestsPerSecond() float64 { return perSecond(r.Requests, r.Elapsed) }
 
-// UsersPerSecond is the rate of users in requests answered without error.
+// UsersPerSecond returns the rate of users in requests answered without error.
 func (r Result) UsersPerSecond() float64 { return perSecond(r.Users, r.Elapsed) }
 
 func perSecond(n uint64, d time.Duration) float64 {
@@ -73,7 +72,7 @@ func perSecond(n uint64, d time.Duration) float64 {
 	return float64(n) / d.Seconds()
 }
 
-// Failed is how many requests were in error.
+// Failed returns how many requests were in error.
 func (r Result) Failed() uint64 {
 	var n uint64
 	for _, count := range r.Errors {
@@ -82,12 +81,12 @@ func (r Result) Failed() uint64 {
 	return n
 }
 
-// Add counts another run in, as if it had been part of this one.
-func (r *Result) Add(o Result) {
-	r.Requests += o.Requests
-	r.Users += o.Users
-	r.Elapsed += o.Elapsed
-	for code, n := range o.Errors {
+// Add adds another run, as if it had been part of this one.
+func (r *Result) Add(other Result) {
+	r.Requests += other.Requests
+	r.Users += other.Users
+	r.Elapsed += other.Elapsed
+	for code, n := range other.Errors {
 		if r.Errors == nil {
 			r.Errors = make(map[int]uint64)
 		}
@@ -96,29 +95,29 @@ func (r *Result) Add(o Result) {
 	if r.Latency == nil {
 		r.Latency = new(Histogram)
 	}
-	if o.Latency != nil {
-		r.Latency.Add(o.Latency)
+	if other.Latency != nil {
+		r.Latency.Add(other.Latency)
 	}
 }
 
-// Err tells of requests in error: code and count of each; nil if there were
+// Err returns an error with code and count of the requests in error; nil if there were
 // none.
 func (r Result) Err() error {
 	if len(r.Errors) == 0 {
 		return nil
 	}
-	var s []string
+	var parts []string
 	for _, code := range slices.Sorted(maps.Keys(r.Errors)) {
 		name := strconv.Itoa(code)
 		if code == Broken {
 			name = "broken connection"
 		}
-		s = append(s, fmt.Sprintf("%s (%d times)", name, r.Errors[code]))
+		parts = append(parts, fmt.Sprintf("%s (%d times)", name, r.Errors[code]))
 	}
-	return errors.New("requests in error: " + strings.Join(s, ", "))
+	return errors.New("requests in error: " + strings.Join(parts, ", "))
 }
 
-// String is a report of a few lines.
+// String returns a report of a few lines.
 func (r Result) String() string {
 	s := fmt.Sprintf("%d requests, %d users in %.2fs: %.0f requests/s, %.0f users/s\nlatency %v",
 		r.Requests, r.Users, r.Elapsed.Seconds(), r.RequestsPerSecond(), r.UsersPerSecond(), r.Latency)
@@ -134,7 +133,7 @@ type Client struct {
 	conns []*conn
 }
 
-// DefaultConnections is how many connections Run and Dial open if not told.
+// DefaultConnections is the number of connections that Run and Dial open for 0.
 const DefaultConnections = 64
 
 // Dial opens connections to a target; 0 means DefaultConnections.
@@ -142,8 +141,8 @@ func Dial(ctx context.Context, t Target, connections int) (*Client, error) {
 	return DialAll(ctx, []Target{t}, connections)
 }
 
-// DialAll opens connections to one server, which has all targets: at least one.
-// Each connection serves all of them.
+// DialAll opens connections to one server, which has all targets. There is at least one
+// target. Each connection carries requests to all targets.
 func DialAll(ctx context.Context, targets []Target, connections int) (*Client, error) {
 	var dial dialFunc
 	heads := make([]head, len(targets))
@@ -185,7 +184,7 @@ func (c *Client) Run(ctx context.Context, w Workload, o Options) (Result, error)
 	return run(ctx, sessions, w.Users, o)
 }
 
-// Run is Dial, Client.Run and Close.
+// Run opens connections, puts the workload on the target and closes the connections.
 func Run(ctx context.Context, t Target, w Workload, connections int, o Options) (Result, error) {
 	c, err := Dial(ctx, t, connections)
 	if err != nil {
@@ -203,15 +202,15 @@ func (c *Client) Call(ctx context.Context, command, body string) ([]byte, error)
 	w := Workload{Append: func(dst []byte, _ uint64) (string, []byte) { return command, append(dst, body...) }}
 	k.keep = func(body []byte) { answer = slices.Clone(body) }
 	defer func() { k.keep = nil }()
-	one := &Client{conns: []*conn{k}}
-	r, err := one.Run(ctx, w, Options{Requests: 1, AllowPartial: true})
+	single := &Client{conns: []*conn{k}}
+	r, err := single.Run(ctx, w, Options{Requests: 1, AllowPartial: true})
 	if err := cmp.Or(err, r.Err()); err != nil {
 		return answer, fmt.Errorf("%s: %w: %s", command, err, answer)
 	}
 	return answer, nil
 }
 
-// endpoint splits the target into what opens a connection to it and what the
+// endpoint returns the function that opens a connection to the target, and what the
 // requests of all commands have in common.
 func (t Target) endpoint() (dialFunc, head, error) {
 	u, err := url.Parse(t.URL)

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,37 +27,34 @@ var tagNames = numberedTo("tag%03d", allTags)
 // of them much more frequent, one of unique values, and five tags.
 type Member uint64
 
-// skewed is a number below n that depends on the member and on what it is drawn
-// for; small ones are much more frequent: the square of a uniform share.
-func (m Member) skewed(of, n uint64) int {
-	share := float64(mix(mix(uint64(m))+of)>>11) / (1 << 53)
+// skewed returns a number below n that depends on the member and a salt. Small numbers
+// are much more frequent: the number is the square of a uniform share.
+func (m Member) skewed(salt, n uint64) int {
+	share := float64(mix(mix(uint64(m))+salt)>>11) / (1 << 53)
 	return int(share * share * float64(n))
 }
 
-// Account is the member's UserID.
+// Account returns the member's UserID.
 func (m Member) Account() string { return User(uint64(m)) }
 
-// Values are the member's attributes in the order of TraitNames.
+// Values returns the member's attributes in the order of TraitNames.
 func (m Member) Values() (values [len(traitValues) + 1]string) {
-	for i, of := range traitValues {
-		values[i] = of[m.skewed(uint64(i), uint64(len(of)))]
+	for i, choice := range traitValues {
+		values[i] = choice[m.skewed(uint64(i), uint64(len(choice)))]
 	}
 	values[len(traitValues)] = strconv.FormatUint(mix(uint64(m))|1<<63, 36) // all of a length
 	return values
 }
 
-// Tags are the member's five tags.
+// Tags returns the member's five tags.
 func (m Member) Tags() (tags [tagsEach]string) {
-	var have [tagsEach]int
-draw:
-	for i, of := 0, uint64(100); i < tagsEach; of++ {
-		t := m.skewed(of, allTags)
-		for _, other := range have[:i] {
-			if other == t {
-				continue draw
-			}
+	var drawn [tagsEach]int
+	for i, salt := 0, uint64(100); i < tagsEach; salt++ {
+		t := m.skewed(salt, allTags)
+		if slices.Contains(drawn[:i], t) {
+			continue
 		}
-		have[i], tags[i] = t, tagNames[t]
+		drawn[i], tags[i] = t, tagNames[t]
 		i++
 	}
 	return tags
@@ -102,7 +100,7 @@ func (m Member) AppendTerms(dst []byte) []byte {
 // A Term is a value of an attribute, or with the Name "tag" a tag.
 type Term struct{ Name, Value string }
 
-// String is how AppendTerms writes the term.
+// String returns the term as AppendTerms writes it.
 func (t Term) String() string { return t.Name + "=" + t.Value }
 
 func (t Term) where() string {
@@ -112,14 +110,14 @@ func (t Term) where() string {
 	return fmt.Sprintf("%s == %q", t.Name, t.Value)
 }
 
-// A Question is a condition about a population: of each list of All a term, and
-// no term of None.
+// A Question is a condition about a population. It selects the members who have at least
+// one term of each list in All, and no term of None.
 type Question struct {
 	All  [][]Term
 	None []Term
 }
 
-// Terms are those of a member: its attributes but the unique one, and its tags.
+// Terms returns the member's terms: its attributes but the unique one, and its tags.
 func (m Member) Terms() (terms []Term) {
 	values := m.Values()
 	for i := range traitValues {
@@ -131,8 +129,8 @@ func (m Member) Terms() (terms []Term) {
 	return terms
 }
 
-// Question5 is a question of five clauses about what some members have, as
-// frequent as that is among them.
+// Question5 returns a question of five clauses about terms of some members, so that it
+// has frequent terms as often as members do.
 func Question5(seed uint64) Question {
 	a, b, c := Member(mix(seed)), Member(mix(seed+1)), Member(mix(seed+2))
 	x, y, z := a.Terms(), b.Terms(), c.Terms()
@@ -142,21 +140,21 @@ func Question5(seed uint64) Question {
 	}
 }
 
-// Question3 is a question of three clauses.
+// Question3 returns a question of three clauses.
 func Question3(seed uint64) Question {
 	a, b := Member(mix(seed)), Member(mix(seed+1))
 	x, y := a.Terms(), b.Terms()
 	return Question{All: [][]Term{{x[0]}, {x[5], y[6]}}, None: []Term{y[3]}}
 }
 
-// Question2 is a light question of two clauses.
+// Question2 returns a light question of two clauses.
 func Question2(seed uint64) Question {
 	x := Member(mix(seed)).Terms()
 	return Question{All: [][]Term{{x[0]}, {x[5]}}}
 }
 
-// HeavyWhere is an expression that takes as long as one may: as many terms as are allowed,
-// each about half of a thousand values.
+// HeavyWhere returns an expression that takes as long as any: it has as many terms as are
+// allowed, and each is about half of a thousand values.
 func HeavyWhere(seed uint64) string {
 	const terms = 64
 	var b strings.Builder
@@ -169,12 +167,12 @@ func HeavyWhere(seed uint64) string {
 	return b.String()
 }
 
-// Where is the question as an expression of the API.
+// Where returns the question as an expression of the API.
 func (q Question) Where() string {
 	var clauses []string
-	for _, any := range q.All {
+	for _, group := range q.All {
 		var terms []string
-		for _, t := range any {
+		for _, t := range group {
 			terms = append(terms, t.where())
 		}
 		clauses = append(clauses, "("+strings.Join(terms, " || ")+")")
@@ -185,7 +183,7 @@ func (q Question) Where() string {
 	return strings.Join(clauses, " && ")
 }
 
-// SQL is the question about a table users of lines of AppendTerms.
+// SQL returns the question as a query of the table users, which has lines of AppendTerms.
 func (q Question) SQL() string {
 	array := func(terms []Term) string {
 		var quoted []string
@@ -195,18 +193,18 @@ func (q Question) SQL() string {
 		return "ARRAY[" + strings.Join(quoted, ",") + "]"
 	}
 	var clauses []string
-	for _, any := range q.All {
-		clauses = append(clauses, "terms && "+array(any))
+	for _, group := range q.All {
+		clauses = append(clauses, "terms && "+array(group))
 	}
 	return "SELECT count(*) FROM users WHERE " + strings.Join(clauses, " AND ") + " AND NOT terms && " + array(q.None)
 }
 
-// Estimate asks estimate_audience questions.
+// Estimate returns a workload that asks estimate_audience questions.
 func Estimate(ask func(seed uint64) Question) Workload {
 	return EstimateWhere(func(seed uint64) string { return ask(seed).Where() })
 }
 
-// EstimateWhere asks estimate_audience expressions.
+// EstimateWhere returns a workload that asks estimate_audience expressions.
 func EstimateWhere(ask func(seed uint64) string) Workload {
 	return Workload{Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"Where":`...)
@@ -214,35 +212,35 @@ func EstimateWhere(ask func(seed uint64) string) Workload {
 	}}
 }
 
-// Retag gives n users of a population a request two other attributes, and with
-// every other request five other tags.
+// Retag returns a workload with n users of a population a request. Requests take turns:
+// one gives each user two other attributes, one five other tags.
 func Retag(u Users, n int) Workload {
 	return Workload{Users: n, Append: func(dst []byte, seq uint64) (string, []byte) {
-		set := seq%2 == 0
-		if set {
+		setsAttrs := seq%2 == 0
+		if setsAttrs {
 			dst = append(dst, `{"UserAttrs":[`...)
 		} else {
 			dst = append(dst, `{"Replace":1,"UserTags":[`...)
 		}
 		for i := range uint64(n) {
-			user := u.at(seq*uint64(n) + i)
-			like := Member(mix(user + seq))
+			user := u.nth(seq*uint64(n) + i)
+			model := Member(mix(user + seq))
 			dst = append(dst, `{"To_Account":"`...)
 			dst = appendUser(dst, user)
-			if set {
-				values := like.Values()
+			if setsAttrs {
+				values := model.Values()
 				dst = append(append(append(dst, `","Attrs":{"plan":"`...), values[0]...), `","city":"`...)
 				dst = append(append(dst, values[3]...), `"}},`...)
 				continue
 			}
 			dst = append(dst, `","Tags":[`...)
-			for _, tag := range like.Tags() {
+			for _, tag := range model.Tags() {
 				dst = append(append(append(dst, '"'), tag...), `",`...)
 			}
 			dst = append(dst[:len(dst)-1], `]},`...)
 		}
 		dst = append(dst[:len(dst)-1], `]}`...)
-		if set {
+		if setsAttrs {
 			return "timpush/set_attr", dst
 		}
 		return "timpush/add_tag", dst

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Redis is the other server ours is compared with: a hash for each user, its
-// attributes as fields.
+// A Redis is a set of open connections to a Redis server, which changes are compared
+// with. Each user is a hash whose fields are the attributes.
 type Redis struct {
 	sessions []*redisConn
 }
@@ -40,13 +40,13 @@ func (r *Redis) Close() {
 	}
 }
 
-// Fill gives n users the attributes that Fill of this package gives them.
+// Fill gives n users the same attributes as the function Fill does.
 func (r *Redis) Fill(ctx context.Context, n uint64) error {
-	u, each := InOrder(n), min(n, fillUsers)
-	o := Options{Duration: fillTime, Requests: (n + each - 1) / each}
-	res, err := r.run(ctx, int(each), o, anyReply, func(dst []byte, seq uint64) []byte {
-		for i := range each {
-			user := u.at(seq*each + i)
+	u, batch := InOrder(n), min(n, fillUsers)
+	o := Options{Duration: fillTime, Requests: (n + batch - 1) / batch}
+	res, err := r.run(ctx, int(batch), o, anyReply, func(dst []byte, seq uint64) []byte {
+		for i := range batch {
+			user := u.nth(seq*batch + i)
 			dst = appendCommand(dst, "HSET", user, 2+2*len(attrNames))
 			for attr, name := range attrNames {
 				dst = appendBulk(appendBulk(dst, name), attrValue(attr, user))
@@ -60,7 +60,7 @@ func (r *Redis) Fill(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// Prime does what Alternation.Prime does.
+// Prime makes the requests of Alternation.Prime.
 func (r *Redis) Prime(ctx context.Context, a Alternation) error {
 	n := min(a.half, primeUsers)
 	o := Options{Duration: fillTime, Requests: a.half / n}
@@ -73,21 +73,21 @@ func (r *Redis) Prime(ctx context.Context, a Alternation) error {
 	return nil
 }
 
-// Alternate does what Alternation.Workload does from request first on: HDEL and
+// Alternate makes the requests of Alternation.Workload from request first on: HDEL and
 // HSET of two fields. The users of a request are one pipeline.
 func (r *Redis) Alternate(ctx context.Context, a Alternation, first uint64, o Options) (Result, error) {
-	return r.run(ctx, int(a.each), o, twoFields, func(dst []byte, seq uint64) []byte {
+	return r.run(ctx, int(a.batch), o, twoFields, func(dst []byte, seq uint64) []byte {
 		pos, remove := a.position(first + seq)
 		if remove {
-			return a.appendHDEL(dst, pos, a.each)
+			return a.appendHDEL(dst, pos, a.batch)
 		}
-		return a.appendHSET(dst, pos, a.each)
+		return a.appendHSET(dst, pos, a.batch)
 	})
 }
 
 func (a *Alternation) appendHDEL(dst []byte, pos, n uint64) []byte {
 	for i := range n {
-		dst = appendCommand(dst, "HDEL", a.users.at(pos+i), 2+len(a.attrs))
+		dst = appendCommand(dst, "HDEL", a.users.nth(pos+i), 2+len(a.attrs))
 		for attr := range a.attrs {
 			dst = appendBulk(dst, a.attrs[attr].Name)
 		}
@@ -97,7 +97,7 @@ func (a *Alternation) appendHDEL(dst []byte, pos, n uint64) []byte {
 
 func (a *Alternation) appendHSET(dst []byte, pos, n uint64) []byte {
 	for i := range n {
-		user := a.users.at(pos + i)
+		user := a.users.nth(pos + i)
 		dst = appendCommand(dst, "HSET", user, 2+2*len(a.attrs))
 		for attr := range a.attrs {
 			dst = appendBulk(appendBulk(dst, a.attrs[attr].Name), a.value(attr, pos+i, user))
@@ -189,7 +189,7 @@ func (c *redisConn) pipe() error {
 	return nil
 }
 
-// RedisArgs are the arguments that make redis-server as durable as ours: a
+// RedisArgs returns the arguments that make redis-server as durable as ours: a
 // change is on disk when it is answered.
 func RedisArgs(port int, dir string) []string {
 	return []string{

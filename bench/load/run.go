@@ -26,8 +26,8 @@ type session interface {
 	interrupt()
 }
 
-// maxBroken is how often in a row a connection may break before a run gives
-// up.
+// maxBroken is the number of times in a row that a connection may break before a run
+// gives up.
 const maxBroken = 5
 
 // A runner is the state that the goroutines of one run share.
@@ -36,8 +36,8 @@ type runner struct {
 	limit uint64
 	start time.Time
 	next  atomic.Uint64 // number of the next request
-	over  atomic.Bool   // no request begins any more
-	ended chan struct{} // closed when over is set
+	ended atomic.Bool   // no request begins any more
+	end   chan struct{} // closed when ended is set
 	slots chan uint64   // paced: the numbers of requests, each when it is due; else nil
 }
 
@@ -49,15 +49,15 @@ type tally struct {
 	err      error
 }
 
-// run does the work of Client.Run for any protocol; users is how many users a
-// request has.
+// run does the work of Client.Run for any protocol. users is the number of users in a
+// request.
 func run(ctx context.Context, sessions []session, users int, o Options) (Result, error) {
 	o.Duration = cmp.Or(o.Duration, 10*time.Second)
 	o.Grace = cmp.Or(o.Grace, 10*time.Second)
 	parent := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &runner{opts: o, limit: cmp.Or(o.Requests, math.MaxUint64), ended: make(chan struct{})}
+	r := &runner{opts: o, limit: cmp.Or(o.Requests, math.MaxUint64), end: make(chan struct{})}
 	if o.Rate > 0 {
 		r.slots = make(chan uint64)
 	}
@@ -105,9 +105,9 @@ func (r *runner) work(ctx context.Context, s session, t *tally) error {
 			return nil
 		}
 		s.prepare(seq)
-		from := time.Now()
+		start := time.Now()
 		if r.slots != nil {
-			from = r.due(seq)
+			start = r.due(seq)
 		}
 		code, err := s.exchange(ctx)
 		if err != nil {
@@ -116,7 +116,7 @@ func (r *runner) work(ctx context.Context, s session, t *tally) error {
 			}
 			code = Broken
 		}
-		t.latency.Record(time.Since(from))
+		t.latency.Record(time.Since(start))
 		if code == 0 {
 			t.requests++
 			broken = 0
@@ -139,20 +139,21 @@ func (r *runner) work(ctx context.Context, s session, t *tally) error {
 	}
 }
 
-// take gives the number of the next request, when it is time for it.
+// take waits until the next request may be sent, and returns its number; false if there
+// is none.
 func (r *runner) take() (seq uint64, ok bool) {
 	if r.slots != nil {
 		seq, ok = <-r.slots
 		return seq, ok
 	}
-	if r.over.Load() {
+	if r.ended.Load() {
 		return 0, false
 	}
 	seq = r.next.Add(1) - 1
 	return seq, seq < r.limit
 }
 
-// due is when a paced request should be sent.
+// due returns the time at which a paced request should be sent.
 func (r *runner) due(seq uint64) time.Time {
 	return r.start.Add(time.Duration(float64(seq) / r.opts.Rate * float64(time.Second)))
 }
@@ -164,25 +165,25 @@ func (r *runner) pace() {
 	for seq := uint64(0); seq < r.limit; seq++ {
 		for wait := time.Until(r.due(seq)); wait > 0; wait = time.Until(r.due(seq)) {
 			sleep(min(wait, 20*time.Millisecond))
-			if r.over.Load() {
+			if r.ended.Load() {
 				return
 			}
 		}
 		select {
 		case r.slots <- seq:
 			r.next.Store(seq + 1)
-		case <-r.ended:
+		case <-r.end:
 			return
 		}
 	}
 }
 
-// watch ends the run in time: when the duration is over, or it is told to stop,
-// it lets no request begin, and when answers do not come within the grace, or ctx ends, it
-// interrupts the sessions.
+// watch ends the run in time. When the duration is over, or Options.Stop is closed, it
+// lets no further request begin. When answers do not come within the grace, or ctx ends,
+// it interrupts the sessions.
 func (r *runner) watch(ctx context.Context, sessions []session, done <-chan struct{}) {
-	end := time.NewTimer(r.opts.Duration)
-	defer end.Stop()
+	timer := time.NewTimer(r.opts.Duration)
+	defer timer.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	stop := r.opts.Stop
@@ -192,21 +193,21 @@ func (r *runner) watch(ctx context.Context, sessions []session, done <-chan stru
 			r.finish()
 			return
 		case <-tick.C:
-			if r.opts.Progress != nil && !r.over.Load() {
+			if r.opts.Progress != nil && !r.ended.Load() {
 				r.opts.Progress(min(r.next.Load(), r.limit))
 			}
 			continue
 		case <-stop:
 			stop = nil
-			if !r.over.Load() {
+			if !r.ended.Load() {
 				r.finish()
-				end.Reset(r.opts.Grace)
+				timer.Reset(r.opts.Grace)
 			}
 			continue
-		case <-end.C:
-			if !r.over.Load() {
+		case <-timer.C:
+			if !r.ended.Load() {
 				r.finish()
-				end.Reset(r.opts.Grace)
+				timer.Reset(r.opts.Grace)
 				continue
 			}
 		case <-ctx.Done():
@@ -222,7 +223,7 @@ func (r *runner) watch(ctx context.Context, sessions []session, done <-chan stru
 
 // finish lets no further request begin. Only watch calls it.
 func (r *runner) finish() {
-	if !r.over.Swap(true) {
-		close(r.ended)
+	if !r.ended.Swap(true) {
+		close(r.end)
 	}
 }

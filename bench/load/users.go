@@ -5,9 +5,9 @@ import (
 	"strconv"
 )
 
-// Users is a population of accounts, user0000000 and on, in the order in which
-// a workload takes them. It has no state: which user comes i-th is computed,
-// so that connections need not agree on anything but the number of a request.
+// Users is a population of accounts, user0000000 and on, in the order in which a workload
+// takes them. Users has no state: which user comes i-th is computed, so that connections
+// need not agree on anything but the number of a request.
 type Users struct {
 	n      uint64
 	start  uint64 // where in the order the workload begins
@@ -18,11 +18,11 @@ type Users struct {
 // MaxUsers is the largest population.
 const MaxUsers = 1<<32 - 1
 
-// InOrder takes n users by number.
+// InOrder returns n users by number.
 func InOrder(n uint64) Users { return Users{n: checked(n), step: 1} }
 
-// Shuffled takes n users in an order far from that of their numbers. None
-// comes again before all have come.
+// Shuffled returns n users in an order far from that of their numbers. No user comes
+// again before all have come.
 func Shuffled(n, seed uint64) Users {
 	checked(n)
 	// Steps of about the golden section of n spread any run of consecutive
@@ -34,20 +34,17 @@ func Shuffled(n, seed uint64) Users {
 	return Users{n: n, step: step, offset: mix(seed) % n}
 }
 
-// Random takes users of n at random; the same one may come again soon.
+// Random returns n users in random order. The same user may come again soon.
 func Random(n, seed uint64) Users { return Users{n: checked(n), offset: mix(seed)} }
 
-// From is the same order begun at its i-th user.
+// From returns the same order begun at its i-th user.
 func (u Users) From(i uint64) Users {
 	u.start += i
 	return u
 }
 
-// Len is the size of the population.
-func (u Users) Len() uint64 { return u.n }
-
-// at is the number of the user who comes i-th.
-func (u Users) at(i uint64) uint64 {
+// nth returns the number of the user who comes i-th.
+func (u Users) nth(i uint64) uint64 {
 	i += u.start
 	if u.step == 0 {
 		hi, _ := bits.Mul64(mix(i+u.offset), u.n)
@@ -70,8 +67,7 @@ func gcd(a, b uint64) uint64 {
 	return a
 }
 
-// mix is the finalizer of SplitMix64: every bit of the result depends on every
-// bit of x.
+// mix is the finalizer of SplitMix64: every bit of the result depends on every bit of x.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -79,7 +75,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// User is the UserID of the i-th account.
+// User returns the UserID of the i-th account.
 func User(i uint64) string { return string(appendUser(nil, i)) }
 
 func appendUser(dst []byte, i uint64) []byte {

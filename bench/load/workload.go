@@ -5,7 +5,7 @@ import "fmt"
 // A Workload makes the requests of a run.
 type Workload struct {
 	Users    int    // users in one request
-	Requests uint64 // after so many requests users come again; 0: does not matter
+	Requests uint64 // requests after which users come again; 0: it does not matter
 
 	// Append appends the body of request number seq to dst and names the
 	// command, such as timpush/remove_attr. It is called from many
@@ -26,8 +26,8 @@ func (w Workload) From(first uint64) Workload {
 	return next
 }
 
-// Over returns the workload of as many targets as said: each gets all requests
-// of w, and the targets take turns.
+// Over returns the workload of a number of targets. Each target gets all requests of w.
+// The targets take turns.
 func (w Workload) Over(targets int) Workload {
 	n := uint64(targets)
 	return Workload{
@@ -57,9 +57,9 @@ func numberedTo(format string, n int) (values []string) {
 	return values
 }
 
-// attrValue is the value of an attribute of a user. It depends on nothing
-// else, so that setting a removed one brings back what was there. Values of
-// small number are much more frequent: the cube of a uniform share.
+// attrValue returns the value of an attribute of a user. The value depends on nothing
+// else, so that setting a removed attribute brings back what was there. Values of small
+// number are much more frequent: the number is the cube of a uniform share.
 func attrValue(attr int, user uint64) string {
 	values := attrValues[attr]
 	share := float64(mix(user<<2|uint64(attr))>>11) / (1 << 53)
@@ -69,27 +69,27 @@ func attrValue(attr int, user uint64) string {
 	return values[int(share*float64(len(values)))]
 }
 
-// RemoveAttr removes sex and city from n users a request.
+// RemoveAttr returns a workload that removes sex and city from n users a request.
 func RemoveAttr(u Users, n int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		return "timpush/remove_attr", u.appendRemove(dst, seq, n)
 	}}
 }
 
-// SetAttr gives sex and city back to n users a request.
+// SetAttr returns a workload that gives sex and city back to n users a request.
 func SetAttr(u Users, n int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		return "timpush/set_attr", u.appendSet(dst, seq, n, 2)
 	}}
 }
 
-// GiveAttr gives n users a request another value of sex and city: whose it is
-// depends on the turn, too, so each request of a turn changes something.
+// GiveAttr returns a workload that gives n users a request other values of sex and city.
+// The values depend on the turn, so each request of a turn changes every user in it.
 func GiveAttr(u Users, n, turn int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"UserAttrs":[`...)
 		for i := range uint64(n) {
-			user := u.at(seq*uint64(n) + i)
+			user := u.nth(seq*uint64(n) + i)
 			dst = append(dst, `{"To_Account":"`...)
 			dst = appendUser(dst, user)
 			dst = append(dst, `","Attrs":{"sex":"`...)
@@ -102,13 +102,13 @@ func GiveAttr(u Users, n, turn int) Workload {
 	}}
 }
 
-// AddTag gives n users a request a tag that they do not have if no other turn,
-// of up to 100, has begun since ClearTags.
+// AddTag returns a workload that gives n users a request a tag. The tag depends on the
+// turn, so that users do not have it in the first 100 turns after ClearTags.
 func AddTag(u Users, n, turn int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"UserTags":[`...)
 		for i := range uint64(n) {
-			user := u.at(seq*uint64(n) + i)
+			user := u.nth(seq*uint64(n) + i)
 			dst = append(dst, `{"To_Account":"`...)
 			dst = appendUser(dst, user)
 			dst = append(dst, `","Tags":["`...)
@@ -122,46 +122,46 @@ func AddTag(u Users, n, turn int) Workload {
 // moreTags are tags that no population has.
 var moreTags = numberedTo("more%03d", 100)
 
-// ClearTags takes all tags from n users a request.
+// ClearTags returns a workload that takes all tags from n users a request.
 func ClearTags(u Users, n int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"To_Account":[`...)
 		for i := range uint64(n) {
 			dst = append(dst, '"')
-			dst = appendUser(dst, u.at(seq*uint64(n)+i))
+			dst = appendUser(dst, u.nth(seq*uint64(n)+i))
 			dst = append(dst, `",`...)
 		}
 		return "timpush/clear_all_tags", append(dst[:len(dst)-1], `]}`...)
 	}}
 }
 
-// GetAttr reads the attributes of n users a request.
+// GetAttr returns a workload that reads the attributes of n users a request.
 func GetAttr(u Users, n int) Workload {
 	return Workload{Users: n, Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"To_Account":[`...)
 		for i := range uint64(n) {
 			dst = append(dst, '"')
-			dst = appendUser(dst, u.at(seq*uint64(n)+i))
+			dst = appendUser(dst, u.nth(seq*uint64(n)+i))
 			dst = append(dst, `",`...)
 		}
 		return "timpush/get_attr", append(dst[:len(dst)-1], `]}`...)
 	}}
 }
 
-// Import creates n accounts a request.
+// Import returns a workload that creates n accounts a request.
 func Import(u Users, n int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		dst = append(dst, `{"AccountList":[`...)
 		for i := range uint64(n) {
 			dst = append(dst, `{"UserID":"`...)
-			dst = appendUser(dst, u.at(seq*uint64(n)+i))
+			dst = appendUser(dst, u.nth(seq*uint64(n)+i))
 			dst = append(dst, `"},`...)
 		}
 		return "im_open_login_svc/multiaccount_import", append(dst[:len(dst)-1], `]}`...)
 	}}
 }
 
-// setAll gives n users a request all their attributes.
+// setAll returns a workload that gives n users a request all their attributes.
 func setAll(u Users, n int) Workload {
 	return Workload{Users: n, Requests: u.n / uint64(n), Append: func(dst []byte, seq uint64) (string, []byte) {
 		return "timpush/set_attr", u.appendSet(dst, seq, n, len(attrNames))
@@ -172,7 +172,7 @@ func (u Users) appendRemove(dst []byte, seq uint64, n int) []byte {
 	dst = append(dst, `{"UserAttrs":[`...)
 	for i := range uint64(n) {
 		dst = append(dst, `{"To_Account":"`...)
-		dst = appendUser(dst, u.at(seq*uint64(n)+i))
+		dst = appendUser(dst, u.nth(seq*uint64(n)+i))
 		dst = append(dst, `","Attrs":["sex","city"]},`...)
 	}
 	return append(dst[:len(dst)-1], `]}`...)
@@ -182,7 +182,7 @@ func (u Users) appendRemove(dst []byte, seq uint64, n int) []byte {
 func (u Users) appendSet(dst []byte, seq uint64, n, attrs int) []byte {
 	dst = append(dst, `{"UserAttrs":[`...)
 	for i := range uint64(n) {
-		user := u.at(seq*uint64(n) + i)
+		user := u.nth(seq*uint64(n) + i)
 		dst = append(dst, `{"To_Account":"`...)
 		dst = appendUser(dst, user)
 		dst = append(dst, `","Attrs":{`...)

@@ -14,7 +14,7 @@ func TestOrdersAreFullCycles(t *testing.T) {
 		} {
 			seen := make([]bool, n)
 			for i := range n {
-				if user := u.at(i); seen[user] {
+				if user := u.nth(i); seen[user] {
 					t.Fatalf("%s, %d users: user %d comes twice", name, n, user)
 				} else {
 					seen[user] = true
@@ -28,7 +28,7 @@ func TestLargestPopulation(t *testing.T) {
 	u := Shuffled(MaxUsers, 1)
 	seen := make(map[uint64]bool)
 	for i := range uint64(10_000) {
-		seen[u.at(MaxUsers-1-i)] = true
+		seen[u.nth(MaxUsers-1-i)] = true
 	}
 	if len(seen) != 10_000 {
 		t.Errorf("%d different users of 10000", len(seen))
@@ -74,10 +74,10 @@ func TestWorkloadBodies(t *testing.T) {
 func TestAlternationChangesEveryUser(t *testing.T) {
 	for _, c := range []struct {
 		users uint64
-		each  int
+		batch int
 	}{{1000, 10}, {1000, 100}, {1234, 100}, {999, 1}, {150, 50}} {
 		attrs := FilledAttrs()
-		a := Alternate(Shuffled(c.users, 1), c.each, attrs)
+		a := Alternate(Shuffled(c.users, 1), c.batch, attrs)
 		const apps = 3
 		var has [apps]map[string][2]string // values by account
 		for app := range has {
@@ -116,8 +116,8 @@ func TestAlternationChangesEveryUser(t *testing.T) {
 				}
 				values := u.Attrs.(map[string]any)
 				set := [2]string{values[attrs[0].Name].(string), values[attrs[1].Name].(string)}
-				if was := last[app][u.ToAccount]; seq > apps*4*c.users && (set[0] == was[0] || set[1] == was[1]) {
-					t.Fatalf("%+v: request %d sets %s to %v, and it was %v", c, seq, u.ToAccount, set, was)
+				if before := last[app][u.ToAccount]; seq > apps*4*c.users && (set[0] == before[0] || set[1] == before[1]) {
+					t.Fatalf("%+v: request %d sets %s to %v, and had %v", c, seq, u.ToAccount, set, before)
 				}
 				has[app][u.ToAccount] = set
 			}
@@ -127,7 +127,7 @@ func TestAlternationChangesEveryUser(t *testing.T) {
 			follow(prime, seq)
 		}
 		w := a.Workload().Over(apps)
-		total := 15*c.users/uint64(c.each)*apps + 1
+		total := 15*c.users/uint64(c.batch)*apps + 1
 		for seq := range total / 2 {
 			follow(w, seq)
 		}
@@ -138,7 +138,7 @@ func TestAlternationChangesEveryUser(t *testing.T) {
 		// The first app has had a request more than the others.
 		without, n := a.Without((total + apps - 1) / apps)
 		for i := range c.users {
-			if _, exists := has[0][User(without.at(i))]; exists != (i >= n) {
+			if _, exists := has[0][User(without.nth(i))]; exists != (i >= n) {
 				t.Fatalf("%+v: %d users in the order of Without: has attributes: %v; %d are said to have none", c, i, exists, n)
 			}
 		}

@@ -31,8 +31,8 @@ const (
 	countSessions = 4
 )
 
-// audiences has a population with attributes and tags, in from a file and out to
-// one, counted over HTTP and beside changes, then counted by the index alone.
+// audiences measures a population with attributes and tags: import and export, counts
+// over HTTP and beside changes, then counts of the index alone.
 func (s *suite) audiences(ctx context.Context) error {
 	file := filepath.Join(s.dir, "users.ndjson")
 	n := s.scaled(audienceUsers)
@@ -67,7 +67,7 @@ func (s *suite) writePopulation(ctx context.Context, file string, n uint64, attr
 	return errors.Join(context.Cause(ctx), w.Flush(), f.Close())
 }
 
-// members are those of a population, until ctx ends.
+// members returns the members of a population, until ctx ends.
 func members(ctx context.Context, n uint64) iter.Seq[load.Member] {
 	return func(yield func(load.Member) bool) {
 		for m := range load.Member(n) {
@@ -174,16 +174,15 @@ func (s *suite) starts(ctx context.Context, st *store) error {
 	return nil
 }
 
-// estimates measures estimate_audience, whose cost over HTTP must be small
-// beside that of HTTP.
+// estimates measures estimate_audience beside the bare handler.
 func (s *suite) estimates(ctx context.Context, st *store) error {
-	again := load.Estimate(func(seq uint64) load.Question { return load.Question3(seq % questions) })
-	other := load.Estimate(func(seq uint64) load.Question { return load.Question3(questions + seq) })
+	repeated := load.Estimate(func(seq uint64) load.Question { return load.Question3(seq % questions) })
+	fresh := load.Estimate(func(seq uint64) load.Question { return load.Question3(questions + seq) })
 	for _, c := range []struct {
 		name string
 		w    load.Workload
 		aim  float64
-	}{{fmt.Sprintf("%d conditions again and again", questions), again, 0.3}, {"each condition once", other, 0}} {
+	}{{fmt.Sprintf("%d conditions again and again", questions), repeated, 0.3}, {"each condition once", fresh, 0}} {
 		mine, base, err := s.against(ctx, st, c.w, 0, func(d time.Duration) (load.Result, error) {
 			r, err := st.client.Run(ctx, c.w, load.Options{Duration: d})
 			return r, cmp.Or(err, r.Err())
@@ -196,15 +195,14 @@ func (s *suite) estimates(ctx context.Context, st *store) error {
 	return nil
 }
 
-// changesPeak is how many requests per second of set_attr and add_tag for 100
-// users each the server takes.
+// changesPeak returns the requests per second of a workload at full speed.
 func (s *suite) changesPeak(ctx context.Context, st *store, w load.Workload) (float64, error) {
 	r, err := st.client.Run(ctx, w, load.Options{Duration: s.opts.Round})
 	return r.RequestsPerSecond(), cmp.Or(err, r.Err())
 }
 
-// countsBesideChanges compares the latency of counting with nothing else going
-// on and while changes run at half their peak.
+// countsBesideChanges compares the latency of counts on an idle server and beside changes
+// at half their peak.
 func (s *suite) countsBesideChanges(ctx context.Context, st *store) error {
 	changes := load.Retag(load.Shuffled(st.users, 1), batch)
 	peak, err := s.changesPeak(ctx, st, changes)
@@ -221,9 +219,9 @@ func (s *suite) countsBesideChanges(ctx context.Context, st *store) error {
 	defer counter.Close()
 	asked := uint64(0)
 	ask := func(d time.Duration) (load.Result, error) {
-		from := asked
+		first := asked
 		asked += 1 << 20
-		w := load.Estimate(func(seq uint64) load.Question { return load.Question5(1<<30 + from + seq) })
+		w := load.Estimate(func(seq uint64) load.Question { return load.Question5(1<<30 + first + seq) })
 		r, err := counter.Run(ctx, w, load.Options{Duration: d, Rate: countRate})
 		return r, cmp.Or(err, r.Err())
 	}
@@ -294,7 +292,7 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 			return err
 		}
 	}
-	each := float64(heap()-empty) / float64(n)
+	perUser := float64(heap()-empty) / float64(n)
 	for m := range members(ctx, n) {
 		if _, exists := users.Find(m.Account()); !exists {
 			break // ctx has ended
@@ -307,8 +305,8 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 	}
 	withUnique := float64(heap()-empty) / float64(n)
 	s.add(Row{
-		Case: "memory of the index, names, 5 attributes and 5 tags, " + count(n) + " users", Ours: fmt.Sprintf("%.1f bytes a user", each),
-		Baseline: "-", Ratio: fmt.Sprintf("unique value %+.1f bytes", withUnique-each), Aim: "<= 60 bytes", Met: each <= 60,
+		Case: "memory of the index, names, 5 attributes and 5 tags, " + count(n) + " users", Ours: fmt.Sprintf("%.1f bytes a user", perUser),
+		Baseline: "-", Ratio: fmt.Sprintf("unique value %+.1f bytes", withUnique-perUser), Aim: "<= 60 bytes", Met: perUser <= 60,
 	})
 	bare := map[load.Term]*roaring.Bitmap{}
 	for m := range members(ctx, n) {
@@ -325,20 +323,20 @@ func (s *suite) indexAlone(ctx context.Context, n uint64) error {
 	return s.counts(ctx, users, &attrs, bare)
 }
 
-// counts asks the index and bare bitmaps the same questions, in turns of some,
-// so that neither pays for the garbage of the other.
+// counts asks the index and bare bitmaps the same questions. They take turns of some
+// questions, so that neither pays for the garbage of the other.
 func (s *suite) counts(ctx context.Context, users *index.Users, attrs *audience.Attributes, bare map[load.Term]*roaring.Bitmap) error {
 	const turn = 50
 	var ours, theirs load.Histogram
 	var r ratios
 	began := time.Now()
-	for from := uint64(0); from < 6*turn || time.Since(began) < s.opts.Round*time.Duration(s.opts.Rounds); from += turn {
+	for first := uint64(0); first < 6*turn || time.Since(began) < s.opts.Round*time.Duration(s.opts.Rounds); first += turn {
 		var asked [turn]load.Question
 		var parsed [turn]audience.Expr
 		var counts [turn]uint64
 		var took [turn]time.Duration
 		for i := range asked {
-			asked[i] = load.Question5(from + uint64(i))
+			asked[i] = load.Question5(first + uint64(i))
 			var err error
 			if parsed[i], err = audience.ParseWhere(asked[i].Where(), attrs); err != nil {
 				return err
@@ -377,7 +375,7 @@ func (s *suite) counts(ctx context.Context, users *index.Users, attrs *audience.
 	return nil
 }
 
-// countBare is what a program would write that had only the bitmaps.
+// countBare counts as a program would that had only the bitmaps.
 func countBare(q load.Question, bare map[load.Term]*roaring.Bitmap) uint64 {
 	set := func(t load.Term) *roaring.Bitmap {
 		if b := bare[t]; b != nil {
@@ -385,29 +383,29 @@ func countBare(q load.Question, bare map[load.Term]*roaring.Bitmap) uint64 {
 		}
 		return roaring.New()
 	}
-	var all *roaring.Bitmap
-	for _, any := range q.All {
-		sets := make([]*roaring.Bitmap, len(any))
-		for i, t := range any {
+	var found *roaring.Bitmap
+	for _, group := range q.All {
+		sets := make([]*roaring.Bitmap, len(group))
+		for i, t := range group {
 			sets[i] = set(t)
 		}
 		union := sets[0]
 		if len(sets) > 1 {
 			union = roaring.FastOr(sets...)
 		}
-		if all == nil {
-			all = union.Clone()
+		if found == nil {
+			found = union.Clone()
 		} else {
-			all.And(union)
+			found.And(union)
 		}
 	}
 	for _, t := range q.None {
-		all.AndNot(set(t))
+		found.AndNot(set(t))
 	}
-	return all.GetCardinality()
+	return found.GetCardinality()
 }
 
-// heap is the memory in use.
+// heap returns the memory in use.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats

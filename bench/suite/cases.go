@@ -15,8 +15,8 @@ import (
 	"tidings/bench/load"
 )
 
-// noLimit lets a run against a baseline, where users do not wear out, go on
-// for its whole duration.
+// noLimit is Options.Requests of a run against a baseline. There requests need not change
+// anything, so the run goes on for its whole duration.
 const noLimit = math.MaxUint64
 
 const mebi = 1 << 20
@@ -28,14 +28,14 @@ func (r ratios) String() string {
 	return fmt.Sprintf("%.2f (%.2f-%.2f)", median(r), slices.Min(r), slices.Max(r))
 }
 
-// add puts a row into the report and tells of it.
+// add puts a row into the report and logs it.
 func (s *suite) add(r Row) {
 	s.report.Rows = append(s.report.Rows, r)
 	s.logf("%s: ours %s, baseline %s, ratio %s", r.Case, r.Ours, r.Baseline, r.Ratio)
 }
 
-// bare starts the bare handler with an answer of the server: it makes what the
-// first request of w asks for.
+// bare starts the bare handler. The handler answers with what the server answers to the
+// first request of w, which bare makes.
 func (s *suite) bare(ctx context.Context, st *store, w load.Workload) (*store, error) {
 	command, body := w.Append(nil, 0)
 	answer, err := st.client.Call(ctx, command, string(body))
@@ -54,8 +54,8 @@ func (s *suite) bare(ctx context.Context, st *store, w load.Workload) (*store, e
 	return b, nil
 }
 
-// against measures the server and the bare handler in turns: first one of
-// each that does not count, then Rounds. The rate, if not 0, is the handler's.
+// against measures the server and the bare handler in turns: first one turn that does
+// not count, then Rounds. The rate, if not 0, is that of the handler.
 func (s *suite) against(
 	ctx context.Context, st *store, w load.Workload, rate float64, ours func(d time.Duration) (load.Result, error),
 ) (mine, base []load.Result, err error) {
@@ -104,7 +104,7 @@ func (s *suite) get(ctx context.Context, st *store) error {
 	return nil
 }
 
-// addRates adds a row that compares requests per second. An aim of 0 is none.
+// addRates adds a row that compares requests per second. Aim 0 is no aim.
 func (s *suite) addRates(name string, mine, base []load.Result, aim float64) {
 	var r ratios
 	for i := range mine {
@@ -129,14 +129,14 @@ func medianOf(rs []load.Result, f func(load.Result) float64) float64 {
 	return median(xs)
 }
 
-// p99 is the median of the turns' p99.
+// p99 returns the median of the turns' p99.
 func p99(rs []load.Result) time.Duration {
 	ns := medianOf(rs, func(r load.Result) float64 { return float64(r.Latency.Quantile(0.99)) })
 	return time.Duration(ns).Round(10 * time.Microsecond)
 }
 
-// indexed compares changes of what audiences are selected by with remove_attr:
-// of a program before there was an index of that, or else of this one.
+// indexed compares set_attr and add_tag, which change what audiences are selected by,
+// with remove_attr: that of the program Options.Before if there is one, else of this one.
 func (s *suite) indexed(ctx context.Context, st *store) (err error) {
 	old, name := st, "remove_attr now"
 	if s.opts.Before != "" {
@@ -176,9 +176,9 @@ func (s *suite) indexed(ctx context.Context, st *store) (err error) {
 				}
 				sum.Add(m)
 				if c.undone {
-					clear := load.ClearTags(u, batch)
+					clearing := load.ClearTags(u, batch)
 					o := load.Options{Duration: time.Hour, Requests: m.Users / batch}
-					if m, err := st.client.Run(ctx, clear, o); cmp.Or(err, m.Err()) != nil {
+					if m, err := st.client.Run(ctx, clearing, o); cmp.Or(err, m.Err()) != nil {
 						return fmt.Errorf("clear_all_tags: %w", cmp.Or(err, m.Err()))
 					}
 				}
@@ -258,8 +258,7 @@ func (s *suite) footprint(ctx context.Context, st *store) (err error) {
 	return nil
 }
 
-// rssAtRest is the resident memory in MB of a server that has had nothing to
-// do for a while.
+// rssAtRest waits until a server is idle, and returns its resident memory in MB.
 func (s *suite) rssAtRest(ctx context.Context, st *store) (float64, error) {
 	if err := s.settle(ctx, st.process); err != nil {
 		return 0, err

@@ -13,18 +13,18 @@ import (
 	"tidings/bench/load"
 )
 
-// changes are set_attr and remove_attr in turn on the users of a store, each of
-// which changes every user in it.
+// changes are set_attr and remove_attr in turn on the users of a store. Each request
+// changes every user in it.
 type changes struct {
 	*store
 	order    load.Alternation
 	requests uint64 // made so far
 }
 
-// alternate prepares changes of each users a request: half of the users of every
-// app lose two attributes, which all of them must have.
-func (s *suite) alternate(ctx context.Context, st *store, each int, attrs [2]load.Attribute) (*changes, error) {
-	c := &changes{store: st, order: load.Alternate(load.Shuffled(st.users, 1), each, attrs)}
+// alternate prepares changes of n users a request: half of the users of every app lose
+// two attributes. All users must have these.
+func (s *suite) alternate(ctx context.Context, st *store, n int, attrs [2]load.Attribute) (*changes, error) {
+	c := &changes{store: st, order: load.Alternate(load.Shuffled(st.users, 1), n, attrs)}
 	s.logf("%s: taking attributes from half of the users", st.name)
 	if err := st.client.Prepare(ctx, c.order.Prime().Over(len(st.targets))); err != nil {
 		return nil, err
@@ -40,10 +40,10 @@ func (c *changes) workload() load.Workload {
 // measured is a run of requests.
 type measured struct {
 	load.Result
-	cpu time.Duration // that the server took for it
+	cpu time.Duration // of the server
 }
 
-// run makes changes. One that is refused is an error.
+// run makes changes. A request in error is an error.
 func (c *changes) run(ctx context.Context, o load.Options) (measured, error) {
 	before := c.cpu()
 	r, err := c.client.Run(ctx, c.workload(), o)
@@ -54,8 +54,8 @@ func (c *changes) run(ctx context.Context, o load.Options) (measured, error) {
 	return measured{r, c.cpu() - before}, nil
 }
 
-// restore gives the attributes back to who is without, in a store of one app
-// that load.Fill has filled.
+// restore gives the attributes back to the users who lack them. The store must have one
+// app, which load.Fill has filled.
 func (c *changes) restore(ctx context.Context) error {
 	users, n := c.order.Without(c.requests)
 	return c.client.Restore(ctx, users, n)
@@ -65,7 +65,7 @@ func (c *changes) restore(ctx context.Context) error {
 // if that is not 0.
 func (s *suite) againstBare(ctx context.Context, c *changes, rate float64) (mine, base []load.Result, err error) {
 	w := c.workload()
-	c.requests++ // against makes the first request of w
+	c.requests++ // against makes the first request of the workload
 	return s.against(ctx, c.store, w, rate, func(d time.Duration) (load.Result, error) {
 		r, err := c.run(ctx, load.Options{Duration: d, Rate: rate})
 		return r.Result, err
@@ -103,7 +103,7 @@ func (s *suite) changeCases(ctx context.Context) (err error) {
 func (s *suite) changeBatch(ctx context.Context, c *changes) (peak float64, err error) {
 	aim := 0.8
 	name := "set_attr and remove_attr, 100 users a request, " + c.name
-	redis, mine, err := s.redis(ctx, c)
+	theirs, mine, err := s.redis(ctx, c)
 	if errors.Is(err, exec.ErrNotFound) {
 		s.report.Notes = append(s.report.Notes, "redis-server is not installed: changes were not compared with it.")
 		mine, err = s.turns(ctx, c)
@@ -115,12 +115,12 @@ func (s *suite) changeBatch(ctx context.Context, c *changes) (peak float64, err 
 		Case: name, Ours: fmt.Sprintf("%s users/s, p99 %s", count(medianOf(mine, load.Result.UsersPerSecond)), p99(mine)),
 		Baseline: "-", Ratio: "-", Aim: fmt.Sprintf(">= %g, wanted 1", aim),
 	}
-	if redis != nil {
+	if theirs != nil {
 		var r ratios
-		for i := range redis {
-			r = append(r, mine[i].UsersPerSecond()/redis[i].UsersPerSecond())
+		for i := range theirs {
+			r = append(r, mine[i].UsersPerSecond()/theirs[i].UsersPerSecond())
 		}
-		row.Baseline = "Redis HSET and HDEL of 2 fields, appendfsync always, " + count(medianOf(redis, load.Result.UsersPerSecond)) + " users/s"
+		row.Baseline = "Redis HSET and HDEL of 2 fields, appendfsync always, " + count(medianOf(theirs, load.Result.UsersPerSecond)) + " users/s"
 		row.Ratio, row.Met = r.String(), median(r) >= aim
 	}
 	s.add(row)
@@ -142,10 +142,9 @@ func (s *suite) turns(ctx context.Context, c *changes) (mine []load.Result, err 
 	return mine, nil
 }
 
-// redis measures Redis and the server in turns: first one of each that does not
-// count, then Rounds. The error is exec.ErrNotFound if there is no Redis on this
-// machine.
-func (s *suite) redis(ctx context.Context, c *changes) (redis, mine []load.Result, err error) {
+// redis measures Redis and the server in turns: first one turn that does not count, then
+// Rounds. The error is exec.ErrNotFound if there is no Redis on this machine.
+func (s *suite) redis(ctx context.Context, c *changes) (theirs, mine []load.Result, err error) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, nil, exec.ErrNotFound
@@ -191,33 +190,33 @@ func (s *suite) redis(ctx context.Context, c *changes) (redis, mine []load.Resul
 		if err := cmp.Or(s.settle(ctx, c.process), s.settle(ctx, p)); err != nil {
 			return nil, nil, err
 		}
-		theirs, err := r.Alternate(ctx, order, requests, load.Options{Duration: d})
-		if err := cmp.Or(err, theirs.Err()); err != nil {
+		result, err := r.Alternate(ctx, order, requests, load.Options{Duration: d})
+		if err := cmp.Or(err, result.Err()); err != nil {
 			return nil, nil, fmt.Errorf("redis: %w", err)
 		}
-		requests += theirs.Requests
+		requests += result.Requests
 		ours, err := c.run(ctx, load.Options{Duration: d})
 		if err != nil {
 			return nil, nil, err
 		}
 		if round > 0 {
-			redis, mine = append(redis, theirs), append(mine, ours.Result)
+			theirs, mine = append(theirs, result), append(mine, ours.Result)
 		}
 	}
-	return redis, mine, nil
+	return theirs, mine, nil
 }
 
-// paced measures the latency at a fixed rate of changes. The baseline is what
-// the machine and the generator add.
+// paced measures the latency at a fixed rate of changes. The baseline is the latency
+// that machine and generator add.
 func (s *suite) paced(ctx context.Context, c *changes, rate float64) error {
 	mine, base, err := s.againstBare(ctx, c, rate)
 	if err != nil {
 		return err
 	}
-	ours, theirs := p99(mine), p99(base)
+	ours, bare := p99(mine), p99(base)
 	s.add(Row{
 		Case: fmt.Sprintf("p99 of set_attr and remove_attr, 100 users a request, %s requests/s, half the peak", count(rate)),
-		Ours: ours.String(), Baseline: "bare handler " + theirs.String(), Ratio: "-",
+		Ours: ours.String(), Baseline: "bare handler " + bare.String(), Ratio: "-",
 		Aim: "<= 5ms", Met: ours <= 5*time.Millisecond,
 	})
 	return nil
@@ -242,50 +241,50 @@ func (s *suite) changeOne(ctx context.Context, st *store) error {
 // grow with the users stored.
 func (s *suite) sizes(ctx context.Context) (err error) {
 	// More users than there can be in requests in flight.
-	few := max(min(smallUsers, s.scaled(largeUsers)/10), uint64(batch*s.opts.Connections)*3/2)
-	large, err := s.openWith(ctx, setup{users: max(s.scaled(largeUsers), few), noCheckpoints: true})
+	smallest := max(min(smallUsers, s.scaled(largeUsers)/10), uint64(batch*s.opts.Connections)*3/2)
+	large, err := s.openWith(ctx, setup{users: max(s.scaled(largeUsers), smallest), noCheckpoints: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, large.close()) }()
-	small, err := s.openWith(ctx, setup{users: few, noCheckpoints: true})
+	small, err := s.openWith(ctx, setup{users: smallest, noCheckpoints: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, small.close()) }()
-	for _, each := range []struct {
-		users    int
-		cpu, all float64 // aims
+	for _, c := range []struct {
+		users     int
+		cpu, rate float64 // aims
 	}{{batch, 1.7, 1.3}, {1, 1.3, 1.3}} {
-		big, little, err := s.grow(ctx, large, small, each.users)
+		big, little, err := s.grow(ctx, large, small, c.users)
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("set_attr and remove_attr, %d user%s a request, %s against %s", each.users, plural(each.users), large.name, small.name)
-		cost := func(r measured) float64 { // none costs less than can be measured
+		name := fmt.Sprintf("set_attr and remove_attr, %d user%s a request, %s against %s", c.users, plural(c.users), large.name, small.name)
+		cost := func(r measured) float64 { // no request costs less than can be measured
 			return float64(max(r.cpu, clockTick).Microseconds()) / float64(r.Requests)
 		}
-		s.addGrowth(name+", CPU", "µs a request", big, little, each.cpu, cost)
+		s.addGrowth(name+", CPU", "µs a request", big, little, c.cpu, cost)
 		took := func(r measured) float64 { return 1e6 / r.RequestsPerSecond() }
-		s.addGrowth(name+", throughput", "µs from answer to answer", big, little, each.all, took)
+		s.addGrowth(name+", throughput", "µs from answer to answer", big, little, c.rate, took)
 	}
 	return nil
 }
 
-// grow measures changes of each users a request in two stores in turns: first one
-// that does not count, then Rounds.
-func (s *suite) grow(ctx context.Context, large, small *store, each int) (big, little []measured, err error) {
+// grow measures changes of n users a request in two stores in turns: first one turn that
+// does not count, then Rounds.
+func (s *suite) grow(ctx context.Context, large, small *store, n int) (big, little []measured, err error) {
 	runs := make(map[*store][]measured)
-	var all []*changes
+	var pair []*changes
 	for _, st := range []*store{small, large} {
-		c, err := s.alternate(ctx, st, each, load.FilledAttrs())
+		c, err := s.alternate(ctx, st, n, load.FilledAttrs())
 		if err != nil {
 			return nil, nil, err
 		}
-		all = append(all, c)
+		pair = append(pair, c)
 	}
 	for range s.opts.Rounds + 1 {
-		for _, c := range all {
+		for _, c := range pair {
 			if err := s.settle(ctx, c.process); err != nil {
 				return nil, nil, err
 			}
@@ -296,7 +295,7 @@ func (s *suite) grow(ctx context.Context, large, small *store, each int) (big, l
 			runs[c.store] = append(runs[c.store], r)
 		}
 	}
-	for _, c := range all {
+	for _, c := range pair {
 		if err := c.restore(ctx); err != nil {
 			return nil, nil, err
 		}

@@ -22,21 +22,21 @@ const (
 	defaultLog      = 256 * mebi // checkpoint_log of a server that is not told another
 )
 
-// memberAttrs is how many attributes users have in the cases about checkpoints
-// and memory: all but the unique one.
+// memberAttrs is the number of attributes of a user in the cases about checkpoints and
+// memory: all but the unique one.
 const memberAttrs = 5
 
 // longestTime bounds the time to write the longest log, and the time to write a
 // checkpoint.
 const longestTime = time.Hour
 
-// checkpointCases measures what a checkpoint costs those who change users while
-// it is written, and what a start takes that has a log to read.
+// checkpointCases measures what a checkpoint costs the changes while it is written, and
+// how long a start takes that has a log to read.
 func (s *suite) checkpointCases(ctx context.Context) (err error) {
 	users := s.scaled(checkpointUsers)
 	apps := max(int(checkpointApps*min(s.opts.Scale, 1)), 2)
-	each := max(users/uint64(apps), 2*batch)
-	name := fmt.Sprintf("%s users in %d apps", count(each*uint64(apps)), apps)
+	perApp := max(users/uint64(apps), 2*batch)
+	name := fmt.Sprintf("%s users in %d apps", count(perApp*uint64(apps)), apps)
 	offered, err := s.checkpointsOffered(ctx)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (s *suite) checkpointCases(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	st.name, st.users = name, each
+	st.name, st.users = name, perApp
 	if err := s.addApps(ctx, st, apps); err != nil {
 		return err
 	}
@@ -115,13 +115,13 @@ func (s *suite) importMembers(ctx context.Context, st *store) error {
 	if err := s.writePopulation(ctx, file, st.users, memberAttrs); err != nil {
 		return err
 	}
-	last := time.Now()
+	logged := time.Now()
 	for i, t := range st.targets {
 		if err := runProgram(ctx, st.importArgs(t.SDKAppID, file)); err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
-		if time.Since(last) > 5*time.Second {
-			last = time.Now()
+		if time.Since(logged) > 5*time.Second {
+			logged = time.Now()
 			s.logf("%s: imported %d of %d apps", st.name, i+1, len(st.targets))
 		}
 	}
@@ -129,7 +129,7 @@ func (s *suite) importMembers(ctx context.Context, st *store) error {
 	return errors.Join(os.Remove(file), s.settle(ctx, st.process))
 }
 
-// A task is work of a server that changes are measured beside.
+// A task is work of a server. Changes are measured beside it.
 type task struct {
 	name string // "a checkpoint is written"
 	run  func(context.Context, *changes) error
@@ -183,7 +183,7 @@ func (s *suite) inTurns(ctx context.Context, c *changes, rate float64, beside fu
 	return alone, with, nil
 }
 
-// speedRatios compares how many users a second were changed.
+// speedRatios returns the ratios of users changed per second.
 func speedRatios(alone, with []load.Result) (r ratios) {
 	for i := range alone {
 		r = append(r, with[i].UsersPerSecond()/alone[i].UsersPerSecond())
@@ -225,7 +225,7 @@ func (s *suite) during(ctx context.Context, c *changes, t task) error {
 type logCase struct {
 	name  string
 	aim   float64                                                      // seconds
-	write func(ctx context.Context, c *changes, last checkpoint) error // what follows the checkpoint
+	write func(ctx context.Context, c *changes, done checkpoint) error // the log after the checkpoint
 }
 
 // logCases returns the logs that starts are measured with.
@@ -236,7 +236,7 @@ func (s *suite) logCases() []logCase {
 	}
 }
 
-// An ending is a way in which a server ended before its start is measured.
+// An ending is a way to end a server before its start is measured.
 type ending struct {
 	name string
 	end  func(*process) error
@@ -262,8 +262,8 @@ func (s *suite) startsWithLog(ctx context.Context, c *changes) error {
 			var took []float64
 			for range s.opts.Rounds {
 				// A stop may have written a checkpoint.
-				now, err := c.logBytes(ctx)
-				if err == nil && now < long*9/10 {
+				size, err := c.logBytes(ctx)
+				if err == nil && size < long*9/10 {
 					err = s.writeLog(ctx, c, l)
 				}
 				if err != nil {
@@ -287,7 +287,7 @@ func (s *suite) startsWithLog(ctx context.Context, c *changes) error {
 	return nil
 }
 
-// writeLog has a checkpoint written, then a log.
+// writeLog writes a checkpoint, then a log.
 func (s *suite) writeLog(ctx context.Context, c *changes, l logCase) error {
 	done, err := c.checkpoint(ctx)
 	if err != nil {
@@ -305,27 +305,27 @@ func (s *suite) changeSome(ctx context.Context, c *changes, _ checkpoint) error 
 	return err
 }
 
-// changeLongest makes the log as long as it may become: a checkpoint is due when
-// it is half as long as the last checkpoint, or checkpoint_log, and it grows as much
-// again until the next is complete.
-func (s *suite) changeLongest(ctx context.Context, c *changes, last checkpoint) error {
-	goal := 2 * max(last.Bytes/2, defaultLog*min(s.opts.Scale, 1))
+// changeLongest makes the log as long as it may become. A checkpoint is due when the log
+// is half as long as the last checkpoint, or as long as checkpoint_log, and until the
+// checkpoint is complete the log may grow as much again.
+func (s *suite) changeLongest(ctx context.Context, c *changes, done checkpoint) error {
+	goal := 2 * max(done.Bytes/2, defaultLog*min(s.opts.Scale, 1))
 	began := time.Now()
-	told := began
+	logged := began
 	for {
-		now, err := c.logBytes(ctx)
+		size, err := c.logBytes(ctx)
 		if err != nil {
 			return err
 		}
-		if now >= goal {
+		if size >= goal {
 			return nil
 		}
 		if time.Since(began) > longestTime {
-			return fmt.Errorf("the log has %.0f of %.0f bytes after %v of changes", now, goal, longestTime)
+			return fmt.Errorf("the log has %.0f of %.0f bytes after %v of changes", size, goal, longestTime)
 		}
-		if time.Since(told) > 5*time.Second {
-			told = time.Now()
-			s.logf("%.0f of %.0f MB of log", now/mebi, goal/mebi)
+		if time.Since(logged) > 5*time.Second {
+			logged = time.Now()
+			s.logf("%.0f of %.0f MB of log", size/mebi, goal/mebi)
 		}
 		if _, err := c.run(ctx, load.Options{Duration: min(s.opts.Round, time.Second)}); err != nil {
 			return err
@@ -353,17 +353,16 @@ type checkpoint struct {
 	Seconds  float64 `json:"seconds"`
 }
 
-// checkpoint has a server write a checkpoint, and returns when it is complete.
+// checkpoint writes a checkpoint, and returns when it is complete.
 func (st *store) checkpoint(ctx context.Context) (done checkpoint, err error) {
 	err = st.control(ctx, opCheckpoint, struct{}{}, &done)
 	return done, err
 }
 
-// opCheckpoint is the operation that writes a checkpoint. Package control has no
-// name for it where the server has none.
+// opCheckpoint is the operation that writes a checkpoint.
 const opCheckpoint = "store/checkpoint"
 
-// notOffered adds a row for a case that the server cannot be asked for.
+// notOffered adds a row for a case that the server, an older one, does not have.
 func (s *suite) notOffered(name, aim string) {
 	s.add(Row{Case: name, Ours: "not offered", Baseline: "-", Ratio: "-", Aim: aim})
 }

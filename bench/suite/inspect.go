@@ -16,7 +16,7 @@ import (
 // longLog is a checkpoint_log that no case reaches.
 const longLog = "64GiB"
 
-// control does an operation through the control socket of a server.
+// control carries out an operation through the control socket of a server.
 func (st *store) control(ctx context.Context, op string, in, out any) error {
 	c, err := control.Dial(ctx, st.data())
 	if err != nil {
@@ -28,11 +28,11 @@ func (st *store) control(ctx context.Context, op string, in, out any) error {
 	return nil
 }
 
-// metrics are the figures of a server by name, those of all labels added up.
+// metrics are the metrics of a server by name, summed over all labels.
 type metrics map[string]float64
 
-// get requests a page of the listener of metrics.
-func (st *store) get(ctx context.Context, path string) (_ io.ReadCloser, err error) {
+// page requests a page of the metrics listener.
+func (st *store) page(ctx context.Context, path string) (_ io.ReadCloser, err error) {
 	var info control.Info
 	if err := st.control(ctx, "info", struct{}{}, &info); err != nil {
 		return nil, err
@@ -53,9 +53,9 @@ func (st *store) get(ctx context.Context, path string) (_ io.ReadCloser, err err
 	return resp.Body, nil
 }
 
-// metrics asks a server for its figures.
+// metrics asks a server for its metrics.
 func (st *store) metrics(ctx context.Context) (_ metrics, err error) {
-	page, err := st.get(ctx, "/metrics")
+	page, err := st.page(ctx, "/metrics")
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func readMetrics(r io.Reader) (metrics, error) {
 		end := strings.LastIndexByte(line, ' ')
 		value, err := strconv.ParseFloat(line[end+1:], 64)
 		if end < 0 || err != nil {
-			return nil, fmt.Errorf("metrics: %q is no name and number", line)
+			return nil, fmt.Errorf("metrics: %q is not a name and a number", line)
 		}
 		name, _, _ := strings.Cut(line[:end], "{")
 		all[name] += value
@@ -83,8 +83,7 @@ func readMetrics(r io.Reader) (metrics, error) {
 	return all, lines.Err()
 }
 
-// checkpointsOffered reports whether the server writes checkpoints. One of before
-// there were any does not.
+// checkpointsOffered reports whether the server writes checkpoints. An old one does not.
 func (s *suite) checkpointsOffered(ctx context.Context) (bool, error) {
 	if s.probed {
 		return s.checkpoints, nil

@@ -43,10 +43,10 @@ func (s *suite) manyUsers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	each := m["tidings_index_bytes"] / float64(st.users)
+	perUser := m["tidings_index_bytes"] / float64(st.users)
 	s.add(Row{
-		Case: "memory of the index as it is reported, names, 5 attributes and 5 tags, " + st.name, Ours: fmt.Sprintf("%.1f bytes a user", each),
-		Baseline: "-", Ratio: "-", Aim: "<= 60 bytes", Met: each <= 60,
+		Case: "memory of the index as it is reported, names, 5 attributes and 5 tags, " + st.name, Ours: fmt.Sprintf("%.1f bytes a user", perUser),
+		Baseline: "-", Ratio: "-", Aim: "<= 60 bytes", Met: perUser <= 60,
 	})
 	if err := s.parts(ctx, st); err != nil {
 		return err
@@ -54,8 +54,8 @@ func (s *suite) manyUsers(ctx context.Context) (err error) {
 	return s.checkpointMemory(ctx, st)
 }
 
-// manyApps measures what an app costs that has hardly any users. The server starts
-// again before each measurement, so that nothing is left of requests.
+// manyApps measures the memory of an app that has hardly any users. The server starts
+// again before each measurement, so that requests have left nothing behind.
 func (s *suite) manyApps(ctx context.Context) (err error) {
 	st, err := s.openWith(ctx, setup{noCheckpoints: true})
 	if err != nil {
@@ -85,16 +85,16 @@ func (s *suite) manyApps(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	each := (heap - emptyHeap) / float64(apps)
+	perApp := (heap - emptyHeap) / float64(apps)
 	s.add(Row{
-		Case: "heap in use by an app, " + st.name, Ours: fmt.Sprintf("%.1f KB", each/1000),
-		Baseline: fmt.Sprintf("resident memory %.1f KB", (rss-emptyRSS)/float64(apps)/1000), Ratio: "-", Aim: "<= 8 KB", Met: each <= 8000,
+		Case: "heap in use by an app, " + st.name, Ours: fmt.Sprintf("%.1f KB", perApp/1000),
+		Baseline: fmt.Sprintf("resident memory %.1f KB", (rss-emptyRSS)/float64(apps)/1000), Ratio: "-", Aim: "<= 8 KB", Met: perApp <= 8000,
 	})
 	return s.parts(ctx, st)
 }
 
-// restedMemory returns the heap in use and the resident memory in bytes of a
-// server that has had nothing to do for a while.
+// restedMemory waits until a server is idle, and returns its heap in use and its resident
+// memory, in bytes.
 func (s *suite) restedMemory(ctx context.Context, st *store) (heap, rss float64, err error) {
 	if err := s.settle(ctx, st.process); err != nil {
 		return 0, 0, err
@@ -107,13 +107,13 @@ func (s *suite) restedMemory(ctx context.Context, st *store) (heap, rss float64,
 	return m[liveHeap], float64(resident), err
 }
 
-// liveHeap is the metric of the bytes that Go has given out and not taken back.
-// Right after a collection that is what is in use.
+// liveHeap is the metric of the bytes that Go has allocated and not freed. Right after a
+// collection these are the bytes in use.
 const liveHeap = "go_memstats_heap_alloc_bytes"
 
-// collected has a server collect its garbage, and returns its figures.
+// collected makes a server collect its garbage, and returns its metrics.
 func (st *store) collected(ctx context.Context) (metrics, error) {
-	page, err := st.get(ctx, "/debug/pprof/heap?gc=1")
+	page, err := st.page(ctx, "/debug/pprof/heap?gc=1")
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +124,7 @@ func (st *store) collected(ctx context.Context) (metrics, error) {
 	return st.metrics(ctx)
 }
 
-// parts compares the memory that a server says its parts have with the heap in
-// use.
+// parts compares the sum of the reported parts of memory with the heap in use.
 func (s *suite) parts(ctx context.Context, st *store) error {
 	const aim = "0.9 to 1.1"
 	name := "sum of the parts of memory that are reported, " + st.name
@@ -149,9 +148,9 @@ func (s *suite) parts(ctx context.Context, st *store) error {
 	return nil
 }
 
-// checkpointMemory measures the peak of the resident memory while a checkpoint is
-// written and random users change at full speed: what the checkpoint shares with
-// the index is copied before it changes.
+// checkpointMemory measures the peak of the resident memory while a checkpoint is written
+// and random users change at full speed. What the checkpoint shares with the index is
+// copied before it changes, so this is the most memory that a checkpoint takes.
 func (s *suite) checkpointMemory(ctx context.Context, st *store) error {
 	const aim = "<= 2.2 times the index"
 	name := "peak of the resident memory while a checkpoint is written beside changes of random users, " + st.name

@@ -21,8 +21,8 @@ import (
 	"tidings/bench/load"
 )
 
-// postgresQuestions are how many questions PostgreSQL is asked, each twice: the
-// first time reads what it needs into memory.
+// postgresQuestions is the number of questions that PostgreSQL is asked. Each is asked
+// twice: the first time reads what it needs into memory.
 const postgresQuestions = 20
 
 // postgres compares estimate_audience, over HTTP and with all its clauses, with a
@@ -76,7 +76,7 @@ func (s *suite) postgres(ctx context.Context, st *store) (err error) {
 	return nil
 }
 
-// estimate asks the server and says how long the answer took.
+// estimate asks the server, and returns its answer and how long it took.
 func (st *store) estimate(ctx context.Context, q load.Question) (answer []byte, d time.Duration, err error) {
 	began := time.Now()
 	answer, err = st.client.Call(ctx, "tidings/estimate_audience", `{"Where":`+strconv.Quote(q.Where())+`}`)
@@ -85,12 +85,12 @@ func (st *store) estimate(ctx context.Context, q load.Question) (answer []byte, 
 
 var counted = regexp.MustCompile(`"Count":([0-9]+)`)
 
-// A postgres is a running PostgreSQL that only its socket leads to.
+// A postgres is a running PostgreSQL, which can be reached by a unix socket only.
 type postgres struct {
 	*process
 	dir  string
 	bin  string
-	as   *syscall.Credential // who it runs as: it refuses to be root
+	user *syscall.Credential // that it runs as: it refuses to be root
 	psql string
 }
 
@@ -121,7 +121,7 @@ func (s *suite) openPostgres(ctx context.Context) (pg *postgres, err error) {
 		"-c", "work_mem=512MB", "-c", "maintenance_work_mem=1GB", "-c", "max_wal_size=8GB", "-c", "fsync=off",
 	}
 	// SIGINT ends it without waiting for queries.
-	pg.process, _, err = spawnAs(ctx, args, pg.as, syscall.SIGINT, nil, filepath.Join(s.dir, "postgres.log"))
+	pg.process, _, err = spawnAs(ctx, args, pg.user, syscall.SIGINT, nil, filepath.Join(s.dir, "postgres.log"))
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (s *suite) openPostgres(ctx context.Context) (pg *postgres, err error) {
 	return nil, errors.Join(err, pg.close())
 }
 
-// postgresPrograms is the directory of initdb and postgres.
+// postgresPrograms returns the directory of initdb and postgres.
 func postgresPrograms() (string, error) {
 	dirs, err := filepath.Glob("/usr/lib/postgresql/*/bin") // Debian, not in PATH
 	if err != nil {
@@ -156,7 +156,7 @@ func postgresPrograms() (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// dropRoot has the programs run as user postgres, or nobody.
+// dropRoot makes the programs run as user postgres, or nobody.
 func (pg *postgres) dropRoot() error {
 	u, err := user.Lookup("postgres")
 	if err != nil {
@@ -172,8 +172,8 @@ func (pg *postgres) dropRoot() error {
 	if err != nil {
 		return err
 	}
-	pg.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	// The way there must be open to that user; what else lies in it is not.
+	pg.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	// That user must be able to enter the directory, and not to read what else is in it.
 	return errors.Join(os.Chmod(filepath.Dir(pg.dir), 0o711), os.Chown(pg.dir, int(uid), int(gid)))
 }
 
@@ -182,16 +182,16 @@ func (pg *postgres) close() error {
 	return errors.Join(pg.stop(), os.RemoveAll(pg.dir))
 }
 
-// run runs a program to its end and gives its output.
+// run runs a program to its end and returns its output.
 func (pg *postgres) run(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Stdin, cmd.SysProcAttr = pg.dir, stdin, &syscall.SysProcAttr{Credential: pg.as}
-	var out, said strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Dir, cmd.Stdin, cmd.SysProcAttr = pg.dir, stdin, &syscall.SysProcAttr{Credential: pg.user}
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", args[0], err, said.String())
+		return "", fmt.Errorf("%s: %w\n%s", args[0], err, stderr.String())
 	}
-	return out.String(), nil
+	return stdout.String(), nil
 }
 
 func (pg *postgres) query(ctx context.Context, stdin io.Reader, commands ...string) (string, error) {
@@ -202,7 +202,7 @@ func (pg *postgres) query(ctx context.Context, stdin io.Reader, commands ...stri
 	return pg.run(ctx, stdin, args...)
 }
 
-// fill makes the table of a population.
+// fill creates the table of a population.
 func (pg *postgres) fill(ctx context.Context, n uint64) error {
 	if _, err := pg.query(ctx, nil, "CREATE UNLOGGED TABLE users (id bigint, terms text[])"); err != nil {
 		return err
@@ -221,7 +221,7 @@ func (pg *postgres) fill(ctx context.Context, n uint64) error {
 		_ = out.CloseWithError(w.Flush())
 	})
 	_, err := pg.query(ctx, in, "COPY users FROM STDIN")
-	_ = in.Close() // ends the writer, whatever happened
+	_ = in.Close() // ends the writer, also after an error
 	wait.Wait()
 	if err != nil {
 		return err
@@ -230,17 +230,17 @@ func (pg *postgres) fill(ctx context.Context, n uint64) error {
 	return err
 }
 
-var took = regexp.MustCompile(`(?s)^([0-9]+)\nTime: ([0-9.]+) ms`)
+var timing = regexp.MustCompile(`(?s)^([0-9]+)\nTime: ([0-9.]+) ms`)
 
-// ask counts and says how long psql waited for it.
+// ask counts, and returns how long psql waited for the result.
 func (pg *postgres) ask(ctx context.Context, q load.Question) (n string, d time.Duration, err error) {
 	out, err := pg.query(ctx, nil, `\timing on`, q.SQL())
 	if err != nil {
 		return "", 0, err
 	}
-	m := took.FindStringSubmatch(out)
+	m := timing.FindStringSubmatch(out)
 	if m == nil {
-		return "", 0, fmt.Errorf("psql said %q", out)
+		return "", 0, fmt.Errorf("psql printed %q", out)
 	}
 	ms, err := strconv.ParseFloat(m[2], 64)
 	return m[1], time.Duration(ms * float64(time.Millisecond)), err

@@ -26,7 +26,7 @@ const (
 // A process is a server that was started, and its URL.
 type process struct {
 	cmd   *exec.Cmd
-	end   syscall.Signal // asks it to end
+	term  syscall.Signal // asks it to end
 	url   string
 	began time.Time
 	ready time.Duration // from the start to the line with the URL
@@ -47,7 +47,7 @@ func start(ctx context.Context, args []string, stdin io.Reader, log string) (*pr
 	defer timeout.Stop()
 	select {
 	case a := <-announced:
-		p.url, p.ready = a.url, a.at.Sub(p.began)
+		p.url, p.ready = a.url, a.time.Sub(p.began)
 		return p, nil
 	case <-p.done:
 		err = fmt.Errorf("%s exited before it was ready: %w\n%s", args[0], p.err, p.logTail())
@@ -65,10 +65,10 @@ func spawn(ctx context.Context, args []string, stdin io.Reader, log string) (*pr
 	return spawnAs(ctx, args, nil, syscall.SIGTERM, stdin, log)
 }
 
-// spawnAs is spawn as another user, for a process that another signal ends. It
-// is the leader of a group, so that what it starts can be ended with it.
+// spawnAs starts a process as another user, that ends at the signal term. The process
+// leads a group, so that what it starts can be ended with it.
 func spawnAs(
-	ctx context.Context, args []string, as *syscall.Credential, end syscall.Signal, stdin io.Reader, log string,
+	ctx context.Context, args []string, user *syscall.Credential, term syscall.Signal, stdin io.Reader, log string,
 ) (*process, <-chan announcement, error) {
 	logFile, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -78,10 +78,10 @@ func spawnAs(
 	out := &announcer{found: make(chan announcement, 1)}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = stdin, out, logFile, environment()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true}
-	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user, Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(term) }
 	cmd.WaitDelay = stopTime
-	p := &process{cmd: cmd, end: end, done: make(chan struct{}), log: log}
+	p := &process{cmd: cmd, term: term, done: make(chan struct{}), log: log}
 	p.began = time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
@@ -93,16 +93,16 @@ func spawnAs(
 	return p, out.found, nil
 }
 
-// environment returns the variables that a process gets: those of this process, but for
-// the ones that a server takes for its configuration. With them it would serve, and
-// fill, the data directory of whoever measures.
+// environment returns the environment of the processes. The variables with which a server
+// is configured are left out: with them it would fill the data directory of whoever
+// measures.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TIDINGS_") })
 }
 
 // stop asks the process to end, waits, and kills it if it does not.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(p.end) // it may have ended
+	_ = p.cmd.Process.Signal(p.term) // it may have ended
 	timeout := time.NewTimer(stopTime)
 	defer timeout.Stop()
 	var err error
@@ -123,8 +123,7 @@ func (p *process) kill() error {
 	return err
 }
 
-// cpu is the processor time that the process has used, to a clock tick; 0 if
-// it has ended.
+// cpu returns the processor time of the process, to a clock tick; 0 if it has ended.
 func (p *process) cpu() time.Duration {
 	b, err := os.ReadFile(p.proc("stat"))
 	if err != nil {
@@ -138,13 +137,13 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(utime+stime) * clockTick
 }
 
-// rss is the resident memory in bytes.
+// rss returns the resident memory in bytes.
 func (p *process) rss() (uint64, error) { return p.memory("VmRSS:") }
 
-// peakRSS is the largest resident memory in bytes since resetPeak.
+// peakRSS returns the largest resident memory in bytes since resetPeak.
 func (p *process) peakRSS() (uint64, error) { return p.memory("VmHWM:") }
 
-// memory is a figure of proc_pid_status(5).
+// memory returns a field of proc_pid_status(5) in bytes.
 func (p *process) memory(field string) (uint64, error) {
 	b, err := os.ReadFile(p.proc("status"))
 	if err != nil {
@@ -158,7 +157,7 @@ func (p *process) memory(field string) (uint64, error) {
 	return kib << 10, nil
 }
 
-// resetPeak has peakRSS begin at the memory that there is now.
+// resetPeak makes peakRSS begin at the present resident memory.
 func (p *process) resetPeak() error {
 	const peak = "5" // proc_pid_clear_refs(5)
 	return os.WriteFile(p.proc("clear_refs"), []byte(peak), 0)
@@ -168,7 +167,7 @@ func (p *process) proc(file string) string {
 	return filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), file)
 }
 
-// logTail is the end of what the process logged.
+// logTail returns the end of what the process logged.
 func (p *process) logTail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
@@ -177,30 +176,30 @@ func (p *process) logTail() string {
 	return string(b[max(0, len(b)-2000):])
 }
 
-// announcement is the URL a process prints when it is ready.
+// An announcement is the URL that a process prints when it is ready.
 type announcement struct {
-	url string
-	at  time.Time
+	url  string
+	time time.Time
 }
 
 // An announcer takes the output of a process and looks for the first URL.
 type announcer struct {
 	found chan announcement
 	seen  []byte // nil again after the URL was found
-	over  bool
+	done  bool
 }
 
 var announcedURL = regexp.MustCompile(`(https?://[0-9.]+:[0-9]+)[^0-9]`)
 
 func (a *announcer) Write(b []byte) (int, error) {
-	if a.over {
+	if a.done {
 		return len(b), nil
 	}
-	at := time.Now()
+	now := time.Now()
 	a.seen = append(a.seen, b...)
 	if m := announcedURL.FindSubmatch(a.seen); m != nil {
-		a.found <- announcement{string(m[1]), at}
-		a.seen, a.over = nil, true
+		a.found <- announcement{string(m[1]), now}
+		a.seen, a.done = nil, true
 	}
 	return len(b), nil
 }

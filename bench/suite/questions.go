@@ -20,12 +20,12 @@ const (
 	questionUsers = 10_000_000 // at Scale 1
 	otherUsers    = 100_000    // of an app beside the one that is asked about
 	lightRate     = 1000       // light questions per second
-	floodSessions = 100        // heavy questions at once
+	heavyAtOnce   = 100        // heavy questions
 	otherRate     = 500        // requests per second of the other app
 )
 
-// questionCases measures what questions about millions of users cost those who change
-// them, and those of another app.
+// questionCases measures what questions about millions of users cost the changes of
+// these users, and the requests of another app.
 func (s *suite) questionCases(ctx context.Context) (err error) {
 	st, err := s.openWith(ctx, setup{noCheckpoints: true})
 	if err != nil {
@@ -66,22 +66,22 @@ func (s *suite) questionCases(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return s.flood(ctx, c, other)
+	return s.manyHeavy(ctx, c, other)
 }
 
-// beside runs questions of some sessions until f returns.
-func (s *suite) beside(ctx context.Context, st *store, w load.Workload, sessions int, rate float64, f func() error) (load.Result, error) {
-	asking, err := load.Dial(ctx, st.targets[0], sessions)
+// beside asks questions on some connections until f returns.
+func (s *suite) beside(ctx context.Context, st *store, w load.Workload, connections int, rate float64, f func() error) (load.Result, error) {
+	client, err := load.Dial(ctx, st.targets[0], connections)
 	if err != nil {
 		return load.Result{}, err
 	}
-	defer asking.Close()
+	defer client.Close()
 	var wait sync.WaitGroup
 	var asked load.Result
 	var askErr error
 	stop := make(chan struct{})
 	wait.Go(func() {
-		asked, askErr = asking.Run(ctx, w, load.Options{Duration: longestTime, Grace: time.Minute, Rate: rate, Stop: stop})
+		asked, askErr = client.Run(ctx, w, load.Options{Duration: longestTime, Grace: time.Minute, Rate: rate, Stop: stop})
 	})
 	err = f()
 	close(stop)
@@ -93,11 +93,11 @@ func (s *suite) beside(ctx context.Context, st *store, w load.Workload, sessions
 // timedOut is the code of a request that has waited for request_timeout.
 var timedOut = apierr.PushTimeout.Code
 
-// heavy asks the heaviest questions, each once.
+// heavy returns a workload of the heaviest questions, each once.
 func (s *suite) heavy() load.Workload {
-	s.asked += 1 << 20
-	from := s.asked
-	return load.EstimateWhere(func(seq uint64) string { return load.HeavyWhere(from + seq) })
+	s.heavyAsked += 1 << 20
+	first := s.heavyAsked
+	return load.EstimateWhere(func(seq uint64) string { return load.HeavyWhere(first + seq) })
 }
 
 // besideHeavy compares the latency of changes at half the peak with and without the
@@ -153,8 +153,8 @@ func (s *suite) besideLight(ctx context.Context, c *changes) error {
 	return nil
 }
 
-// besideTasks measures changes beside a checkpoint of one app and beside a backup, and
-// the longest of them.
+// besideTasks measures changes beside a checkpoint of one app and beside a backup: their
+// rate, and the latency of the slowest.
 func (s *suite) besideTasks(ctx context.Context, c *changes) error {
 	if offered, err := s.checkpointsOffered(ctx); err != nil || !offered {
 		return err
@@ -185,7 +185,7 @@ func (s *suite) besideTasks(ctx context.Context, c *changes) error {
 	return nil
 }
 
-// backupTask is a backup to a directory beside the data.
+// backupTask returns a backup to a directory beside the data.
 func (s *suite) backupTask() task {
 	dir := filepath.Join(s.dir, "backup")
 	return task{"a backup is made", func(ctx context.Context, c *changes) error {
@@ -202,22 +202,22 @@ func (s *suite) backupTask() task {
 	}}
 }
 
-// flood measures what a hundred heavy questions at once take of memory, and what they
-// cost the users of another app.
-func (s *suite) flood(ctx context.Context, c *changes, other load.Target) error {
+// manyHeavy measures the memory that a hundred heavy questions at once take, and what
+// they cost the requests of another app.
+func (s *suite) manyHeavy(ctx context.Context, c *changes, other load.Target) error {
 	client, err := load.Dial(ctx, other, s.opts.Connections)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	work := load.GetAttr(load.Shuffled(s.scaled(otherUsers), 1), 1)
+	w := load.GetAttr(load.Shuffled(s.scaled(otherUsers), 1), 1)
 	ask := func() (load.Result, error) {
-		r, err := client.Run(ctx, work, load.Options{Duration: s.opts.Round, Rate: otherRate})
+		r, err := client.Run(ctx, w, load.Options{Duration: s.opts.Round, Rate: otherRate})
 		return r, cmp.Or(err, r.Err())
 	}
 	var r ratios
 	var idle, beside []load.Result
-	var more []float64
+	var growth []float64
 	for range s.opts.Rounds {
 		rest, err := s.rssAtRest(ctx, c.store)
 		if err != nil {
@@ -231,7 +231,7 @@ func (s *suite) flood(ctx context.Context, c *changes, other load.Target) error 
 			return err
 		}
 		var b load.Result
-		if _, err = s.beside(ctx, c.store, s.heavy(), floodSessions, 0, func() (err error) {
+		if _, err = s.beside(ctx, c.store, s.heavy(), heavyAtOnce, 0, func() (err error) {
 			b, err = ask()
 			return err
 		}); err != nil {
@@ -243,11 +243,11 @@ func (s *suite) flood(ctx context.Context, c *changes, other load.Target) error 
 		}
 		idle, beside = append(idle, a), append(beside, b)
 		r = append(r, float64(b.Latency.Quantile(0.99))/float64(a.Latency.Quantile(0.99)))
-		more = append(more, float64(peak)/mebi-rest)
+		growth = append(growth, float64(peak)/mebi-rest)
 	}
 	s.add(Row{
-		Case: fmt.Sprintf("peak of the resident memory while %d of the heaviest questions are asked at once, %s", floodSessions, c.name),
-		Ours: fmt.Sprintf("%+.0f MB", median(more)), Baseline: "at rest", Ratio: "-", Aim: "<= +300 MB", Met: median(more) <= 300,
+		Case: fmt.Sprintf("peak of the resident memory while %d of the heaviest questions are asked at once, %s", heavyAtOnce, c.name),
+		Ours: fmt.Sprintf("%+.0f MB", median(growth)), Baseline: "at rest", Ratio: "-", Aim: "<= +300 MB", Met: median(growth) <= 300,
 	})
 	s.add(Row{
 		Case: fmt.Sprintf("p99 of get_attr of another app, 1 user a request, %d requests/s, meanwhile", otherRate),

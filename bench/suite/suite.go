@@ -1,11 +1,10 @@
 // Package suite measures a server binary against the project's aims for speed,
 // memory and start. It starts the server and what it is compared with as
-// processes of their own, on loopback and in a temporary directory, and takes
-// all of it away at the end.
+// processes of their own, on loopback and in a temporary directory, and removes
+// everything at the end.
 //
-// Machines are noisy, so a case and its baseline run in turns, each ratio is
-// that of one turn, and the median of the ratios counts. It needs /proc, that
-// is Linux.
+// Machines are noisy. So a case and its baseline run in turns, each ratio is that of one
+// turn, and the median of the ratios counts. The suite needs /proc, that is Linux.
 package suite
 
 import (
@@ -66,10 +65,10 @@ type suite struct {
 	probed      bool
 	checkpoints bool // the server writes checkpoints; set when probed
 
-	asked uint64 // heavy questions so far
+	heavyAsked uint64 // heavy questions so far
 }
 
-// Run runs all cases. On an error it returns the rows it has.
+// Run runs all cases. With an error it returns the rows so far.
 func Run(ctx context.Context, o Options) (Report, error) {
 	o.Scale = cmp.Or(o.Scale, 1)
 	o.Rounds = cmp.Or(o.Rounds, 3)
@@ -83,7 +82,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	s := &suite{opts: o, dir: dir}
 	s.report.Machine = fmt.Sprintf("%d cores, %s/%s, data in %s, scale %g, %d turns of %v, %d connections",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, filepath.Dir(dir), o.Scale, o.Rounds, o.Round, o.Connections)
-	err = s.all(ctx)
+	err = s.runParts(ctx)
 	return s.report, errors.Join(err, os.RemoveAll(dir))
 }
 
@@ -124,7 +123,7 @@ func Groups() (groups []string) {
 	return groups
 }
 
-func (s *suite) all(ctx context.Context) error {
+func (s *suite) runParts(ctx context.Context) error {
 	for _, p := range parts {
 		if s.opts.Only != "" && !slices.Contains(p.groups, s.opts.Only) {
 			continue
@@ -154,7 +153,7 @@ func (s *suite) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.opts.Log, "%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
 }
 
-// scaled is a population of n users at Scale 1.
+// scaled returns a population of n users at Scale 1.
 func (s *suite) scaled(n float64) uint64 { return max(uint64(n*s.opts.Scale), 20*batch) }
 
 // A store is a running server with its data.
@@ -170,11 +169,11 @@ type store struct {
 	cursor  uint64        // where in the order of users the next removal begins
 }
 
-// setup says what store to open.
+// A setup describes a store to open.
 type setup struct {
 	users         uint64 // that load.Fill gives to the app sdkAppID
 	program       string // default Options.Program
-	noCheckpoints bool   // none is written unless it is asked for
+	noCheckpoints bool   // no checkpoint is written unless a case asks for it
 }
 
 // open starts a server on a fresh directory and stores users.
@@ -183,15 +182,15 @@ func (s *suite) open(ctx context.Context, users uint64) (*store, error) {
 }
 
 // openWith starts a server on a fresh directory.
-func (s *suite) openWith(ctx context.Context, want setup) (*store, error) {
-	more := s.opts.Config
-	if want.noCheckpoints {
+func (s *suite) openWith(ctx context.Context, conf setup) (*store, error) {
+	lines := s.opts.Config
+	if conf.noCheckpoints {
 		offered, err := s.checkpointsOffered(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if offered {
-			more += "\ncheckpoint_log: " + longLog
+			lines += "\ncheckpoint_log: " + longLog
 		}
 	}
 	s.stores++
@@ -202,8 +201,8 @@ func (s *suite) openWith(ctx context.Context, want setup) (*store, error) {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:])
 	st := &store{
-		name: count(want.users) + " users", config: filepath.Join(dir, "config.yaml"), program: cmp.Or(want.program, s.opts.Program),
-		secret: hex.EncodeToString(secret[:]), users: want.users,
+		name: count(conf.users) + " users", config: filepath.Join(dir, "config.yaml"), program: cmp.Or(conf.program, s.opts.Program),
+		secret: hex.EncodeToString(secret[:]), users: conf.users,
 	}
 	config := fmt.Sprintf(`listen: 127.0.0.1:0
 metrics_listen: 127.0.0.1:0
@@ -215,7 +214,7 @@ apps:
     admins: [%s]
     limits: {default: 0}
 %s
-`, st.data(), sdkAppID, st.secret, identifier, more)
+`, st.data(), sdkAppID, st.secret, identifier, lines)
 	if err := os.WriteFile(st.config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -223,7 +222,7 @@ apps:
 	if err := s.start(ctx, st); err != nil {
 		return nil, err
 	}
-	if want.users == 0 {
+	if conf.users == 0 {
 		return st, nil
 	}
 	if err := s.fill(ctx, st); err != nil {
@@ -267,11 +266,11 @@ func (s *suite) start(ctx context.Context, st *store) error {
 	if err != nil {
 		return errors.Join(err, p.stop())
 	}
-	st.client = client // else the one before stays, for close
+	st.client = client // after an error the client of before stays, for close
 	return nil
 }
 
-// data is the data directory.
+// data returns the data directory of the server.
 func (st *store) data() string { return filepath.Join(filepath.Dir(st.config), "data") }
 
 // close stops the server and deletes its data.
@@ -282,9 +281,9 @@ func (st *store) close() error {
 	return errors.Join(st.stop(), os.RemoveAll(filepath.Dir(st.config)))
 }
 
-// remove removes attributes from users, n a request, for d. It does so in
-// stretches of at most window users, who then get them back off the clock, so
-// that it never meets a user without them.
+// remove removes attributes from users, n a request, for the time d. Every request must
+// change every user in it. So remove works in stretches of at most window users: after
+// each stretch its users get the attributes back, off the clock.
 func (st *store) remove(ctx context.Context, n int, window uint64, d time.Duration) (measured, error) {
 	var sum measured
 	for limit := time.Now().Add(10*d + time.Minute); sum.Elapsed < d && time.Now().Before(limit); {
@@ -306,37 +305,37 @@ func (st *store) remove(ctx context.Context, n int, window uint64, d time.Durati
 	return sum, nil
 }
 
-// settle waits until a server is idle, because what it does in the background
-// after one case is not to be charged to the next.
+// settle waits until a server is idle: its background work after one case must not be
+// charged to the next.
 func (s *suite) settle(ctx context.Context, p *process) error {
-	look := min(500*time.Millisecond, max(s.opts.Round/4, 20*time.Millisecond))
+	interval := min(500*time.Millisecond, max(s.opts.Round/4, 20*time.Millisecond))
 	quiet := 0
 	for range 120 {
 		before := p.cpu()
 		select {
-		case <-time.After(look):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 		quiet++
-		if p.cpu()-before > look/20 {
+		if p.cpu()-before > interval/20 {
 			quiet = 0
 		}
 		if quiet == 3 {
 			return nil
 		}
 	}
-	s.logf("the server is still busy after %v of nothing to do", 120*look)
+	s.logf("the server is still busy after %v of nothing to do", 120*interval)
 	return nil
 }
 
-// median of a copy; xs must not be empty.
+// median returns the median of xs, which must not be empty.
 func median(xs []float64) float64 {
 	xs = slices.Sorted(slices.Values(xs))
 	return (xs[(len(xs)-1)/2] + xs[len(xs)/2]) / 2
 }
 
-// count writes a population or a rate for people.
+// count returns a population or a rate as text for people: 1 000 000.
 func count[N uint64 | float64](n N) string {
 	s := fmt.Sprintf("%.0f", float64(n))
 	var groups []string

@@ -98,15 +98,15 @@ func newHead(u *url.URL, t Target) head {
 	}
 }
 
-func (h *head) appendRequest(dst []byte, command string, random uint32, body []byte) []byte {
+// appendHead appends the head of a request with a body of length bytes.
+func (h *head) appendHead(dst []byte, command string, random uint32, length int) []byte {
 	dst = append(dst, h.path...)
 	dst = append(dst, command...)
 	dst = append(dst, h.query...)
 	dst = strconv.AppendUint(dst, uint64(random), 10)
 	dst = append(dst, h.fields...)
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	dst = append(dst, "\r\n\r\n"...)
-	return append(dst, body...)
+	dst = strconv.AppendInt(dst, int64(length), 10)
+	return append(dst, "\r\n\r\n"...)
 }
 
 // A conn is the session of an HTTP/1.1 connection. Its buffers grow to what
@@ -128,7 +128,8 @@ func (c *conn) prepare(seq uint64) {
 	if c.work.Target != nil {
 		target = c.work.Target(seq)
 	}
-	c.out = c.heads[target].appendRequest(c.out[:0], command, uint32(seq), c.body)
+	c.out = c.heads[target].appendHead(c.out[:0], command, uint32(seq), len(c.body))
+	c.out = append(c.out, c.body...)
 }
 
 func (c *conn) exchange(ctx context.Context) (code int, err error) {

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -33,6 +34,7 @@ type Target struct {
 	Identifier string
 	Ticket     string      // the UserSig of Identifier
 	TLS        *tls.Config // for https; nil is the default configuration
+	Source     netip.Addr  // address of this machine that connections come from; zero: any
 }
 
 // Options bounds and paces a run. The zero value is ten seconds at full speed.
@@ -43,6 +45,7 @@ type Options struct {
 	Grace        time.Duration         // how long answers are waited for after the end; default 10s
 	Stop         <-chan struct{}       // no request is begun after it is closed; nil: never
 	AllowPartial bool                  // an answer with an ErrorList is no error
+	Persist      bool                  // a connection that breaks again and again does not end the run
 	Progress     func(requests uint64) // if not nil, called every second with the requests begun
 }
 
@@ -210,6 +213,22 @@ func (c *Client) Call(ctx context.Context, command, body string) ([]byte, error)
 	return answer, nil
 }
 
+// Connect opens a connection to the target, for a caller that does not send requests as
+// a Client does.
+func (t Target) Connect(ctx context.Context) (net.Conn, error) {
+	dial, _, err := t.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	return dial(ctx)
+}
+
+// Head returns the head of a request to the target with a body of length bytes.
+func (t Target) Head(command string, length int) (string, error) {
+	_, h, err := t.endpoint()
+	return string(h.appendHead(nil, command, 0, length)), err
+}
+
 // endpoint returns the function that opens a connection to the target, and what the
 // requests of all commands have in common.
 func (t Target) endpoint() (dialFunc, head, error) {
@@ -222,11 +241,15 @@ func (t Target) endpoint() (dialFunc, head, error) {
 		return nil, head{}, fmt.Errorf("target %q is not an http or https URL", t.URL)
 	}
 	addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
+	plain := &net.Dialer{Timeout: dialTimeout}
+	if t.Source.IsValid() {
+		plain.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(t.Source, 0))
+	}
 	var d interface {
 		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
-	} = &net.Dialer{Timeout: dialTimeout}
+	} = plain
 	if u.Scheme == "https" {
-		d = &tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: t.TLS}
+		d = &tls.Dialer{NetDialer: plain, Config: t.TLS}
 	}
 	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 	return dial, newHead(u, t), nil

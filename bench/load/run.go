@@ -129,7 +129,7 @@ func (r *runner) work(ctx context.Context, s session, t *tally) error {
 		if err == nil {
 			continue
 		}
-		if broken++; broken == maxBroken {
+		if broken = min(broken+1, maxBroken); broken == maxBroken && !r.opts.Persist {
 			return fmt.Errorf("%d times in a row: %w", broken, err)
 		}
 		select {

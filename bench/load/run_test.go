@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,6 +90,30 @@ func TestRunGivesUp(t *testing.T) {
 	defer s.Close()
 	r, err := Run(t.Context(), Target{URL: s.URL}, GetAttr(InOrder(10), 1), 1, Options{Requests: 40})
 	if err == nil || r.Errors[Broken] != maxBroken {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+func TestRunPersists(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer s.Close()
+	r, err := Run(t.Context(), Target{URL: s.URL}, GetAttr(InOrder(10), 1), 1, Options{Requests: 2 * maxBroken, Persist: true})
+	if err != nil || r.Errors[Broken] != 2*maxBroken {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+func TestRunFromSource(t *testing.T) {
+	source := netip.MustParseAddr("127.0.0.7")
+	target := serve(t, func(r *http.Request, _ []byte) string {
+		if !strings.HasPrefix(r.RemoteAddr, source.String()+":") {
+			t.Errorf("a request comes from %s, want %s", r.RemoteAddr, source)
+		}
+		return ok
+	})
+	target.Source = source
+	r, err := Run(t.Context(), target, GetAttr(InOrder(10), 1), 2, Options{Requests: 10})
+	if err != nil || r.Requests != 10 {
 		t.Errorf("got %v, %v", r, err)
 	}
 }

@@ -161,15 +161,15 @@ func TestAttrValuesAreSkewed(t *testing.T) {
 	}
 }
 
-func TestRequestBytes(t *testing.T) {
+func TestRequestHead(t *testing.T) {
 	u, err := url.Parse("http://push.example:8080/base/")
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := newHead(u, Target{SDKAppID: 88888888, Identifier: "ops admin", Ticket: "eJw*a-b_"})
-	got := h.appendRequest(nil, "timpush/remove_attr", 7, []byte("{}"))
+	got := h.appendHead(nil, "timpush/remove_attr", 7, 2)
 	want := "POST /base/v4/timpush/remove_attr?sdkappid=88888888&identifier=ops+admin&usersig=eJw*a-b_&contenttype=json&random=7 HTTP/1.1\r\n" +
-		"Host: push.example:8080\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+		"Host: push.example:8080\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -95,6 +95,7 @@ const (
 	Memory      = "memory"      // ten million users in one app, then ten thousand apps
 	Audiences   = "audiences"   // ten million users with attributes and tags
 	Questions   = "questions"   // ten million users that are asked about and changed at a time
+	Flood       = "flood"       // a well-behaved app beside strangers and a greedy app
 )
 
 // parts are the parts of a run, in order, each with the groups that it belongs to.
@@ -109,6 +110,7 @@ var parts = []struct {
 	{[]string{Memory}, (*suite).memoryCases},
 	{[]string{Audiences}, (*suite).audiences},
 	{[]string{Questions}, (*suite).questionCases},
+	{[]string{Flood}, (*suite).flood},
 }
 
 // Groups returns the groups in the order in which they run.
@@ -162,6 +164,7 @@ type store struct {
 	name    string
 	config  string
 	program string
+	files   int           // setup.openFiles
 	secret  string        // key of all apps
 	targets []load.Target // apps with users
 	client  *load.Client  // of the targets
@@ -174,6 +177,7 @@ type setup struct {
 	users         uint64 // that load.Fill gives to the app sdkAppID
 	program       string // default Options.Program
 	noCheckpoints bool   // no checkpoint is written unless a case asks for it
+	openFiles     int    // limit of open files of the server; 0: that of this process
 }
 
 // open starts a server on a fresh directory and stores users.
@@ -202,7 +206,7 @@ func (s *suite) openWith(ctx context.Context, conf setup) (*store, error) {
 	_, _ = rand.Read(secret[:])
 	st := &store{
 		name: count(conf.users) + " users", config: filepath.Join(dir, "config.yaml"), program: cmp.Or(conf.program, s.opts.Program),
-		secret: hex.EncodeToString(secret[:]), users: conf.users,
+		files: conf.openFiles, secret: hex.EncodeToString(secret[:]), users: conf.users,
 	}
 	config := fmt.Sprintf(`listen: 127.0.0.1:0
 metrics_listen: 127.0.0.1:0
@@ -254,7 +258,11 @@ func (s *suite) fill(ctx context.Context, st *store) error {
 
 // start starts, or after stop starts again, the server of a store.
 func (s *suite) start(ctx context.Context, st *store) error {
-	p, err := start(ctx, []string{st.program, "serve", "--config", st.config}, nil, filepath.Join(filepath.Dir(st.config), "log"))
+	args := []string{st.program, "serve", "--config", st.config}
+	if st.files > 0 {
+		args = append([]string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, st.files)}, args...)
+	}
+	p, err := start(ctx, args, nil, filepath.Join(filepath.Dir(st.config), "log"))
 	if err != nil {
 		return err
 	}

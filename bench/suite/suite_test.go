@@ -46,7 +46,11 @@ type fake struct {
 	data    string
 	metrics string
 	log     *os.File
+	exits   bool
 }
+
+// exitKey in a configuration makes a fake end at the first request without a command.
+const exitKey = "exits: true"
 
 // unknownKey in a configuration has a fake refuse to serve.
 const unknownKey = "no_such_key: 1"
@@ -62,7 +66,7 @@ func serveFake(ctx context.Context, config string) error {
 	if strings.Contains(string(text), unknownKey) {
 		return fmt.Errorf("the configuration has %s", unknownKey)
 	}
-	f := &fake{data: string(dataKey.FindSubmatch(text)[1])}
+	f := &fake{exits: strings.Contains(string(text), exitKey), data: string(dataKey.FindSubmatch(text)[1])}
 	if err := os.MkdirAll(f.data, 0o700); err != nil {
 		return err
 	}
@@ -121,6 +125,10 @@ go_memstats_heap_alloc_bytes 1.6e+06
 }
 
 func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
+	if f.exits && r.URL.Path == "/" {
+		fmt.Fprintln(os.Stderr, "too many open files")
+		os.Exit(2)
+	}
 	var in struct {
 		ToAccount []string `json:"To_Account"`
 	}
@@ -156,7 +164,7 @@ func TestSuite(t *testing.T) {
 	for _, c := range []struct {
 		group string
 		want  int // rows
-	}{{Requests, 6}, {Changes, 7}, {Sizes, 4}, {Checkpoints, 5}, {Memory, 5}} {
+	}{{Requests, 6}, {Changes, 7}, {Sizes, 4}, {Checkpoints, 5}, {Memory, 5}, {Flood, 3}} {
 		t.Run(c.group, func(t *testing.T) { testGroup(t, c.group, c.want) })
 	}
 }
@@ -191,6 +199,21 @@ func TestServerThatDoesNotStart(t *testing.T) {
 	_, err := Run(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), unknownKey) {
 		t.Fatalf("got %v, want an error with what the server said", err)
+	}
+}
+
+func TestServerThatEndsInFlood(t *testing.T) {
+	o := testOptions(t)
+	o.Only, o.Config = Flood, exitKey
+	report, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(report.Notes, "\n"); !strings.Contains(notes, "The server ended in the flood: too many open files") {
+		t.Errorf("notes: %s", notes)
+	}
+	if len(report.Rows) != 3 || report.Rows[1].Met || report.Rows[2].Met {
+		t.Errorf("rows: %+v", report.Rows)
 	}
 }
 

@@ -64,6 +64,18 @@ func Distance(a, b string) int {
 	return row[len(b)]
 }
 
+// Nearest returns the one of some names that a misspelt name most likely means. At most
+// two bytes may differ, and at most half of the name; empty if none is so near.
+func Nearest(name string, names []string) string {
+	best, near := 3, ""
+	for _, n := range names {
+		if d := Distance(name, n); d < best && 2*d <= len(n) {
+			best, near = d, n
+		}
+	}
+	return near
+}
+
 const day = 24 * time.Hour
 
 // ParseDuration reads a duration that a person writes: whole days ("30d"), or

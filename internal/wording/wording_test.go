@@ -28,6 +28,29 @@ func TestDistance(t *testing.T) {
 	}
 }
 
+func TestNearest(t *testing.T) {
+	names := []string{"plan", "region", "app build", "x"}
+	for _, test := range []struct{ name, want string }{
+		{"plna", "plan"},
+		{"regoin", "region"},
+		{"regions", "region"},
+		{"app_build", "app build"},
+		{"plan", "plan"},
+		{"pxxn", "plan"},
+		{"pxxx", ""},
+		{"rexxxn", ""},
+		{"y", ""},
+		{"", ""},
+	} {
+		if got := Nearest(test.name, names); got != test.want {
+			t.Errorf("Nearest(%q) = %q, want %q", test.name, got, test.want)
+		}
+	}
+	if got := Nearest("plan", nil); got != "" {
+		t.Errorf("Nearest of no names = %q", got)
+	}
+}
+
 func TestDuration(t *testing.T) {
 	for _, test := range []struct {
 		text string

@@ -90,7 +90,7 @@ func equals(where string, list []NamedValue, attrs *Attributes) ([]Expr, error) 
 	for i, nv := range list {
 		slot := attrs.Index(nv.Name)
 		if slot < 0 {
-			return nil, apierr.InvalidAttribute.Errorf("invalid attribute: Condition.%s names %q, which is not set with set_attr_name", where, clip(nv.Name))
+			return nil, apierr.InvalidAttribute.Errorf("invalid attribute: Condition.%s names %q, which is not set with set_attr_name%s", where, clip(nv.Name), attrs.suggest(nv.Name))
 		}
 		if err := CheckValue(nv.Value); err != nil {
 			return nil, apierr.InvalidAttribute.Errorf("Condition.%s.%s: %s", where, nv.Name, err.Info())

@@ -28,7 +28,7 @@ func TestConditionRefusals(t *testing.T) {
 		{"an empty tag", audience.Condition{TagsOr: []string{"a", ""}}, apierr.EmptyTag, "Condition.TagsOr[1]: the tag is empty"},
 		{"a long tag", audience.Condition{TagsNot: []string{strings.Repeat("é", 26)}}, apierr.TagTooLong, "has 52 bytes"},
 		{"a tag in both lists", audience.Condition{TagsAnd: []string{"a", "b"}, TagsOr: []string{"c", "b"}}, apierr.TagTwice, `Condition.TagsOr[1]: tag "b"`},
-		{"an attribute that is not set", audience.Condition{AttrsAnd: []audience.NamedValue{{Name: "plna", Value: "x"}}}, apierr.InvalidAttribute, `names "plna"`},
+		{"an attribute that is not set", audience.Condition{AttrsAnd: []audience.NamedValue{{Name: "plna", Value: "x"}}}, apierr.InvalidAttribute, `names "plna", which is not set with set_attr_name; did you mean "plan"?`},
 		{"an empty value", audience.Condition{AttrsOr: []audience.NamedValue{{Name: "city"}}}, apierr.InvalidAttribute, "Condition.AttrsOr.city: value \"\" has 0 bytes"},
 		{"a long value", audience.Condition{AttrsAnd: []audience.NamedValue{{Name: "city", Value: strings.Repeat("x", 51)}}}, apierr.InvalidAttribute, "has 51 bytes"},
 		{"eleven attributes", audience.Condition{AttrsAnd: slices.Repeat(plan, 11)}, apierr.InvalidAttribute, "has 11 attributes"},

@@ -1,17 +1,12 @@
 package audience
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/conf"
-	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 
 	"tidings/internal/apierr"
@@ -35,22 +30,15 @@ func ParseWhere(text string, attrs *Attributes) (Expr, error) {
 	if depth := nesting(text); depth > maxNesting {
 		return nil, apierr.WhereTooLarge.Errorf("Where nests %d levels deep, it may nest %d", depth, maxNesting)
 	}
-	config := conf.CreateNew()
-	config.MaxNodes = 8 * (MaxTerms + MaxWhereValues)
-	for name := range builtin.Index {
-		config.Disabled[name] = true // date(…) and a field called count are ours
+	text += " " // gives the end a place of its own: the grammar puts it on the last character
+	w := where{text: whereText{[]rune(text), attrs}, attrs: attrs}
+	if err := w.text.scan(w.text.foreign); err != nil {
+		return nil, err
 	}
-	tree, err := parser.ParseWithConfig(text, config)
+	tree, err := parser.ParseWithConfig(text, grammar())
 	if err != nil {
-		if at, ok := errors.AsType[*file.Error](err); ok {
-			if strings.Contains(at.Message, "maximum allowed nodes") {
-				return nil, apierr.WhereTooLarge.Errorf("Where has more than %d terms and %d values", MaxTerms, MaxWhereValues)
-			}
-			return nil, apierr.BadWhere.Errorf("Where, line %d, column %d: %s", at.Line, at.Column+1, at.Message)
-		}
-		return nil, apierr.BadWhere.Errorf("Where: %v", err)
+		return nil, w.text.unparsed(err)
 	}
-	w := where{source: tree.Source, attrs: attrs}
 	e, err := w.bool(tree.Node)
 	if err != nil {
 		return nil, err
@@ -60,6 +48,21 @@ func ParseWhere(text string, attrs *Attributes) (Expr, error) {
 	}
 	return e, nil
 }
+
+// grammar returns the configuration of the parser. It has as many nodes as the largest
+// expression may take. It has none of the grammar's functions: their names are defined
+// anew, and so a call of one is a call like any other.
+func grammar() *conf.Config {
+	config := conf.CreateNew()
+	config.MaxNodes = maxNodes
+	for name := range builtin.Index {
+		config.Functions[name] = nil
+	}
+	return config
+}
+
+// maxNodes is how many nodes a syntax tree may have. A term takes up to eight.
+const maxNodes = 8 * (MaxTerms + MaxWhereValues)
 
 // maxNesting keeps the parser's recursion shallow.
 const maxNesting = 200
@@ -89,17 +92,17 @@ func nesting(text string) int {
 
 // where turns a syntax tree into an Expr.
 type where struct {
-	source        file.Source
+	text          whereText
 	attrs         *Attributes
 	terms, values int
 }
 
+// wrong returns an error about the place of a node.
 func (w *where) wrong(n ast.Node, format string, args ...any) error {
-	at := (&file.Error{Location: n.Location()}).Bind(w.source)
-	return apierr.BadWhere.Errorf("Where, line %d, column %d: %s", at.Line, at.Column+1, fmt.Sprintf(format, args...))
+	return w.text.wrong(n.Location().From, format, args...)
 }
 
-// bool is for places where a condition is wanted.
+// bool reads a condition.
 func (w *where) bool(n ast.Node) (Expr, error) {
 	switch n := n.(type) {
 	case *ast.BinaryNode:
@@ -124,12 +127,19 @@ func (w *where) bool(n ast.Node) (Expr, error) {
 		if w.attrs.Index(n.Value) >= 0 {
 			return nil, w.wrong(n, "%s is an attribute: compare it, or write has(%q)", n.Value, n.Value)
 		}
-		return nil, w.wrong(n, "%s is no condition; tags are written tag(%q)", n.Value, n.Value)
+		if ref, ok := w.text.unquotedAt(n.Location().From); ok {
+			return nil, w.wrong(n, "%s is an attribute: compare it, or write has(%q)", ref, ref.Name)
+		}
+		return nil, w.wrong(n, "%s is no condition; tags are written tag(%q)", clip(n.Value), clip(n.Value))
+	case *ast.SequenceNode:
+		return nil, w.wrong(n, "write && between conditions, and not ;")
+	case *ast.StringNode:
+		return nil, w.wrong(n, "a text is no condition; tags are written tag(%q)", clip(n.Value))
 	}
-	return nil, w.wrong(n, "a condition is wanted here")
+	return nil, w.wrong(n, "a condition is wanted here, such as plan == %q", "gold")
 }
 
-// negate takes two negations away and keeps the rest in one form.
+// negate returns the opposite of a condition, of a negation the condition itself.
 func negate(e Expr) Expr {
 	if not, ok := e.(Not); ok {
 		return not.Of
@@ -157,205 +167,13 @@ func (w *where) binary(n *ast.BinaryNode) (Expr, error) {
 	case "in", "not in":
 		return w.in(n)
 	}
-	return nil, w.wrong(n, "operator %s is not known here; there are && || ! == != < <= > >= in", n.Operator)
+	return nil, w.wrong(n, "operator %s is not known here; %s", clip(n.Operator), operators)
 }
 
-// flatten makes a chain of the same operator one list.
+// flatten returns the members of a chain of the same operator, or a condition alone.
 func flatten[L ~[]Expr](e Expr) L {
 	if l, ok := e.(L); ok && len(l) > 0 {
 		return slices.Clip(l)
 	}
 	return L{e}
-}
-
-// attr is for places where an attribute is wanted.
-func (w *where) attr(n ast.Node) (ref Ref, ok bool, err error) {
-	var name string
-	switch n := n.(type) {
-	case *ast.IdentifierNode:
-		name = n.Value
-	case *ast.CallNode:
-		if callee(n) != "attr" {
-			return ref, false, nil
-		}
-		if name, err = w.stringArgument(n, "attr"); err != nil {
-			return ref, false, err
-		}
-	default:
-		return ref, false, nil
-	}
-	slot := w.attrs.Index(name)
-	if slot < 0 {
-		return ref, false, w.wrong(n, "attribute %q is not set with set_attr_name", clip(name))
-	}
-	return Ref{slot, name}, true, nil
-}
-
-func callee(n *ast.CallNode) string {
-	if id, ok := n.Callee.(*ast.IdentifierNode); ok {
-		return id.Value
-	}
-	return ""
-}
-
-func (w *where) stringArgument(n *ast.CallNode, name string) (string, error) {
-	if len(n.Arguments) == 1 {
-		if s, ok := n.Arguments[0].(*ast.StringNode); ok {
-			return s.Value, nil
-		}
-	}
-	return "", w.wrong(n, "%s takes one text: %s(%q)", name, name, "...")
-}
-
-func (w *where) call(n *ast.CallNode) (Expr, error) {
-	w.terms++
-	switch name := callee(n); name {
-	case "tag":
-		tag, err := w.stringArgument(n, name)
-		if err != nil {
-			return nil, err
-		}
-		if err := CheckTag(tag); err != nil {
-			return nil, w.wrong(n, "%s", err.Info())
-		}
-		return HasTag{tag}, nil
-	case "has":
-		attr, err := w.stringArgument(n, name)
-		if err != nil {
-			return nil, err
-		}
-		slot := w.attrs.Index(attr)
-		if slot < 0 {
-			return nil, w.wrong(n, "attribute %q is not set with set_attr_name", clip(attr))
-		}
-		return HasAttr{Ref{slot, attr}}, nil
-	case "attr":
-		return nil, w.wrong(n, "attr(...) must be compared, or write has(...)")
-	default:
-		return nil, w.wrong(n, "function %q is not known; there are tag, has, attr, date", clip(name))
-	}
-}
-
-var opposite = map[string]string{"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-func (w *where) compare(n *ast.BinaryNode) (Expr, error) {
-	w.terms++
-	left, right, op := n.Left, n.Right, n.Operator
-	ref, ok, err := w.attr(left)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		left, right, op = right, left, opposite[op]
-		if ref, ok, err = w.attr(left); err != nil {
-			return nil, err
-		}
-	}
-	if !ok {
-		return nil, w.wrong(n, "one side of %s must be an attribute", n.Operator)
-	}
-	if s, ok := right.(*ast.StringNode); ok {
-		if op != "==" && op != "!=" {
-			return nil, w.wrong(right, "%s compares numbers and dates: write a number, or date(%q)", op, s.Value)
-		}
-		value, err := w.value(s)
-		if err != nil {
-			return nil, err
-		}
-		if op == "!=" {
-			return Not{Equals{ref, []string{value}}}, nil
-		}
-		return Equals{ref, []string{value}}, nil
-	}
-	to, err := w.quantity(right)
-	if err != nil {
-		return nil, err
-	}
-	if op == "!=" {
-		return Not{Compare{ref, "==", to}}, nil
-	}
-	return Compare{ref, op, to}, nil
-}
-
-// value is an attribute's value as a literal.
-func (w *where) value(s *ast.StringNode) (string, error) {
-	w.values++
-	if err := CheckValue(s.Value); err != nil {
-		return "", w.wrong(s, "%s", err.Info())
-	}
-	return s.Value, nil
-}
-
-// quantity is a number or a date as a literal.
-func (w *where) quantity(n ast.Node) (Quantity, error) {
-	w.values++
-	switch n := n.(type) {
-	case *ast.IntegerNode:
-		return Whole(int64(n.Value)), nil
-	case *ast.FloatNode:
-		if math.IsInf(n.Value, 0) {
-			return Quantity{}, w.wrong(n, "the number is too large")
-		}
-		return Quantity{Number: n.Value}, nil
-	case *ast.UnaryNode:
-		if n.Operator == "-" || n.Operator == "+" {
-			q, err := w.quantity(n.Node)
-			if err != nil || !q.Moment.IsZero() {
-				return q, cmp.Or(err, w.wrong(n, "%s has no meaning before a date", n.Operator))
-			}
-			if n.Operator == "-" {
-				q.Number, q.whole = -q.Number, -q.whole
-			}
-			return q, nil
-		}
-	case *ast.CallNode:
-		if callee(n) == "date" {
-			text, err := w.stringArgument(n, "date")
-			if err != nil {
-				return Quantity{}, err
-			}
-			t, ok := moment(text)
-			if !ok {
-				return Quantity{}, w.wrong(n, "%q is no date: write %q or %q", clip(text), "2026-01-31", "2026-01-31T08:00:00Z")
-			}
-			return Quantity{Moment: t}, nil
-		}
-	}
-	return Quantity{}, w.wrong(n, "a text, a number or date(...) is wanted here")
-}
-
-func (w *where) in(n *ast.BinaryNode) (Expr, error) {
-	w.terms++
-	ref, ok, err := w.attr(n.Left)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, w.wrong(n.Left, "an attribute is wanted before %s", n.Operator)
-	}
-	array, ok := n.Right.(*ast.ArrayNode)
-	if !ok {
-		return nil, w.wrong(n.Right, "a list such as [\"EU\", \"APAC\"] is wanted after %s", n.Operator)
-	}
-	e := Equals{Attr: ref}
-	for _, item := range array.Nodes {
-		s, ok := item.(*ast.StringNode)
-		if !ok {
-			return nil, w.wrong(item, "a list holds texts")
-		}
-		value, err := w.value(s)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(e.Values, value) {
-			e.Values = append(e.Values, value)
-		}
-	}
-	if len(e.Values) == 0 {
-		return nil, w.wrong(array, "the list is empty")
-	}
-	if n.Operator == "not in" {
-		return Not{e}, nil
-	}
-	return e, nil
 }

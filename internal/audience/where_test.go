@@ -3,6 +3,7 @@ package audience
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"tidings/internal/apierr"
 )
@@ -92,12 +93,16 @@ func FuzzParseWhere(f *testing.F) {
 	f.Add(`plan == "gold" && (region in ["EU","APAC"] || tag("beta")) && !tag("muted")`)
 	f.Add(`attr("app build") >= -4.5e3 or since < date("2026-01-01T08:00:00+08:00")`)
 	f.Add(`not (plan not in ['a', "b"]) && has("since") || true`)
+	for _, test := range whereErrors {
+		f.Add(test.text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
+		for _, attrs := range []*Attributes{{}, &awkward} {
+			_, err := ParseWhere(text, attrs)
+			checkWhereError(t, text, err)
+		}
 		e, err := ParseWhere(text, &whereAttrs)
-		if err != nil {
-			if k := apierr.From(err).Kind; k != apierr.BadWhere && k != apierr.WhereTooLarge {
-				t.Fatalf("%q: %v", text, err)
-			}
+		if checkWhereError(t, text, err); err != nil {
 			return
 		}
 		again, err := ParseWhere(e.String(), &whereAttrs)
@@ -105,4 +110,17 @@ func FuzzParseWhere(f *testing.F) {
 			t.Fatalf("%q does not survive a round trip: %s, %v, %v", text, e, again, err)
 		}
 	})
+}
+
+// checkWhereError fails the test unless an error, if there is one, is of a kind that
+// ParseWhere has and within its bounds.
+func checkWhereError(t *testing.T, text string, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	e := apierr.From(err)
+	if info := e.Info(); e.Kind != apierr.BadWhere && e.Kind != apierr.WhereTooLarge || len(info) > 1024 || !strings.HasPrefix(info, "Where") || !utf8.ValidString(info) {
+		t.Fatalf("%q: %v", text, err)
+	}
 }

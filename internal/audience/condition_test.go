@@ -130,3 +130,67 @@ func TestEmptyConditionIsEveryone(t *testing.T) {
 		t.Errorf("%v, %v", e, err)
 	}
 }
+
+// TestConditionExpr is about conditions at their limits, and of odd parts.
+func TestConditionExpr(t *testing.T) {
+	attrs := &audience.Attributes{{Name: "plan"}, {Name: "city"}, {Name: strings.Repeat("n", audience.MaxNameBytes)}}
+	ten := strings.Split("0 1 2 3 4 5 6 7 8 9", " ")
+	tag, value := strings.Repeat("é", audience.MaxTagBytes/2), strings.Repeat("v", audience.MaxValueBytes)
+	gold, rome := audience.NamedValue{Name: "plan", Value: "gold"}, audience.NamedValue{Name: "city", Value: "Rome"}
+	for _, test := range []struct {
+		c    audience.Condition
+		want string
+	}{
+		{audience.Condition{TagsAnd: []string{}, AttrsOr: []audience.NamedValue{}}, `true`},
+		{audience.Condition{TagsAnd: []string{"a"}}, `tag("a")`},
+		{audience.Condition{TagsOr: []string{"a"}}, `tag("a")`},
+		{audience.Condition{TagsNot: []string{"a"}}, `!tag("a")`},
+		{audience.Condition{TagsNot: []string{"a", "b"}}, `!tag("a") && !tag("b")`},
+		{audience.Condition{TagsOr: []string{"b", "a", "b"}}, `tag("b") || tag("a") || tag("b")`},
+		{audience.Condition{TagsAnd: []string{"a", "b"}, TagsOr: []string{"c", "d"}, TagsNot: []string{"e"}}, `tag("a") && tag("b") && (tag("c") || tag("d")) && !tag("e")`},
+		{audience.Condition{TagsAnd: []string{"a", "a"}, TagsNot: []string{"a"}}, `tag("a") && tag("a") && !tag("a")`},
+		{audience.Condition{TagsOr: []string{"a"}, TagsNot: []string{"a"}}, `tag("a") && !tag("a")`},
+		{audience.Condition{TagsAnd: []string{tag}}, `tag("` + tag + `")`},
+		{audience.Condition{AttrsAnd: []audience.NamedValue{gold}}, `plan == "gold"`},
+		{audience.Condition{AttrsOr: []audience.NamedValue{gold}}, `plan == "gold"`},
+		{audience.Condition{AttrsAnd: []audience.NamedValue{gold, rome}, AttrsOr: []audience.NamedValue{rome, gold}}, `plan == "gold" && city == "Rome" && (city == "Rome" || plan == "gold")`},
+		{audience.Condition{AttrsAnd: []audience.NamedValue{{Name: attrs[2].Name, Value: value}}}, attrs[2].Name + ` == "` + value + `"`},
+		{audience.Condition{TagsAnd: ten, TagsNot: ten, TagsOr: []string{"x"}}, `tag("0") && tag("1") && tag("2") && tag("3") && tag("4") && tag("5") && tag("6") && tag("7") && tag("8") && tag("9") && tag("x")` +
+			` && !tag("0") && !tag("1") && !tag("2") && !tag("3") && !tag("4") && !tag("5") && !tag("6") && !tag("7") && !tag("8") && !tag("9")`},
+	} {
+		e, err := test.c.Expr(attrs)
+		if err != nil || e.String() != test.want {
+			t.Errorf("%+v is %v, %v, want %s", test.c, e, err, test.want)
+		}
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	attrs := &audience.Attributes{{Name: "plan"}, {Name: "model", Kind: audience.RegistrationID}, {Name: "city"}}
+	for _, test := range []struct {
+		where string
+		kind  audience.Kind
+		known bool
+		says  string // of the error
+	}{
+		{`true`, 0, false, ""},
+		{`tag("a") && !tag("b")`, 0, false, ""},
+		{`plan == "gold" || city == "Rome"`, audience.UserID, true, ""},
+		{`tag("a") && !(model == "x1" || has("model"))`, audience.RegistrationID, true, ""},
+		{`model > 5`, audience.RegistrationID, true, ""},
+		{`plan == "gold" && (tag("a") || !has("model"))`, audience.UserID, true, "attribute model is for another account type"},
+		{`model == "x1" || plan == "gold"`, audience.RegistrationID, true, "attribute plan is for another account type"},
+	} {
+		e, err := audience.ParseWhere(test.where, attrs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, known, err := audience.KindOf(e, attrs)
+		if kind != test.kind || known != test.known || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("KindOf(%s) = %d, %t, %v", test.where, kind, known, err)
+		}
+		if err != nil && !errors.Is(err, apierr.WrongAccountKind) {
+			t.Errorf("KindOf(%s) = %v, want 90035", test.where, err)
+		}
+	}
+}

@@ -23,7 +23,7 @@ const (
 	MaxInflatedBytes = 4096
 )
 
-// Parse reads what a ticket says and verifies nothing (spec/conventions.md,
+// Parse returns what a ticket says and verifies nothing (spec/conventions.md,
 // 1.5 steps 1-6). An error is an *apierr.Error of kind TicketEmpty or
 // TicketMalformed.
 //
@@ -35,7 +35,7 @@ func Parse(ticket string, strict bool) (Claims, error) {
 	return c, err
 }
 
-// parse is Parse that also returns the signature.
+// parse is [Parse] and also returns the signature.
 func parse(ticket string, strict bool) (Claims, []byte, error) {
 	if ticket == "" {
 		return Claims{}, nil, &apierr.Error{Kind: apierr.TicketEmpty}
@@ -52,24 +52,24 @@ func parse(ticket string, strict bool) (Claims, []byte, error) {
 	return u.decode(text, strict)
 }
 
-// An unwrapper holds the buffers that reading one ticket takes: the inflater
-// alone has 40 KiB.
+// An unwrapper holds the buffers for reading one ticket. The inflater alone takes 40
+// KiB.
 type unwrapper struct {
 	std      [MaxTicketChars]byte       // ticket in the standard alphabet
 	deflated [MaxTicketChars]byte       // decoded
-	inflated [MaxInflatedBytes + 1]byte // one byte more than may come
+	inflated [MaxInflatedBytes + 1]byte // one byte more than a ticket may have
 	src      bytes.Reader               // over deflated
 	zlib     io.ReadCloser              // over src; nil until the first use
 	text     bytes.Buffer               // over inflated
 	json     jsontext.Decoder           // over text
 }
 
-// unwrappers spares a verification the allocation of an unwrapper.
+// unwrappers saves each verification the allocation of an unwrapper.
 var unwrappers = sync.Pool{New: func() any { return new(unwrapper) }}
 
-// standard maps a character of a ticket to the one of standard base64, or to 0
-// if it has no place in a ticket. encoding/base64 skips line breaks: here they
-// are refused, like everything else.
+// standard maps a character of a ticket to that of standard base64, and a character
+// that has no place in a ticket to 0. Line breaks are among these, though
+// encoding/base64 would skip them.
 var standard = func() (m [256]byte) {
 	const chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 	for i := range len(chars) {
@@ -79,8 +79,8 @@ var standard = func() (m [256]byte) {
 	return m
 }()
 
-// unwrap takes base64 and zlib off a ticket. The result is good until the next
-// call.
+// unwrap returns the JSON text inside a ticket, which is in base64 and zlib. The text is
+// valid until the next call.
 func (u *unwrapper) unwrap(ticket string, strict bool) ([]byte, error) {
 	for i := range len(ticket) {
 		ch := standard[ticket[i]]
@@ -98,8 +98,8 @@ func (u *unwrapper) unwrap(ticket string, strict bool) ([]byte, error) {
 	}
 	z := u.deflated[:n]
 
-	// A preset dictionary is refused here because compress/zlib takes a stream
-	// that names the checksum of the empty one.
+	// A stream with a preset dictionary is refused here because compress/zlib accepts
+	// one that names the checksum of the empty dictionary.
 	if len(z) >= 2 && z[1]&0x20 != 0 {
 		return nil, malformed("usersig: the zlib stream needs a dictionary")
 	}
@@ -131,7 +131,8 @@ func (u *unwrapper) unwrap(ticket string, strict bool) ([]byte, error) {
 	return u.inflated[:n], nil
 }
 
-// The members that a ticket must have, as a set of bits, and their names.
+// The members that a ticket must have, as bits of a set. memberNames has the same
+// order.
 const (
 	hasVer = 1 << iota
 	hasIdentifier
@@ -143,9 +144,9 @@ const (
 
 var memberNames = [...]string{"TLS.ver", "TLS.identifier", "TLS.sdkappid", "TLS.time", "TLS.expire", "TLS.sig"}
 
-// decode reads the one JSON object in a ticket. The decoder refuses bad UTF-8,
-// lone surrogates and repeated members: two readers could see different
-// tickets in one that has them.
+// decode reads the one JSON object in a ticket. The decoder refuses bad UTF-8, lone
+// surrogates and repeated members: two readers could understand such a ticket
+// differently.
 func (u *unwrapper) decode(text []byte, strict bool) (c Claims, sig []byte, err error) {
 	u.text = *bytes.NewBuffer(text)
 	u.json.Reset(&u.text)
@@ -198,7 +199,7 @@ func (u *unwrapper) decode(text []byte, strict bool) (c Claims, sig []byte, err 
 	return c, sig, nil
 }
 
-// finish reads what follows the last member and checks the whole.
+// finish reads what follows the last member and checks the ticket as a whole.
 func (u *unwrapper) finish(c Claims, sig []byte, seen uint) error {
 	if _, err := u.json.ReadToken(); err != nil {
 		return syntax(err)
@@ -215,7 +216,7 @@ func (u *unwrapper) finish(c Claims, sig []byte, seen uint) error {
 		return malformed("usersig: TLS.sig is empty")
 	}
 	if strings.ContainsFunc(c.Identifier, unicode.IsControl) {
-		// A line feed could make the signed text that of another ticket.
+		// With a line feed, two tickets could have the same signed text.
 		return malformed("usersig: TLS.identifier has a control character")
 	}
 	return nil
@@ -251,7 +252,7 @@ func (u *unwrapper) integer(name string, strict bool) (int64, error) {
 	return n, nil
 }
 
-// base64 reads the base64 value of a member, as text and as bytes.
+// base64 reads the base64 value of a member and returns its text and its bytes.
 func (u *unwrapper) base64(name string) (text string, b []byte, err error) {
 	if text, err = u.str(name); err != nil {
 		return "", nil, err
@@ -263,8 +264,8 @@ func (u *unwrapper) base64(name string) (text string, b []byte, err error) {
 	return text, b, nil
 }
 
-// syntax makes an error for JSON that could not be read; nil stays nil. The
-// decoder's own text is dropped, it may quote the ticket.
+// syntax returns the error for JSON that cannot be read, or nil for nil. The text of
+// the decoder's error is dropped: it may quote the ticket.
 func syntax(err error) error {
 	switch {
 	case err == nil:

@@ -7,7 +7,7 @@
 //	ticket = alphabet(base64(zlib(JSON)))   alphabet: + is *, / is -, = is _
 //
 // Member order, white space and compression level differ between generators,
-// so two tickets are never compared as text. Version 1 (ECDSA) is refused as
+// so tickets are never compared as text. Version 1 (ECDSA) is refused as
 // malformed. Contract: spec/conventions.md, 1.
 package usersig
 
@@ -36,9 +36,9 @@ const DefaultLife = 180 * 24 * time.Hour
 // invalidation of its account (spec/conventions.md, 1.5 step 10).
 const MaxSkew = 600 * time.Second
 
-// Claims is what a ticket says. Before [Verify] has accepted it, it is only what
-// the sender of the ticket would like us to believe. The signature is not
-// part of it, so Claims may be logged.
+// Claims holds what a ticket says. Until [Verify] has accepted the ticket, its
+// claims are no more than what its sender asserts. The signature is not part of
+// Claims, so Claims may be logged.
 type Claims struct {
 	Identifier string // account the ticket speaks for
 	SDKAppID   int64  // as sent: may be no app id at all
@@ -48,42 +48,42 @@ type Claims struct {
 	HasUserbuf bool   // TLS.userbuf is present, though it may be empty
 }
 
-// expires is the last Unix second in which the ticket is good; ok is false if
-// that does not fit 64 bits.
-func (c Claims) expires() (at int64, ok bool) {
-	at = c.Issued + c.Life
-	return at, (at > c.Issued) == (c.Life > 0)
+// expires returns the last Unix second in which the ticket is good. ok is false if
+// that second does not fit 64 bits.
+func (c Claims) expires() (second int64, ok bool) {
+	second = c.Issued + c.Life
+	return second, (second > c.Issued) == (c.Life > 0)
 }
 
-// Expires is the last second in which the ticket is good, in UTC. An end before
-// the year 1 or after 9999 becomes the first or last second of those years, so
-// that the result can always be written as RFC 3339.
+// Expires returns the last second in which the ticket is good, in UTC. A time before
+// the year 1 or after the year 9999 becomes the first second of the one or the last of
+// the other, so that the result can always be formatted as RFC 3339.
 func (c Claims) Expires() time.Time {
-	at, ok := c.expires()
+	second, ok := c.expires()
 	switch {
 	case !ok && c.Life > 0:
-		at = math.MaxInt64
+		second = math.MaxInt64
 	case !ok:
-		at = math.MinInt64
+		second = math.MinInt64
 	}
 	const first, last = -62135596800, 253402300799 // 0001-01-01T00:00:00Z, 9999-12-31T23:59:59Z
-	return time.Unix(min(max(at, first), last), 0).UTC()
+	return time.Unix(min(max(second, first), last), 0).UTC()
 }
 
-// Invalidated returns an error of kind apierr.TicketInvalidated if the ticket
-// was issued in or before the Unix second at, in which all tickets of its account
-// were invalidated; at is 0 if that never happened. It is the step after [Verify]
-// (spec/conventions.md, 1.5 step 13 and 5.5).
-func (c Claims) Invalidated(at int64) error {
-	if at == 0 || c.Issued > at {
+// Invalidated returns an error of kind apierr.TicketInvalidated if the ticket was
+// issued no later than the Unix second upTo, up to which all tickets of its account
+// are invalid. upTo is 0 if no ticket of the account was ever invalidated. The check
+// follows [Verify] (spec/conventions.md, 1.5 step 13 and 5.5).
+func (c Claims) Invalidated(upTo int64) error {
+	if upTo == 0 || c.Issued > upTo {
 		return nil
 	}
 	return apierr.TicketInvalidated.Errorf("usersig was issued at %s, and all usersigs of the account up to %s were invalidated; issue a new one",
-		clock(c.Issued), clock(at))
+		clock(c.Issued), clock(upTo))
 }
 
-// appendSigned appends the text that the signature covers. The order of its
-// lines is fixed and is not that of the JSON members (spec/conventions.md, 1.2).
+// appendSigned appends the text that the signature covers. Its lines have a fixed
+// order, which is not that of the JSON members (spec/conventions.md, 1.2).
 func (c Claims) appendSigned(b []byte) []byte {
 	b = append(b, "TLS.identifier:"...)
 	b = append(b, c.Identifier...)
@@ -102,18 +102,18 @@ func (c Claims) appendSigned(b []byte) []byte {
 	return b
 }
 
-// sign is the signature of a signed text. The key is used as the text that the
-// console shows; it is not decoded from hexadecimal (spec/conventions.md, 1.2).
+// sign returns the signature of a text. The secret key is used as the console shows
+// it and is not decoded from hexadecimal (spec/conventions.md, 1.2).
 func sign(secret string, signed []byte) []byte {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(signed)
 	return mac.Sum(nil)
 }
 
-// Make makes a ticket that is good from issued to issued+life, that second
-// included; fractions of a second are dropped. An empty userbuf is left out.
-// A ticket for an identifier that is not UTF-8, or holds control characters,
-// is made and never verifies.
+// Make creates a ticket that is good from issued to issued+life, inclusive. Fractions
+// of a second are dropped. An empty userbuf is left out. Make does not check the
+// identifier: a ticket for one that is not UTF-8, or holds control characters, never
+// verifies.
 func Make(secret string, sdkappid uint32, identifier string, issued time.Time, life time.Duration, userbuf []byte) string {
 	c := Claims{
 		Identifier: identifier,
@@ -126,7 +126,7 @@ func Make(secret string, sdkappid uint32, identifier string, issued time.Time, l
 	return c.wrap(base64.StdEncoding.EncodeToString(sign(secret, c.appendSigned(nil))))
 }
 
-// wrap makes the ticket of claims and their signature in base64.
+// wrap returns the ticket for the claims and their signature, which is in base64.
 func (c Claims) wrap(sig string) string {
 	b := []byte(`{"TLS.ver":"2.0","TLS.identifier":`)
 	b, _ = jsontext.AppendQuote(b, c.Identifier) // bad UTF-8 is replaced; then the signature does not match
@@ -138,7 +138,7 @@ func (c Claims) wrap(sig string) string {
 	return encode(deflate(b))
 }
 
-// deflate wraps b in a zlib stream.
+// deflate returns b as a zlib stream.
 func deflate(b []byte) []byte {
 	var out bytes.Buffer
 	z := zlib.NewWriter(&out)
@@ -147,7 +147,7 @@ func deflate(b []byte) []byte {
 	return out.Bytes()
 }
 
-// encode writes b in the alphabet of tickets.
+// encode returns b in base64 with the alphabet of tickets.
 func encode(b []byte) string {
 	text := base64.StdEncoding.AppendEncode(nil, b)
 	for i, ch := range text {
@@ -163,7 +163,7 @@ func encode(b []byte) string {
 	return string(text)
 }
 
-// A Request is a ticket with what it is checked against.
+// A Request is a ticket and what the ticket is checked against.
 type Request struct {
 	Ticket     string    // usersig in the URL, percent-decoded
 	Identifier string    // identifier in the URL
@@ -173,15 +173,15 @@ type Request struct {
 	Strict     bool      // refuses what [Parse] is patient with
 }
 
-// Verify checks a ticket in the contract's order and reports the first failure
-// (spec/conventions.md, 1.5 steps 1-12; what was invalidated is left to
-// [Claims.Invalidated]). key is the index in r.Keys of the key that signed it.
+// Verify checks a ticket in the order of the contract and returns the first failure
+// (spec/conventions.md, 1.5 steps 1-12). It does not look for invalidations, as
+// [Claims.Invalidated] does. key is the index in r.Keys of the key that signed the
+// ticket.
 //
 // An error is an *apierr.Error of kind TicketEmpty, TicketMalformed,
-// TicketSDKAppID, TicketIdentifier, TicketExpired, NoKey or TicketForged. Its
-// text says what is wrong and holds nothing of a key or a signature: what it
-// quotes, the caller has sent.
-// It is safe for concurrent use.
+// TicketSDKAppID, TicketIdentifier, TicketExpired, NoKey or TicketForged. Its text
+// quotes only what the caller has sent, and nothing of a key or a signature.
+// Verify is safe for concurrent use.
 func Verify(r Request) (c Claims, key int, err error) {
 	c, sig, err := parse(r.Ticket, r.Strict)
 	if err != nil {
@@ -204,42 +204,43 @@ func Verify(r Request) (c Claims, key int, err error) {
 	}
 	var buf [256]byte
 	signed := c.appendSigned(buf[:0])
-	none := true
+	noKeys := true
 	for i, k := range r.Keys {
 		if k == "" {
-			continue // everyone can sign with it
+			continue // everyone can sign with an empty key
 		}
-		none = false
+		noKeys = false
 		if hmac.Equal(sig, sign(k, signed)) {
 			return c, i, nil
 		}
 	}
-	if none {
+	if noKeys {
 		return Claims{}, 0, &apierr.Error{Kind: apierr.NoKey}
 	}
 	return Claims{}, 0, &apierr.Error{Kind: apierr.TicketForged}
 }
 
-// malformed makes an error for a ticket that could not be read.
+// malformed returns the error for a ticket that cannot be read.
 func malformed(format string, args ...any) error {
 	return apierr.TicketMalformed.Errorf(format, args...)
 }
 
-// quote shows an identifier in an error, cut to what a person can use: one in
-// a URL may have thousands of bytes.
+// quote returns an identifier in quotes for an error. It cuts a long one, because an
+// identifier in a URL may have thousands of bytes.
 func quote(s string) string {
-	const most = 64
-	if len(s) <= most {
+	const limit = 64
+	if len(s) <= limit {
 		return strconv.Quote(s)
 	}
-	return strconv.Quote(s[:most]) + "..."
+	return strconv.Quote(s[:limit]) + "..."
 }
 
-// clock writes a Unix second for people, or as a number if it is no date.
-func clock(at int64) string {
-	c := Claims{Issued: at}
-	if t := c.Expires(); t.Unix() == at {
+// clock returns a Unix second as a date, or as a number if its year has more than four
+// digits.
+func clock(second int64) string {
+	c := Claims{Issued: second}
+	if t := c.Expires(); t.Unix() == second {
 		return t.Format(time.RFC3339)
 	}
-	return strconv.FormatInt(at, 10)
+	return strconv.FormatInt(second, 10)
 }

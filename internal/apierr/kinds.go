@@ -9,7 +9,6 @@ var (
 	RateLimited     = &Kind{60007, "this command is called too often", SlowDown}
 	Timeout         = &Kind{60008, "service timeout or request format error, please check and try again", Later}
 	UnknownCommand  = &Kind{60009, "no such service or command", Never}
-	NotAdminCommon  = &Kind{60010, "the caller is not an admin of the app", Never}
 	AppRateLimited  = &Kind{60011, "this app calls too often", SlowDown}
 	NoSDKAppID      = &Kind{60012, "sdkappid is missing in the URL", Never}
 	AccountType     = &Kind{60015, "body account invalid", Never}
@@ -69,7 +68,7 @@ var (
 func Kinds() []*Kind {
 	return []*Kind{
 		ProfileTooLong,
-		BadHTTP, BadJSONCommon, RateLimited, Timeout, UnknownCommand, NotAdminCommon, AppRateLimited, NoSDKAppID,
+		BadHTTP, BadJSONCommon, RateLimited, Timeout, UnknownCommand, AppRateLimited, NoSDKAppID,
 		AccountType, AppDisabled, CommandDisabled, Overloaded, AppSuspended, AddressRefused, BadQuery, WrongSite,
 		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
 		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, AccountLimit,

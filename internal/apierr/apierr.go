@@ -1,8 +1,9 @@
-// Package apierr holds the error codes of the API and the error type that
-// carries one of them from the place that understands a failure to the answer.
+// Package apierr holds the error codes of the API, and the error type that carries
+// a code from the place that understands a failure to the answer.
 //
-// The numbers and their meaning are the contract's (spec/conventions.md, 3;
-// spec/timpush-api.md, 13). doc/errors.md is generated from this package.
+// The codes up to 94999 and their meaning are the contract's (spec/conventions.md, 3;
+// spec/timpush-api.md, 13); those from 95000 are for commands that only this server
+// has. A test writes doc/errors.md from this package and keeps it the same.
 package apierr
 
 import (
@@ -22,7 +23,7 @@ const (
 	AfterMinute              // again after at least one minute
 )
 
-// String is the word used in the generated documentation.
+// String returns the word for r in doc/errors.md.
 func (r Retry) String() string {
 	return [...]string{"no", "yes", "slower", "after 1 min"}[r]
 }
@@ -31,21 +32,21 @@ func (r Retry) String() string {
 // errors.Is(err, apierr.NotAdmin) works through any wrapping.
 type Kind struct {
 	Code  int    // ErrorCode on the wire
-	Text  string // ErrorInfo when there is nothing better to say
+	Text  string // ErrorInfo of an Error that has no Msg
 	Retry Retry
 }
 
-// Error is the default ErrorInfo.
+// Error returns the kind's own text.
 func (k *Kind) Error() string { return k.Text }
 
-// Errorf makes an Error of this kind. The text is shown to the caller: it names
-// the field and the offending value, and never holds a secret.
+// Errorf returns an Error of this kind. Its text is shown to the caller: it names the
+// field and the offending value, and never holds a secret.
 func (k *Kind) Errorf(format string, args ...any) *Error {
 	return &Error{Kind: k, Msg: fmt.Sprintf(format, args...)}
 }
 
-// Because makes an Error of this kind with the kind's own text and a cause that
-// is logged and never shown.
+// Because returns an Error of this kind with the kind's own text. The cause is logged
+// and never shown.
 func (k *Kind) Because(cause error) *Error {
 	return &Error{Kind: k, Cause: cause}
 }
@@ -57,7 +58,7 @@ type Error struct {
 	Cause error  // logged, never shown; may be nil
 }
 
-// Info is the ErrorInfo for the caller.
+// Info returns the ErrorInfo for the caller.
 func (e *Error) Info() string {
 	if e.Msg != "" {
 		return e.Msg
@@ -65,7 +66,7 @@ func (e *Error) Info() string {
 	return e.Kind.Text
 }
 
-// Error is the text for logs: code, info and cause.
+// Error returns the text for logs: code, info and cause.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%d %s", e.Kind.Code, e.Info())
 	if e.Cause != nil {
@@ -74,7 +75,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the kind and the cause to errors.Is and errors.As.
+// Unwrap returns the kind and the cause, for errors.Is and errors.As.
 func (e *Error) Unwrap() []error {
 	if e.Cause == nil {
 		return []error{e.Kind}
@@ -82,9 +83,9 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// From finds the Error in err. A bare Kind becomes an Error of that kind. An
-// err with neither is a bug or an outage: the caller learns only that it was
-// internal.
+// From returns the Error that err wraps, or an Error of the Kind that err wraps. An
+// err that wraps neither is a bug or an outage: it becomes the cause of an internal
+// error, and the caller learns no more than that.
 func From(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e

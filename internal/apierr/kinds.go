@@ -1,7 +1,7 @@
 package apierr
 
-// The kinds this server returns, in code order. This is the only place where
-// the contract's numbers are written.
+// The kinds that this server returns, in code order. The contract's numbers are
+// written nowhere else in the server; package client has its own copy for users.
 var (
 	// REST layer: spec/conventions.md, 3.1.
 	BadHTTP         = &Kind{60002, "HTTP parse Error", Never}
@@ -60,11 +60,11 @@ var (
 	// Our own commands, /v4/tidings: spec/README.md.
 	BadWhere      = &Kind{95001, "Where is not a valid expression", Never}
 	WhereTooLarge = &Kind{95002, "the expression is too large", Never}
-	PageExpired   = &Kind{95003, "the page token has expired, begin anew", Never}
+	PageExpired   = &Kind{95003, "the page token has expired, start again with the first page", Never}
 )
 
-// Kinds lists every kind, for the generated documentation and for clients that
-// turn a code back into a kind.
+// Kinds returns every kind in code order, for doc/errors.md and for callers that look
+// up the kind of a code.
 func Kinds() []*Kind {
 	return []*Kind{
 		ProfileTooLong,

@@ -109,8 +109,8 @@ const errorsHead = `# Error codes
 Generated from internal/apierr; ` + "`go test ./internal/apierr -update`" + ` writes it.
 
 Every answer of the API has HTTP status 200. ` + "`ErrorCode`" + ` is 0 when the call succeeded and one of the codes
-below when it did not. ` + "`ErrorInfo`" + ` says what was wrong in this call, or holds the text below when there is
-nothing to add. Programs should look at the code: the texts may change.
+below when it failed. ` + "`ErrorInfo`" + ` says what was wrong with this call; where there is nothing to add, it holds
+the text below. Programs should look at the code: the texts may change.
 
 *Again* says whether the same request may be sent again:
 
@@ -121,21 +121,23 @@ nothing to add. Programs should look at the code: the texts may change.
 | slower | As for yes, and with fewer calls per second from then on. |
 | after 1 min | After at least one minute. |
 
-Connection errors and HTTP 5xx, which come from proxies, are as yes. Account, attribute and tag calls can be
+For connection errors and HTTP 5xx, which come from proxies, do as for yes. Account, attribute and tag calls can be
 repeated safely. A push is not safe to repeat after a lost answer: it may have been accepted.
 
-The codes are those of the hosted service.
+The codes up to 94999 are those of the hosted service. Those from 95000 are for the commands under ` + "`/v4/tidings`" + `, which
+only Tidings has.
 `
 
 // sections are the ranges of codes by first two digits, named in the document.
 var sections = []struct {
-	least, most int
+	first, last int
 	title       string
 }{
 	{0, 59999, "Accounts: profile values"},
 	{60000, 69999, "Requests"},
 	{70000, 79999, "Tickets and accounts"},
-	{80000, 99999, "Push, attributes and tags"},
+	{80000, 94999, "Push, attributes and tags"},
+	{95000, 99999, "Audiences"},
 }
 
 func TestErrorsDocument(t *testing.T) {
@@ -143,13 +145,13 @@ func TestErrorsDocument(t *testing.T) {
 	b.WriteString(errorsHead)
 	written := 0
 	for _, s := range sections {
-		in := slices.DeleteFunc(Kinds(), func(k *Kind) bool { return k.Code < s.least || k.Code > s.most })
-		if len(in) == 0 {
+		kinds := slices.DeleteFunc(Kinds(), func(k *Kind) bool { return k.Code < s.first || k.Code > s.last })
+		if len(kinds) == 0 {
 			continue
 		}
-		written += len(in)
+		written += len(kinds)
 		fmt.Fprintf(&b, "\n## %s\n\n| Code | Text | Again |\n| --- | --- | --- |\n", s.title)
-		for _, k := range in {
+		for _, k := range kinds {
 			fmt.Fprintf(&b, "| %d | %s | %s |\n", k.Code, strings.ReplaceAll(k.Text, "|", `\|`), k.Retry)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package wording holds what several packages need to read what people write, and to
-// name what is wrong with it.
+// Package wording helps packages to read what people write, and to tell people what is
+// wrong with it.
 package wording
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// JSONKind names a kind of JSON value: "a string".
+// JSONKind returns the name of a kind of JSON value, such as "a string".
 func JSONKind(k jsontext.Kind) string {
 	switch k {
 	case 'n':
@@ -31,17 +31,18 @@ func JSONKind(k jsontext.Kind) string {
 	return "no JSON value"
 }
 
-// Clip shortens a text to at most some bytes and three dots.
-func Clip(s string, most int) string {
-	if len(s) <= most {
+// Clip returns a text of at most limit bytes as it is, and of a longer one the first
+// limit bytes and three dots.
+func Clip(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
+	return strings.ToValidUTF8(s[:limit], "") + "..."
 }
 
-// Distance is how many bytes must be put in, taken out or replaced to make b of a
-// (Levenshtein), for guessing what a misspelt name was meant to be. Texts of
-// which one is more than twice as long as the other are just far.
+// Distance returns how many bytes must be inserted, deleted or replaced to turn a into
+// b (Levenshtein). It serves to guess which name a misspelt one means. If one text is
+// more than twice as long as the other, the distance is the length of the longer one.
 func Distance(a, b string) int {
 	if len(a) > 2*len(b) || len(b) > 2*len(a) {
 		return max(len(a), len(b))
@@ -64,8 +65,9 @@ func Distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Nearest returns the one of some names that a misspelt name most likely means. At most
-// two bytes may differ, and at most half of the name; empty if none is so near.
+// Nearest returns the one of some names that a misspelt name most likely means: that
+// with the least distance, which may be two bytes and half of the name. It returns an
+// empty text if no name is so near.
 func Nearest(name string, names []string) string {
 	best, near := 3, ""
 	for _, n := range names {
@@ -78,8 +80,8 @@ func Nearest(name string, names []string) string {
 
 const day = 24 * time.Hour
 
-// ParseDuration reads a duration that a person writes: whole days ("30d"), or
-// what time.ParseDuration reads.
+// ParseDuration reads a duration that a person wrote: whole days ("30d"), or what
+// time.ParseDuration reads.
 func ParseDuration(s string) (time.Duration, error) {
 	digits, inDays := strings.CutSuffix(s, "d")
 	if !inDays {
@@ -92,8 +94,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	return time.Duration(n) * day, nil
 }
 
-// Duration returns the text of a duration that ParseDuration reads back: whole
-// days as days.
+// Duration returns a text that ParseDuration reads back as d. Whole days are written as
+// days.
 func Duration(d time.Duration) string {
 	if d <= 0 || d%day != 0 {
 		return d.String()

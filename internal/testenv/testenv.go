@@ -1,7 +1,6 @@
-// Package testenv reads the variables by which whoever runs the tests chooses what
-// they do:
+// Package testenv reads the environment variables that change what tests do:
 //
-//	TIDINGS_TEST_REQUIRE=all  a test that needs what is not there fails, and does not skip
+//	TIDINGS_TEST_REQUIRE=all  a test fails, and does not skip, if this machine lacks what it needs
 //	TIDINGS_TEST_ROUNDS=F     random tests run F times as long, 0.1 or 20 for example
 //	TIDINGS_TEST_SEED=N       random tests repeat the run that logged this seed
 package testenv
@@ -13,8 +12,8 @@ import (
 	"testing"
 )
 
-// Need skips a test that needs something, if err says that this machine lacks it. The
-// test fails instead where everything is required.
+// Need skips a test if err says that this machine lacks what the test needs. With
+// TIDINGS_TEST_REQUIRE=all the test fails instead.
 func Need(t testing.TB, what string, err error) {
 	t.Helper()
 	if err == nil {
@@ -26,8 +25,8 @@ func Need(t testing.TB, what string, err error) {
 	t.Skipf("needs %s: %v", what, err)
 }
 
-// Rounds returns how often a random test does something that it does n times by
-// default; at least once.
+// Rounds returns how often a random test repeats what it repeats n times by default. The
+// least is once.
 func Rounds(n int) int {
 	if f, err := strconv.ParseFloat(os.Getenv("TIDINGS_TEST_ROUNDS"), 64); err == nil {
 		return max(1, int(float64(n)*f))
@@ -35,7 +34,7 @@ func Rounds(n int) int {
 	return n
 }
 
-// Seed returns a new seed, or the one that is to be repeated.
+// Seed returns a new seed for a random test, or that of TIDINGS_TEST_SEED.
 func Seed(t testing.TB) uint64 {
 	t.Helper()
 	if s := os.Getenv("TIDINGS_TEST_SEED"); s != "" {

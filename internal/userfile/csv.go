@@ -14,18 +14,18 @@ import (
 	"tidings/internal/audience"
 )
 
-// columns are the columns of CSV that are no attributes.
+// columns lists the columns that do not hold an attribute.
 var columns = []string{"To_Account", "AccountType", "Tags", "Nick", "FaceUrl", "Created"}
 
-// A CSV reads the records of one file. It is for one goroutine.
+// A CSV reads the records of one file. It must not be used by several goroutines at once.
 type CSV struct {
-	names  []string // of the columns
+	names  []string // the columns' names
 	source bytes.Reader
 	cells  *csv.Reader
 }
 
-// NewCSV makes a CSV for a file that begins with a row of column names: those of
-// an account, and attributes.
+// NewCSV returns a CSV for a file that begins with header, a row that names the columns:
+// any of those in columns, and attributes.
 func NewCSV(header []byte) (*CSV, error) {
 	c := new(CSV)
 	names, err := c.record(header)
@@ -47,12 +47,12 @@ func NewCSV(header []byte) (*CSV, error) {
 	return c, nil
 }
 
-// Attributes are the columns that are attributes.
+// Attributes returns the names of the columns that hold attributes.
 func (c *CSV) Attributes() []string {
 	return slices.DeleteFunc(slices.Clone(c.names), func(name string) bool { return slices.Contains(columns, name) })
 }
 
-// record takes one record apart. The cells are valid until the next.
+// record returns the cells of one record. They are valid until the next call.
 func (c *CSV) record(text []byte) ([]string, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("it is not UTF-8")
@@ -67,17 +67,17 @@ func (c *CSV) record(text []byte) ([]string, error) {
 	if err == nil && c.cells.InputOffset()-before == int64(len(text)) {
 		return cells, nil
 	}
-	c.cells = nil // which may hold what is left of the record
+	c.cells = nil // the reader may hold the rest of the record
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil, errors.New("it is no record of CSV")
 	}
-	if at, ok := errors.AsType[*csv.ParseError](err); ok {
-		return nil, fmt.Errorf("column %d: %w", at.Column, at.Err)
+	if syntax, ok := errors.AsType[*csv.ParseError](err); ok {
+		return nil, fmt.Errorf("column %d: %w", syntax.Column, syntax.Err)
 	}
 	return nil, err
 }
 
-// Line reads a record into l. An empty cell is an absent value.
+// Line reads a record into l. An empty cell stands for an absent value.
 func (c *CSV) Line(text []byte, l *Line) error {
 	*l = Line{Attrs: l.Attrs[:0], Tags: l.Tags[:0]}
 	cells, err := c.record(text)
@@ -121,8 +121,8 @@ func (c *CSV) Line(text []byte, l *Line) error {
 	return nil
 }
 
-// appendTags takes a cell of tags apart: they stand between bars; a backslash
-// takes a bar or a backslash as part of a tag.
+// appendTags appends the tags in a cell, which are separated by bars. A backslash makes
+// the character after it part of a tag.
 func appendTags(tags []string, cell string) []string {
 	if !strings.Contains(cell, `\`) {
 		return append(tags, strings.Split(cell, "|")...)
@@ -151,8 +151,8 @@ type CSVWriter struct {
 	cells []string
 }
 
-// NewCSVWriter begins a file with its row of column names. It fails if an
-// attribute has the name of another column.
+// NewCSVWriter writes the first row of a file, the names of its columns, and returns a
+// CSVWriter for the other rows. It fails if an attribute has the name of another column.
 func NewCSVWriter(w io.Writer, attrs *audience.Attributes) (*CSVWriter, error) {
 	c := &CSVWriter{out: csv.NewWriter(w)}
 	for _, a := range attrs {
@@ -166,7 +166,7 @@ func NewCSVWriter(w io.Writer, attrs *audience.Attributes) (*CSVWriter, error) {
 	return c, c.out.Write(append(slices.Clone(columns), c.attrs...))
 }
 
-// Write writes a user.
+// Write writes the record of a user.
 func (c *CSVWriter) Write(l *Line) error {
 	kind, created, nick, face := "", "", "", ""
 	if l.Kind != audience.UserID {
@@ -201,7 +201,7 @@ func (c *CSVWriter) Write(l *Line) error {
 	return c.out.Write(c.cells)
 }
 
-// Flush writes out what is left and reports whether all could be written.
+// Flush writes what is buffered, and returns the first error of all writes.
 func (c *CSVWriter) Flush() error {
 	c.out.Flush()
 	return c.out.Error()

@@ -1,6 +1,6 @@
-// Package userfile reads and writes the users of an app as files: lines of JSON
-// (NDJSON) with the names of the API, and CSV. It does no I/O of its own.
-// doc/import-export.md describes the formats.
+// Package userfile reads and writes the lines of files that hold the users of an app:
+// lines of JSON (NDJSON) with the member names of the API, or CSV. It opens no files.
+// doc/import-export.md describes both formats.
 package userfile
 
 import (
@@ -19,32 +19,34 @@ import (
 	"tidings/internal/wording"
 )
 
-// MaxLineBytes is the longest line, or record of CSV, without its line break.
-// A user with everything at its limit, all of it escaped, fits twice.
+// MaxLineBytes is the length of the longest line, or record of CSV, without its line
+// break. The line of a user with everything at its limit, and every character escaped,
+// is half as long.
 const MaxLineBytes = 64 << 10
 
-// A Line is a user as a file tells it. Nothing is checked but its form.
+// A Line is what a line of a file says about a user. Its form was checked, and its
+// values were not.
 type Line struct {
 	Account string
 	Kind    audience.Kind
 	Attrs   []audience.NamedValue // no name twice
 	Tags    []string
-	Nick    *string // nil: the file says nothing
+	Nick    *string // nil: absent
 	FaceURL *string
-	Created uint32 // Unix second; 0: the file says nothing
+	Created uint32 // Unix second; 0: absent
 }
 
-// A Parser reads lines of JSON. The zero value is ready. It is for one
-// goroutine.
+// A Parser reads lines of JSON. The zero value is ready to use. A Parser must not be used
+// by several goroutines at once.
 type Parser struct {
 	dec  jsontext.Decoder
 	buf  bytes.Buffer
-	text string // the line; what is read shares its memory
+	text string // the line; the strings of a Line share its memory
 }
 
-// Line reads a line into l, one JSON object: To_Account is required, members that
-// are not known, stand twice or are of another type are errors, so that a
-// misspelt name loses nothing silently.
+// Line reads a line, which is one JSON object, into l. To_Account is required. A member
+// that is unknown, occurs twice or has the wrong type is an error, so that nothing is
+// lost silently because its name was misspelt.
 func (p *Parser) Line(line []byte, l *Line) error {
 	*l = Line{Attrs: l.Attrs[:0], Tags: l.Tags[:0]}
 	p.text = string(line)
@@ -103,7 +105,8 @@ func (p *Parser) Line(line []byte, l *Line) error {
 	return nil
 }
 
-// string reads a text; where names it, empty for the name of a member.
+// string reads a string. where is the member that has it, or empty for the name of a
+// member.
 func (p *Parser) string(where string) (string, error) {
 	if k := p.dec.PeekKind(); k != '"' {
 		return "", p.wrong(where, "a string", k)
@@ -125,7 +128,7 @@ func (p *Parser) optional(where string) (*string, error) {
 	return &s, err
 }
 
-// wrong is the error for a value of kind k where another is wanted.
+// wrong returns the error for a value of kind k in the place of what is wanted.
 func (p *Parser) wrong(where, want string, k jsontext.Kind) error {
 	if k == 0 {
 		_, err := p.dec.ReadToken()
@@ -137,7 +140,7 @@ func (p *Parser) wrong(where, want string, k jsontext.Kind) error {
 	return fmt.Errorf("%s: want %s, got %s", where, want, wording.JSONKind(k))
 }
 
-func (p *Parser) number(where string, least, most uint32) (uint32, error) {
+func (p *Parser) number(where string, low, high uint32) (uint32, error) {
 	if k := p.dec.PeekKind(); k != '0' {
 		return 0, p.wrong(where, "a number", k)
 	}
@@ -146,8 +149,8 @@ func (p *Parser) number(where string, least, most uint32) (uint32, error) {
 		return 0, syntaxError(err)
 	}
 	n, err := strconv.ParseUint(string(v), 10, 32)
-	if err != nil || uint32(n) < least || uint32(n) > most {
-		return 0, fmt.Errorf("%s: %s is not a whole number from %d to %d", where, clip(string(v)), least, most)
+	if err != nil || uint32(n) < low || uint32(n) > high {
+		return 0, fmt.Errorf("%s: %s is not a whole number from %d to %d", where, clip(string(v)), low, high)
 	}
 	return uint32(n), nil
 }
@@ -195,8 +198,8 @@ func (p *Parser) attrs(l *Line) error {
 	return syntaxError(err)
 }
 
-// AppendLine writes a user as a line of JSON with its line break. The texts must
-// be UTF-8.
+// AppendLine appends a user as a line of JSON with its line break. The texts of the user
+// must be UTF-8.
 func AppendLine(b []byte, l *Line) ([]byte, error) {
 	w := writer{b: append(b, `{"To_Account":`...)}
 	w.string(l.Account)
@@ -248,7 +251,8 @@ func (w *writer) string(s string) {
 	}
 }
 
-// separate begins a list with its first item and puts a comma before others.
+// separate writes what comes before item i of a list: begin before the first, a comma
+// before the others.
 func (w *writer) separate(i int, begin string) {
 	if i == 0 {
 		w.b = append(w.b, begin...)
@@ -257,21 +261,22 @@ func (w *writer) separate(i int, begin string) {
 	}
 }
 
-// header is the first line of an export.
+// A header is the first line of an export.
 type header struct {
 	AttrNames map[string]string
 	AttrTypes map[string]int `json:",omitempty"`
 }
 
-// IsHeader reports whether a line is meant as a header: an object whose first
-// member is one of a header's.
+// IsHeader reports whether a line is meant as a header: its first member is one that
+// only a header has.
 func IsHeader(line []byte) bool {
 	rest, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("{"))
 	rest = bytes.TrimSpace(rest)
 	return ok && (bytes.HasPrefix(rest, []byte(`"AttrNames"`)) || bytes.HasPrefix(rest, []byte(`"AttrTypes"`)))
 }
 
-// ParseHeader reads the header of a file: the attributes that its lines name.
+// ParseHeader reads the header of a file and returns the attributes that the header
+// defines.
 func ParseHeader(line []byte) (*audience.Attributes, error) {
 	var h header
 	if err := json.Unmarshal(line, &h, json.RejectUnknownMembers(true)); err != nil {
@@ -317,7 +322,7 @@ func parseSlot(s string) (int, bool) {
 	return int(s[0] - '0'), true
 }
 
-// AppendHeader writes the header for attributes with its line break.
+// AppendHeader appends the header that defines some attributes, with its line break.
 func AppendHeader(b []byte, a *audience.Attributes) ([]byte, error) {
 	h := header{AttrNames: map[string]string{}, AttrTypes: map[string]int{}}
 	for i, attr := range a {
@@ -329,7 +334,7 @@ func AppendHeader(b []byte, a *audience.Attributes) ([]byte, error) {
 	return append(append(b, line...), '\n'), err
 }
 
-// syntaxError is a decoder's error without its package.
+// syntaxError returns a decoder's error in words that name no package; nil for nil.
 func syntaxError(err error) error {
 	if err == nil {
 		return nil

@@ -4,14 +4,14 @@ import (
 	"context"
 )
 
-// An Account is a UserID with what can be stored about it.
+// An Account is a UserID and its profile.
 type Account struct {
 	UserID  string  // 1 to 32 bytes
 	Nick    *string `json:",omitempty"` // nickname, at most 500 bytes; nil leaves it as it is
 	FaceURL *string `json:"FaceUrl,omitempty"`
 }
 
-// check refuses text that is not UTF-8.
+// check returns an error for text that is not UTF-8.
 func (a Account) check(command string) error {
 	for _, s := range []*string{&a.UserID, a.Nick, a.FaceURL} {
 		if s != nil {
@@ -23,10 +23,9 @@ func (a Account) check(command string) error {
 	return nil
 }
 
-// ImportAccount makes an account. If it exists already, only the profile fields
-// that are not nil change. An app may have a limit of accounts
-// ([ErrAccountLimit]) and a wait before a deleted account can be made again
-// ([ErrReimportTooSoon]).
+// ImportAccount creates an account. If the account exists, only the profile fields that
+// are not nil change. An app may have a limit of accounts ([ErrAccountLimit]), and a
+// wait before a deleted account can be created again ([ErrReimportTooSoon]).
 //
 // Limit: 200 calls per second. Command: im_open_login_svc/account_import.
 func (c *Client) ImportAccount(ctx context.Context, account Account) error {
@@ -37,10 +36,9 @@ func (c *Client) ImportAccount(ctx context.Context, account Account) error {
 	return c.Call(ctx, command, account, nil)
 }
 
-// ImportAccounts makes accounts as [Client.ImportAccount] does. Those that were
-// not made are reported in [*AccountErrors], with code 0: this command does not
-// tell why. The error is [ErrAccountLimit] if the app had no room for any of a
-// request.
+// ImportAccounts creates accounts as [Client.ImportAccount] does. Accounts that were not
+// created are reported in [*AccountErrors], with code 0: the command does not say why.
+// The error is [ErrAccountLimit] if the app has no room for any account of a request.
 //
 // Limit: 100 requests per second, of [MaxUsers] accounts each. Command:
 // im_open_login_svc/multiaccount_import.
@@ -65,10 +63,10 @@ func (c *Client) ImportAccounts(ctx context.Context, accounts []Account) error {
 	})
 }
 
-// A userID is an account in a list of them.
+// A userID is an element of a list of accounts.
 type userID struct{ UserID string }
 
-// userIDs makes the list of accounts that a request carries.
+// userIDs returns the list of accounts for a request.
 func userIDs(ids []string) []userID {
 	list := make([]userID, len(ids))
 	for i, id := range ids {
@@ -77,8 +75,7 @@ func userIDs(ids []string) []userID {
 	return list
 }
 
-// results are the answers for single accounts of account_check and
-// account_delete.
+// results is the answer of account_check and account_delete.
 type results struct {
 	ResultItem []struct {
 		UserID        string
@@ -88,7 +85,7 @@ type results struct {
 	}
 }
 
-// failed are the accounts whose result is not success.
+// failed returns the error for the accounts whose result is not success.
 func (r results) failed(command string) error {
 	var list []AccountError
 	for _, item := range r.ResultItem {
@@ -99,7 +96,7 @@ func (r results) failed(command string) error {
 	return accountErrors(command, list)
 }
 
-// accountErrors is the error for a list of failures; nil for none.
+// accountErrors returns the error for a list of failures; nil if it is empty.
 func accountErrors(command string, list []AccountError) error {
 	if len(list) == 0 {
 		return nil
@@ -107,8 +104,8 @@ func accountErrors(command string, list []AccountError) error {
 	return &AccountErrors{Command: command, List: list}
 }
 
-// CheckAccounts tells which accounts exist. Every account that could be looked
-// up is in the map, true if it exists; one that could not is reported in
+// CheckAccounts reports which accounts exist. The map has every account that could be
+// looked up, and true for those that exist. The others are reported in
 // [*AccountErrors].
 //
 // Limit: 100 requests per second, of [MaxUsers] accounts each. Command:
@@ -135,11 +132,10 @@ func (c *Client) CheckAccounts(ctx context.Context, ids []string) (map[string]bo
 	return exist, err
 }
 
-// DeleteAccounts deletes accounts for good, with all that belongs to them:
-// attributes, tags, devices, pending pushes. Accounts that do not exist
-// ([ErrUnknownAccount]) and admins ([ErrBadAccountField]) are reported in
-// [*AccountErrors]. A repeated request after a lost answer may therefore report
-// accounts as unknown that it has deleted itself.
+// DeleteAccounts deletes accounts for good, with their attributes and tags, and
+// invalidates their tickets. Accounts that do not exist ([ErrUnknownAccount]) and admins
+// ([ErrBadAccountField]) are reported in [*AccountErrors]. A request that is repeated
+// after a lost answer may therefore report accounts as unknown that it deleted itself.
 //
 // Limit: 100 requests per second, of [MaxUsers] accounts each. Command:
 // im_open_login_svc/account_delete.
@@ -158,11 +154,11 @@ func (c *Client) DeleteAccounts(ctx context.Context, ids []string) error {
 	})
 }
 
-// Kick invalidates all tickets of an account issued up to now and ends its
-// sessions. A ticket issued in the next second or later works again. Devices
-// stay bound. An account that does not exist is [ErrUnknownAccount].
+// Kick invalidates all tickets of an account that were issued up to now. A ticket issued
+// in the next second or later is good. An account that does not exist is
+// [ErrUnknownAccount].
 //
-// A Client whose own admin is kicked makes itself a new ticket.
+// A Client whose own admin is kicked makes a new ticket.
 //
 // Limit: 200 calls per second. Command: im_open_login_svc/kick.
 func (c *Client) Kick(ctx context.Context, id string) error {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// An AccountKind is what an account is: a name given by the application, or
-// one installation of it.
+// An AccountKind says what an account stands for: a name given by the application, or
+// one installation of the application.
 type AccountKind int
 
 // The kinds of account. The numbers are those of the API.
@@ -25,16 +25,17 @@ type AttrName struct {
 	Kind AccountKind // whom the attribute is about; fixed once the slot has a name
 }
 
-// attrNames is the body of set_attr_name and the answer of get_attr_name.
+// attrNames holds the members of the body of set_attr_name and of the answer of
+// get_attr_name.
 type attrNames struct {
 	AttrNames map[string]string
 	AttrTypes map[string]AccountKind `json:",omitempty"`
 }
 
-// SetAttrNames names attribute slots, 0 to 9, of the app. Other slots stay as
-// they are. All names are set or none: a name that another slot has, and a
-// Kind other than the slot's, are refused with [ErrInvalidAttribute]. Users keep
-// the values they have in a slot that gets a new name.
+// SetAttrNames names attribute slots of the app, 0 to 9. Other slots stay as they are.
+// All names are set or none: a name that another slot has, and a Kind other than that
+// of the slot, are refused with [ErrInvalidAttribute]. If a slot gets another name, the
+// values in the slot stay.
 //
 // Limit: 100 calls per second. Command: timpush/set_attr_name.
 func (c *Client) SetAttrNames(ctx context.Context, names map[int]AttrName) error {
@@ -56,8 +57,8 @@ func (c *Client) SetAttrNames(ctx context.Context, names map[int]AttrName) error
 	return c.Call(ctx, command, in, nil)
 }
 
-// AttrNames returns the attribute slots of the app that have a name; an app
-// without attributes gives an empty map.
+// AttrNames returns the attribute slots of the app that have a name. The map of an app
+// without attributes is empty.
 //
 // Limit: 100 calls per second. Command: timpush/get_attr_name.
 func (c *Client) AttrNames(ctx context.Context) (map[int]AttrName, error) {
@@ -83,12 +84,11 @@ type UserAttrs struct {
 	Attrs   map[string]string // values of 1 to 50 bytes
 }
 
-// SetAttrs sets attributes of users; those not named stay as they are. The
-// attributes must have been named before: one that is not defined, or a value
-// that is empty or too long, refuses the whole request with
-// [ErrInvalidAttribute], and then nothing is changed. Accounts that do not exist
-// or are of the wrong kind are reported in [*AccountErrors]. If an account is
-// listed twice, the later entry wins.
+// SetAttrs sets attributes of users. Other attributes stay as they are. Attributes must
+// be defined with [Client.SetAttrNames] before: for one that is not defined, or a value
+// that is empty or too long, the whole request is refused with [ErrInvalidAttribute] and
+// changes nothing. Accounts that do not exist or are of the wrong kind are reported in
+// [*AccountErrors]. If an account is listed twice, the later entry wins.
 //
 // Limit: 100 requests per second, of [MaxUsers] users each. Command:
 // timpush/set_attr.
@@ -114,9 +114,9 @@ func (c *Client) SetAttrs(ctx context.Context, users []UserAttrs) error {
 	})
 }
 
-// Attrs returns the attributes of accounts, in the order asked; an account
-// without attributes has an empty map. Accounts that do not exist are left out
-// and reported in [*AccountErrors], which comes together with the others.
+// Attrs returns the attributes of accounts, in the order of the list. An account without
+// attributes has an empty map. Accounts that do not exist are left out, and reported in
+// an [*AccountErrors] that is returned together with the others.
 //
 // Limit: 100 requests per second, of [MaxUsers] accounts each. Command:
 // timpush/get_attr.
@@ -141,10 +141,10 @@ type AttrRemoval struct {
 	Names   []string `json:"Attrs"`      // attribute names; none changes nothing
 }
 
-// RemoveAttrs takes attributes away from users. One that a user does not have
-// is no error; a name that is not defined refuses the whole request with
-// [ErrInvalidAttribute], and then nothing is changed. Accounts that do not exist
-// are reported in [*AccountErrors].
+// RemoveAttrs takes attributes away from users. An attribute that a user does not have is
+// no error. For a name that is not defined, the whole request is refused with
+// [ErrInvalidAttribute] and changes nothing. Accounts that do not exist are reported in
+// [*AccountErrors].
 //
 // Limit: 100 requests per second, of [MaxUsers] users each. Command:
 // timpush/remove_attr.

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// An Audience says which users are meant. The zero value is every UserID.
+// An Audience says which users a call is about. The zero value stands for every UserID.
 type Audience struct {
 	Where     string      `json:",omitempty"` // expression, such as plan == "gold" && !tag("muted"); excludes Condition
 	Condition *Condition  `json:",omitempty"` // the condition of a push
 	Kind      AccountKind `json:"AccountType,omitzero"`
 }
 
-// A Condition selects users by tags or by attributes, not both. All its members
-// that are not empty must be true.
+// A Condition selects users by tags or by attributes, not both. Those members of it that
+// are not empty must all be true.
 type Condition struct {
 	TagsAnd  []string          `json:",omitempty"` // has all of them; at most 10 tags in each list
 	TagsOr   []string          `json:",omitempty"` // has one of them
@@ -23,21 +23,21 @@ type Condition struct {
 	AttrsOr  map[string]string `json:",omitempty"` // has one of them
 }
 
-// An Estimate is how many users an audience has.
+// An Estimate says how many users an audience has.
 type Estimate struct {
 	Count   uint64
 	Clauses []ClauseCount // the parts that must be true, each on its own
 	Sample  []string      // accounts, spread over the audience
 }
 
-// A ClauseCount is one part of a condition and how many users it selects.
+// A ClauseCount says how many users one part of a condition selects.
 type ClauseCount struct {
 	Clause string // as an expression
 	Count  uint64
 }
 
-// EstimateAudience counts an audience and gives up to sample of its accounts, at
-// most 100. A Where that is no expression is [ErrBadWhere], one that is too large
+// EstimateAudience counts an audience, and returns up to sample of its accounts, at most
+// 100. A Where that is no expression is [ErrBadWhere], one that is too large is
 // [ErrWhereTooLarge].
 //
 // Limit: 100 calls per second. Command: tidings/estimate_audience, which only
@@ -54,7 +54,7 @@ func (c *Client) EstimateAudience(ctx context.Context, a Audience, sample int) (
 	return out, nil
 }
 
-// ask is Call for a request about an audience.
+// ask is [Client.Call] for a request about an audience, whose texts it checks.
 func (c *Client) ask(ctx context.Context, command string, a Audience, in, out any) error {
 	texts := []string{a.Where}
 	if cond := a.Condition; cond != nil {
@@ -71,7 +71,7 @@ func (c *Client) ask(ctx context.Context, command string, a Audience, in, out an
 	return c.Call(ctx, command, in, out)
 }
 
-// An Explanation is why an account is in an audience, or why not.
+// An Explanation says why an account is in an audience or not.
 type Explanation struct {
 	Match   bool
 	Clauses []ClauseMatch
@@ -79,14 +79,15 @@ type Explanation struct {
 	Tags    []string
 }
 
-// A ClauseMatch is one part of a condition and whether it is true of an account.
+// A ClauseMatch says whether one part of a condition is true of an account.
 type ClauseMatch struct {
 	Clause string // as an expression
 	Match  bool
 }
 
-// ExplainAudience reports whether an account is in an audience, and which parts of
-// the condition say so. One that does not exist is [ErrUnknownAccount].
+// ExplainAudience returns whether an account is in an audience, and which parts of the
+// condition are true of the account. An account that does not exist is
+// [ErrUnknownAccount].
 //
 // Limit: 100 calls per second. Command: tidings/explain_audience, which only
 // Tidings has.
@@ -106,9 +107,9 @@ func (c *Client) ExplainAudience(ctx context.Context, a Audience, account string
 	return out, nil
 }
 
-// ListAudience gives the accounts of an audience as they were at the first page,
-// a page of 1000 at a time. After an error it ends. A loop that takes more than
-// five minutes for a page ends with [ErrPageExpired].
+// ListAudience iterates over the accounts of an audience as it was when the iteration
+// began, asking for 1000 at a time. The iteration ends after an error. If the loop takes
+// more than five minutes for 1000 accounts, that error is [ErrPageExpired].
 //
 // Limit: 100 pages per second. Command: tidings/list_audience, which only Tidings
 // has.
@@ -140,14 +141,14 @@ func (c *Client) ListAudience(ctx context.Context, a Audience) iter.Seq2[string,
 	}
 }
 
-// A ValueCount is a value of an attribute and how many users have it.
+// A ValueCount says how many users have a value of an attribute.
 type ValueCount struct {
 	Value string
 	Count uint64
 }
 
-// AttrValues lists values that users have of an attribute and that begin with a
-// prefix, those of most users first, at most limit of them, 1 to 1000. total is
+// AttrValues returns those values of an attribute that begin with a prefix, the values
+// that most users have first. limit is the most values to return, 1 to 1000; total is
 // how many there are.
 //
 // Limit: 100 calls per second. Command: tidings/list_attr_values, which only
@@ -170,15 +171,15 @@ func (c *Client) AttrValues(ctx context.Context, attr, prefix string, limit int)
 	return out.Values, out.Total, err
 }
 
-// A TagCount is a tag and how many users have it.
+// A TagCount says how many users have a tag.
 type TagCount struct {
 	Tag   string
 	Count uint64
 	Kind  AccountKind `json:"AccountType"` // whom it is for
 }
 
-// AllTags lists tags that users have and that begin with a prefix, those of most
-// users first, at most limit of them, 1 to 1000. total is how many there are.
+// AllTags returns those tags of users that begin with a prefix, the tags that most users
+// have first. limit is the most tags to return, 1 to 1000; total is how many there are.
 //
 // Limit: 100 calls per second. Command: tidings/list_tags, which only Tidings
 // has.

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// inChunks sends a list in requests of at most MaxUsers users, one after the
-// other, and joins what they report. Accounts that fail do not stop it; any
-// other error does.
+// inChunks calls send for parts of a list of at most MaxUsers users, one after the other,
+// and returns the failed accounts of all. Failed accounts do not end it; any other error
+// does.
 func inChunks[E any](list []E, send func(chunk []E) error) error {
 	var failed *AccountErrors
 	done := 0
@@ -35,8 +35,8 @@ func inChunks[E any](list []E, send func(chunk []E) error) error {
 	return nil
 }
 
-// checkText refuses text that is not UTF-8. JSON cannot carry it, and
-// encoding/json would send another name in its place.
+// checkText returns an error for text that is not UTF-8. JSON cannot hold such a text,
+// and encoding/json would send another one.
 func checkText(command string, texts ...string) error {
 	for _, s := range texts {
 		if !utf8.ValidString(s) {

@@ -23,8 +23,8 @@ const MaxUsers = 100
 // MaxAnswerBytes is the longest answer that is read; a longer one is an error.
 const MaxAnswerBytes = 8 << 20
 
-// DefaultIdentifier is the admin that signs if [WithIdentifier] names no other:
-// the one every app has.
+// DefaultIdentifier is the admin that calls unless [WithIdentifier] names another one.
+// Every app has it.
 const DefaultIdentifier = "administrator"
 
 // DefaultTimeout is how long one attempt may take, unless [WithHTTPClient] sets
@@ -43,7 +43,7 @@ type Client struct {
 	pace       pace
 }
 
-// settings is what the options change.
+// settings holds what the options change.
 type settings struct {
 	identifier string
 	userAgent  string
@@ -62,25 +62,25 @@ func WithIdentifier(account string) Option {
 	return func(s *settings) { s.identifier = account }
 }
 
-// WithHTTPClient sets the HTTP client, to be shared, traced or given
-// certificates. Its Timeout holds for each attempt. Redirects are not followed,
-// whatever its CheckRedirect says: they would carry the ticket to another
-// server. The client itself is not changed.
+// WithHTTPClient sets the HTTP client, for instance to share it, to trace calls or to
+// trust certificates. Its Timeout holds for each attempt. Redirects are not followed,
+// whatever its CheckRedirect says: a redirect would carry the ticket to another
+// server. The HTTP client itself is not changed.
 func WithHTTPClient(c *http.Client) Option {
 	return func(s *settings) { s.http = c }
 }
 
-// WithTicketLife sets how long the tickets made from the secret key are good,
-// at least a minute; the default is 24 hours. A ticket is renewed when a tenth
-// of its life is left.
+// WithTicketLife sets how long the tickets are good that are made with the secret key:
+// at least a minute, and 24 hours by default. A ticket is renewed when a tenth of its
+// life is left.
 func WithTicketLife(life time.Duration) Option {
 	return func(s *settings) { s.life = life }
 }
 
-// WithTicketSource has tickets (UserSigs) come from elsewhere, for programs that
-// are not trusted with the secret key, which must then be empty in [New]. source
-// is called before every attempt, from many goroutines at once, and should keep
-// a ticket as long as it is good. Its errors end the call and are returned.
+// WithTicketSource sets where tickets (UserSigs) come from, for programs that are not
+// trusted with the secret key. The key must then be empty in [New]. source is called
+// before every attempt, from many goroutines at once, and should keep a ticket as long
+// as the ticket is good. An error of source ends the call and is returned.
 func WithTicketSource(source func(ctx context.Context) (ticket string, err error)) Option {
 	return func(s *settings) { s.source = source }
 }
@@ -96,10 +96,10 @@ func WithUserAgent(name string) Option {
 	return func(s *settings) { s.userAgent = name }
 }
 
-// New makes a Client for the app sdkappid of the server at baseURL, such as
-// "https://push.example.com"; what comes before /v4/ in the path may be part of
-// it. secretKey is the key as the console shows it. New sends nothing, so a
-// wrong key shows at the first call.
+// New returns a Client for the app sdkappid of the server at baseURL, such as
+// "https://push.example.com". The base URL may have a path, which comes before /v4/.
+// secretKey is the key as the console shows it. New sends nothing: the first call
+// finds out whether the key is right.
 func New(baseURL string, sdkappid uint32, secretKey string, opts ...Option) (*Client, error) {
 	s := settings{
 		identifier: DefaultIdentifier,
@@ -144,7 +144,8 @@ func New(baseURL string, sdkappid uint32, secretKey string, opts ...Option) (*Cl
 	return c, nil
 }
 
-// httpClient copies a client, or makes the default one, and turns redirects off.
+// httpClient returns a copy of an HTTP client, or of the default one for nil, that
+// follows no redirects.
 func httpClient(given *http.Client) *http.Client {
 	var c http.Client
 	if given != nil {
@@ -153,7 +154,7 @@ func httpClient(given *http.Client) *http.Client {
 		c.Timeout = DefaultTimeout
 		if t, ok := http.DefaultTransport.(*http.Transport); ok {
 			t = t.Clone()
-			t.MaxIdleConnsPerHost = 64 // of 2: a busy back end talks to one host
+			t.MaxIdleConnsPerHost = 64 // and not 2: a busy back end talks to one host
 			c.Transport = t
 		}
 	}
@@ -164,11 +165,11 @@ func httpClient(given *http.Client) *http.Client {
 // commandForm is the form of the command in [Client.Call].
 var commandForm = regexp.MustCompile(`^[a-z0-9_]+/[a-z0-9_]+$`)
 
-// Call makes any command, given as service and name: "timpush/get_tag". in
-// becomes the body by encoding/json, and must give a JSON object; nil stands
-// for an empty one. The answer is decoded into out, unless that is nil.
+// Call calls any command, named by service and name: "timpush/get_tag". The body of the
+// request is in, encoded by encoding/json as a JSON object; nil stands for an empty one.
+// The answer is decoded into out, unless out is nil.
 //
-// Errors are those of the package comment. If the answer has an ErrorList, out is
+// The package comment describes the errors. If the answer has an ErrorList, out is
 // filled and the error is an [*AccountErrors].
 func (c *Client) Call(ctx context.Context, command string, in, out any) error {
 	if !commandForm.MatchString(command) {
@@ -186,7 +187,7 @@ func (c *Client) Call(ctx context.Context, command string, in, out any) error {
 	})
 }
 
-// envelope is what every answer holds.
+// envelope holds the members that every answer has.
 type envelope struct {
 	ActionStatus string
 	ErrorCode    *Code
@@ -246,7 +247,7 @@ func (c *Client) send(ctx context.Context, command, ticket string, body []byte, 
 	return nil
 }
 
-// hide takes the URL, which holds the ticket, out of an error of net/http.
+// hide returns an error of net/http without the URL, which holds the ticket.
 func hide(err error, ticket string) error {
 	for {
 		u, ok := errors.AsType[*url.Error](err)
@@ -256,12 +257,12 @@ func hide(err error, ticket string) error {
 		err = u.Err
 	}
 	if text := err.Error(); hideText(text, ticket) != text {
-		return errors.New(hideText(text, ticket)) // the cause goes too: its text shows the ticket
+		return errors.New(hideText(text, ticket)) // err must not be wrapped: its text shows the ticket
 	}
 	return err
 }
 
-// hideText takes the ticket, as it is or as it is in a URL, out of a text.
+// hideText returns a text without the ticket, as it is or as it is in a URL.
 func hideText(s, ticket string) string {
 	if ticket == "" {
 		return s
@@ -269,5 +270,5 @@ func hideText(s, ticket string) string {
 	return strings.NewReplacer(ticket, "[usersig]", url.QueryEscape(ticket), "[usersig]").Replace(s)
 }
 
-// cut shortens s to at most n bytes.
+// cut returns the first n bytes of s.
 func cut(s string, n int) string { return s[:min(len(s), n)] }

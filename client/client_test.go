@@ -50,7 +50,7 @@ func TestCommands(t *testing.T) {
 			`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"UserAttrs":[{"To_Account":"ada","Attrs":{"plan":"gold"}}],"ErrorList":[{"To_Account":"ghost","ErrorCode":70107}]}`,
 			func(c *c) (any, error) { return c.Attrs(ctx, []string{"ada", "ghost"}) },
 			[]client.UserAttrs{{Account: "ada", Attrs: map[string]string{"plan": "gold"}}},
-			`timpush/get_attr: 1 accounts failed; "ghost": 70107`,
+			`timpush/get_attr: 1 account failed; "ghost": 70107`,
 		},
 		{
 			"timpush/set_attr_name", `{"AttrNames":{"0":"plan","2":"build"},"AttrTypes":{"2":1}}`, ok,
@@ -74,7 +74,7 @@ func TestCommands(t *testing.T) {
 			"im_open_login_svc/multiaccount_import", `{"AccountList":[{"UserID":"ada","FaceUrl":"u"},{"UserID":"b"}]}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"FailAccounts":["b"]}`,
 			func(c *c) (any, error) {
 				return nil, c.ImportAccounts(ctx, []client.Account{{UserID: "ada", FaceURL: new("u")}, {UserID: "b"}})
-			}, nil, `im_open_login_svc/multiaccount_import: 1 accounts failed; "b": 0 not imported`,
+			}, nil, `im_open_login_svc/multiaccount_import: 1 account failed; "b": 0 not imported`,
 		},
 		{
 			"im_open_login_svc/account_check", `{"CheckItem":[{"UserID":"a"},{"UserID":"b"}]}`,
@@ -87,7 +87,7 @@ func TestCommands(t *testing.T) {
 			"im_open_login_svc/account_delete", `{"DeleteItem":[{"UserID":"a"},{"UserID":"b"}]}`,
 			`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"ResultItem":[{"ResultCode":0,"ResultInfo":"","UserID":"a"},{"ResultCode":70107,"ResultInfo":"gone","UserID":"b"}]}`,
 			func(c *c) (any, error) { return nil, c.DeleteAccounts(ctx, []string{"a", "b"}) },
-			nil, `im_open_login_svc/account_delete: 1 accounts failed; "b": 70107 gone`,
+			nil, `im_open_login_svc/account_delete: 1 account failed; "b": 70107 gone`,
 		},
 		{
 			"im_open_login_svc/kick", `{"UserID":"a"}`, ok,
@@ -107,7 +107,7 @@ func TestCommands(t *testing.T) {
 			"timpush/remove_tag", `{"UserTags":[{"To_Account":"ada","Tags":["beta","x"]}]}`, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"ErrorList":[{"To_Account":"ada","ErrorCode":70107}]}`,
 			func(c *c) (any, error) {
 				return nil, c.RemoveTags(ctx, []client.UserTags{{Account: "ada", Tags: []string{"beta", "x"}}})
-			}, nil, `timpush/remove_tag: 1 accounts failed; "ada": 70107`,
+			}, nil, `timpush/remove_tag: 1 account failed; "ada": 70107`,
 		},
 		{
 			"timpush/clear_all_tags", `{"To_Account":["a","b"]}`, ok,
@@ -213,7 +213,7 @@ func TestErrorTexts(t *testing.T) {
 	}{
 		{many, `timpush/set_attr: 4 accounts failed; "a": 70107; "b": 70107 gone; "c": 90035; ...`},
 		{&client.ChunkError{Done: 100, Total: 300, Err: errors.New("cut")}, "after 100 of 300 users: cut"},
-		{&client.ChunkError{Done: 100, Total: 300, Err: errors.New("cut"), Users: &client.AccountErrors{Command: "x/y", List: many.List[:1]}}, `after 100 of 300 users: cut; before that x/y: 1 accounts failed; "a": 70107`},
+		{&client.ChunkError{Done: 100, Total: 300, Err: errors.New("cut"), Users: &client.AccountErrors{Command: "x/y", List: many.List[:1]}}, `after 100 of 300 users: cut; before that x/y: 1 account failed; "a": 70107`},
 		{&client.StatusError{Command: "x/y", Status: 502, RequestID: "r"}, "x/y: HTTP status 502"},
 		{client.ErrInternal, "code 91000"},
 	} {

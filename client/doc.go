@@ -7,9 +7,8 @@
 //	err = c.RemoveAttrs(ctx, []client.AttrRemoval{{Account: "mary", Names: []string{"city"}}})
 //
 // The attribute, tag, audience and account commands have methods; [Client.Call]
-// makes every other command. A Client is safe for concurrent use and is meant to be kept:
-// it holds a pool of connections and the ticket (UserSig) it signs with, which
-// it renews before the ticket expires.
+// calls every other command. A Client is safe for concurrent use and is meant to be
+// kept: it holds a pool of connections, and a ticket (UserSig) that it renews in time.
 //
 // # Errors
 //
@@ -19,13 +18,13 @@
 //	errors.Is(err, client.ErrRateLimited)
 //
 // works on everything the package returns. An HTTP status other than 200 is a
-// [*StatusError]: a proxy answered, not the API. What remains is failures of
-// the network, of the context, and of arguments. No error shows a key or a
+// [*StatusError]: a proxy answered, not the API. All other errors are failures of the
+// network, the end of the context, and wrong arguments. No error shows a key or a
 // ticket.
 //
-// Commands for several accounts process them one by one. If some fail, the
-// others are done all the same, and the error is an [*AccountErrors] that
-// lists the failed ones. It comes together with the results for the others:
+// Commands for several accounts process them one by one. If some accounts fail, the
+// others are processed all the same, and the error is an [*AccountErrors] that lists
+// the failed ones. Methods return it together with the results for the others:
 //
 //	users, err := c.Attrs(ctx, accounts)
 //	if failed, ok := errors.AsType[*client.AccountErrors](err); ok {
@@ -36,18 +35,17 @@
 //
 // # More than 100 users
 //
-// The API takes at most [MaxUsers] users in one request. Methods that take
-// lists cut longer ones into requests of that size and send these one after
-// the other; an empty list sends nothing. Each request is on its own: if the
-// third is refused, the first two stay done, and the error is a [*ChunkError].
+// The API takes at most [MaxUsers] users in one request. Methods that take lists send a
+// longer one in several requests, one after the other; an empty list sends nothing.
+// Each request stands alone: if the third is refused, the first two stay done, and the
+// error is a [*ChunkError].
 //
 // # Repeating
 //
 // Calls are repeated after connection errors, HTTP 5xx and the codes that the
 // API documents as worth repeating, with exponential back-off and jitter, up
-// to [Retry.Attempts] times and never past the deadline of the context. When
-// the server says that calls come too often, all calls of the Client that this
-// concerns wait, not just the one refused. Commands that would do something
-// twice, such as a push, are repeated only if the server certainly did not
-// process them.
+// to [Retry.Attempts] times and never past the deadline of the context. When the
+// server says that calls come too often, all calls of the Client that the limit
+// concerns wait, and not only the refused one. A command that must not be processed
+// twice, such as a push, is repeated only if the server certainly has not processed it.
 package client

@@ -9,8 +9,7 @@ import (
 // A Code is an ErrorCode of the API. It is an error itself, for errors.Is.
 type Code int
 
-// The codes that a program may want to tell apart. The server's reference of
-// errors has all of them.
+// The codes that programs may want to handle. The server's doc/errors.md has all codes.
 const (
 	ErrRateLimited       Code = 60007 // this command is called too often
 	ErrAppRateLimited    Code = 60011 // the app calls too often
@@ -47,7 +46,7 @@ const (
 	ErrPageExpired       Code = 95003 // the next page was asked for too late
 )
 
-// Error is the number and nothing else; the text for people is in [Error.Info].
+// Error returns the number. [Error.Info] has a text for people.
 func (c Code) Error() string { return "code " + strconv.Itoa(int(c)) }
 
 // An Error is the answer of the API to a command it refused.
@@ -58,7 +57,7 @@ type Error struct {
 	RequestID string // X-Request-Id, for the operator's logs; may be empty
 }
 
-// Error gives command, code, info and request id.
+// Error returns command, code, info and request id.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %d %s", e.Command, int(e.Code), e.Info)
 	if e.RequestID != "" {
@@ -67,11 +66,11 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the code to errors.Is.
+// Unwrap returns the code, for errors.Is.
 func (e *Error) Unwrap() error { return e.Code }
 
-// Retryable reports whether the same request may succeed later. The Client has
-// then already repeated it as often as it was allowed to.
+// Retryable reports whether the same request may succeed later. If so, the Client has
+// repeated the request as often as its [Retry] allows.
 func (e *Error) Retryable() bool { return e.Code.retry() != never }
 
 // A StatusError is an HTTP status other than 200. The API always answers 200, so
@@ -82,28 +81,32 @@ type StatusError struct {
 	RequestID string // X-Request-Id; may be empty
 }
 
-// Error gives command and status.
+// Error returns command and status.
 func (e *StatusError) Error() string { return fmt.Sprintf("%s: HTTP status %d", e.Command, e.Status) }
 
-// AccountErrors lists the accounts of a command that failed. All other accounts
-// of the request were processed. errors.Is looks at the code of each.
+// AccountErrors lists the accounts of a request that failed. All other accounts of the
+// request were processed. errors.Is looks at the code of each account.
 type AccountErrors struct {
 	Command   string
 	RequestID string         // X-Request-Id of the last request with a failure; may be empty
 	List      []AccountError // never empty; request order
 }
 
-// An AccountError is one account that failed and why.
+// An AccountError says which account failed, and why.
 type AccountError struct {
 	Account string `json:"To_Account"`
-	Code    Code   `json:"ErrorCode"` // 0 if the command does not tell
+	Code    Code   `json:"ErrorCode"` // 0 if the command does not say why
 	Info    string `json:"ErrorInfo"` // for people; may be empty
 }
 
-// Error gives command and number of failures, and the first three of them.
+// Error returns the command, the number of failures, and the first three of them.
 func (e *AccountErrors) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d accounts failed", e.Command, len(e.List))
+	accounts := "accounts"
+	if len(e.List) == 1 {
+		accounts = "account"
+	}
+	fmt.Fprintf(&b, "%s: %d %s failed", e.Command, len(e.List), accounts)
 	for i, a := range e.List {
 		if i == 3 {
 			b.WriteString("; ...")
@@ -115,7 +118,7 @@ func (e *AccountErrors) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the failures to errors.Is and errors.As.
+// Unwrap returns the failures, for errors.Is and errors.As.
 func (e *AccountErrors) Unwrap() []error {
 	list := make([]error, len(e.List))
 	for i, a := range e.List {
@@ -124,24 +127,24 @@ func (e *AccountErrors) Unwrap() []error {
 	return list
 }
 
-// Error gives account, code and info.
+// Error returns account, code and info.
 func (e AccountError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%q: %d %s", e.Account, int(e.Code), e.Info))
 }
 
-// Unwrap gives the code to errors.Is.
+// Unwrap returns the code, for errors.Is.
 func (e AccountError) Unwrap() error { return e.Code }
 
-// A ChunkError ends a call for more than MaxUsers users whose first requests
-// had been processed when a later one failed.
+// A ChunkError is the error of a call for more than MaxUsers users, some of whose
+// requests were processed before another failed.
 type ChunkError struct {
 	Done  int            // users from the start of the list that were processed
 	Total int            // users in the list
 	Err   error          // why the next request failed; its users may have been processed if the answer was lost
-	Users *AccountErrors // the ones among the first Done that failed; nil if none
+	Users *AccountErrors // the failures among the first Done users; nil if there are none
 }
 
-// Error says how far the call got and why it ended.
+// Error returns how far the call got and why it ended.
 func (e *ChunkError) Error() string {
 	s := fmt.Sprintf("after %d of %d users: %v", e.Done, e.Total, e.Err)
 	if e.Users != nil {
@@ -150,7 +153,7 @@ func (e *ChunkError) Error() string {
 	return s
 }
 
-// Unwrap gives the cause and the accounts that failed before it.
+// Unwrap returns the cause and the accounts that failed before it.
 func (e *ChunkError) Unwrap() []error {
 	if e.Users == nil {
 		return []error{e.Err}

@@ -15,12 +15,12 @@ import (
 // Retry says how often and when a call is repeated. The zero value is the
 // default.
 type Retry struct {
-	Attempts int           // tries in all, the first included; default 4, 1 never repeats
-	Base     time.Duration // wait after the first try, doubled after each; default 100ms
-	Max      time.Duration // longest wait between two tries; default 10s; a server that asks for less gets a second at least
+	Attempts int           // attempts in all, the first included; default 4; 1 never repeats
+	Base     time.Duration // wait after the first attempt, doubled after each further one; default 100ms
+	Max      time.Duration // longest wait between two attempts; default 10s; at least a second after a limit of calls
 }
 
-// check fills in the defaults.
+// check returns r with the defaults filled in.
 func (r Retry) check() (Retry, error) {
 	if r.Attempts < 0 || r.Base < 0 || r.Max < 0 {
 		return Retry{}, errors.New("client: a field of Retry is negative")
@@ -31,8 +31,8 @@ func (r Retry) check() (Retry, error) {
 	return r, nil
 }
 
-// wait is the time after try n, counted from 1: base doubled n-1 times, at most
-// r.Max, and without the random part.
+// wait returns how long to wait after attempt n, counted from 1: base doubled n-1 times,
+// at most r.Max. It has no random part.
 func (r Retry) wait(base time.Duration, n int) time.Duration {
 	d := base
 	for range n - 1 {
@@ -44,18 +44,18 @@ func (r Retry) wait(base time.Duration, n int) time.Duration {
 	return min(d, r.Max)
 }
 
-// A verdict says what to do with a request that failed.
+// A verdict says how a request that failed may be repeated.
 type verdict int
 
 const (
 	never       verdict = iota
-	later               // again after a while; it may have been processed
-	slowDown            // again at a lower rate; it was not processed
-	afterMinute         // again after at least a minute; it was not processed
-	renew               // again with a new ticket; it was not processed
+	later               // after a while; the request may have been processed
+	slowDown            // at a lower rate; the request was not processed
+	afterMinute         // after at least a minute; the request was not processed
+	renew               // with a new ticket; the request was not processed
 )
 
-// slowBase is the least wait when calls come too often. Limits count per second.
+// slowBase is the shortest wait when calls come too often. Limits are per second.
 const slowBase = time.Second
 
 // minute is the wait after ErrTicketThrottled.
@@ -74,8 +74,8 @@ func (c Code) retry() verdict {
 	return never
 }
 
-// judge says what to do after err. Errors of the caller's context and of
-// arguments are final.
+// judge returns how a command may be repeated after err. It may not after errors of the
+// caller's context and of arguments.
 func judge(err error, command string) verdict {
 	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Code == ErrTicketExpired || e.Code == ErrTicketInvalidated {
@@ -98,7 +98,7 @@ func judge(err error, command string) verdict {
 	return never
 }
 
-// neverSent reports whether a connection could not even be made.
+// neverSent reports whether err is the failure to make a connection.
 func neverSent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
@@ -123,7 +123,7 @@ func repeatable(command string) bool {
 	return false
 }
 
-// repeat makes attempts until one succeeds, may not be repeated, or is the last.
+// repeat makes attempts until one succeeds or may not be repeated.
 func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx context.Context, ticket string) error) error {
 	renewed := false
 	for n := 1; ; n++ {
@@ -152,12 +152,12 @@ func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx co
 			d += rand.N(d/2 + 1)
 		case afterMinute:
 			if _, ok := ctx.Deadline(); !ok {
-				return err // nobody said that a call may take this long
+				return err // without a deadline, the caller does not expect a call to take this long
 			}
 			d = minute + rand.N(5*time.Second)
 		case renew:
-			// A ticket made in the second of the invalidation is as dead as the
-			// old one (spec/conventions.md, 5.5): wait for the next second.
+			// A ticket made in the second of the invalidation is invalid too
+			// (spec/conventions.md, 5.5): wait for the next second.
 			if renewed {
 				return err
 			}
@@ -171,7 +171,7 @@ func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx co
 			return err
 		}
 		if sleepErr := sleep(ctx, d); sleepErr != nil {
-			return fmt.Errorf("%s: %w; the last try: %w", command, sleepErr, err)
+			return fmt.Errorf("%s: %w; the last attempt: %w", command, sleepErr, err)
 		}
 		if v == renew {
 			c.tickets.refused(ticket)
@@ -188,7 +188,7 @@ func fits(ctx context.Context, d time.Duration) bool {
 	return !ok || time.Until(end) > d
 }
 
-// sleep waits for d or the end of ctx.
+// sleep returns after d, or with the cause when ctx ends before.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -200,14 +200,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pace holds calls back while the server says that they come too often: those of
-// one command after ErrRateLimited, all of them after the other codes.
+// pace holds calls back after the server said that calls come too often: those of one
+// command after ErrRateLimited, those of all commands after the other codes.
 type pace struct {
 	mu    sync.Mutex
-	holds map[string]held // by command; "" for all
+	holds map[string]held // by command; "" holds all
 }
 
-// held is until when calls wait, and the answer that made them.
+// held says until when calls wait, and which answer is the reason.
 type held struct {
 	until time.Time
 	err   error
@@ -228,7 +228,7 @@ func (p *pace) hold(command string, err error, d time.Duration) {
 	}
 }
 
-// longest is the hold that a command waits for, or none.
+// longest returns the hold that a command waits for; the zero value for none.
 func (p *pace) longest(command string) held {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -239,8 +239,8 @@ func (p *pace) longest(command string) held {
 	return h
 }
 
-// wait returns when a command may be called. If ctx ends before that, it
-// returns the answer that holds the command at once.
+// wait returns when a command may be called. If ctx ends before then, wait returns at
+// once, with the answer that is the reason.
 func (p *pace) wait(ctx context.Context, command string) error {
 	for {
 		h := p.longest(command)

@@ -8,11 +8,11 @@ type UserTags struct {
 	Tags    []string // of 1 to 50 bytes each
 }
 
-// AddTags adds tags, at most 10 to each user; those that a user has already do no
-// harm. A tag that is empty or too long, or too many for one user, refuses the
-// whole request with [ErrEmptyTag], [ErrTagTooLong] or [ErrTooManyTags], and then
-// nothing is changed. Accounts that do not exist, would have more than 100 tags
-// or are of another kind than a tag are reported in [*AccountErrors].
+// AddTags adds tags to users, at most 10 to each. A tag that a user has already is no
+// error. If a tag is empty or too long, or a user gets too many, the whole request is
+// refused with [ErrEmptyTag], [ErrTagTooLong] or [ErrTooManyTags] and changes nothing.
+// Accounts that do not exist, would have more than 100 tags, or are of another kind than
+// a tag, are reported in [*AccountErrors].
 //
 // Limit: 100 requests per second, of [MaxUsers] users each. Command:
 // timpush/add_tag.
@@ -20,8 +20,8 @@ func (c *Client) AddTags(ctx context.Context, users []UserTags) error {
 	return c.changeTags(ctx, "timpush/add_tag", users, 0)
 }
 
-// ReplaceTags is AddTags, with at most 100 tags for each user, who has these
-// afterwards and no others.
+// ReplaceTags is like [Client.AddTags], but a user has the given tags afterwards and no
+// others. Each user may get 100.
 //
 // Limit: 100 requests per second, of [MaxUsers] users each. Command:
 // timpush/add_tag with Replace 1.
@@ -29,8 +29,8 @@ func (c *Client) ReplaceTags(ctx context.Context, users []UserTags) error {
 	return c.changeTags(ctx, "timpush/add_tag", users, 1)
 }
 
-// RemoveTags takes tags away from users. One that a user does not have is no
-// error. Accounts that do not exist are reported in [*AccountErrors].
+// RemoveTags takes tags away from users. A tag that a user does not have is no error.
+// Accounts that do not exist are reported in [*AccountErrors].
 //
 // Limit: 100 requests per second, of [MaxUsers] users each. Command:
 // timpush/remove_tag.
@@ -72,9 +72,9 @@ func (c *Client) ClearTags(ctx context.Context, accounts []string) error {
 	})
 }
 
-// Tags returns the tags of accounts, in the order asked. Accounts that do not
-// exist are left out and reported in [*AccountErrors], which comes together with
-// the others.
+// Tags returns the tags of accounts, in the order of the list. Accounts that do not exist
+// are left out, and reported in an [*AccountErrors] that is returned together with the
+// others.
 //
 // Limit: 100 requests per second, of [MaxUsers] accounts each. Command:
 // timpush/get_tag.

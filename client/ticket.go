@@ -9,14 +9,14 @@ import (
 	"tidings/internal/usersig"
 )
 
-// A ticketSource gives the ticket for an attempt.
+// A ticketSource returns the ticket for an attempt.
 type ticketSource interface {
 	ticket(ctx context.Context) (string, error)
-	// refused says that the server called a ticket expired or invalidated.
+	// refused is called when the server found a ticket expired or invalidated.
 	refused(ticket string)
 }
 
-// sourced is the ticket source of a caller who has no secret key.
+// A sourced ticket comes from the caller, who has no secret key.
 type sourced func(context.Context) (string, error)
 
 func (s sourced) ticket(ctx context.Context) (string, error) {
@@ -29,8 +29,8 @@ func (s sourced) ticket(ctx context.Context) (string, error) {
 
 func (s sourced) refused(string) {}
 
-// A signer makes tickets and keeps the last one until a tenth of its life is
-// left.
+// A signer makes tickets. It returns the same ticket until a tenth of that ticket's life
+// is left.
 type signer struct {
 	secret     string
 	sdkappid   uint32
@@ -45,7 +45,7 @@ type signer struct {
 func (s *signer) ticket(context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The wall clock counts, not the time this machine was awake.
+	// Round(0) makes the wall clock count, not the time that this machine was awake.
 	if now := time.Now().Round(0); s.last == "" || now.Sub(s.issued) >= s.life-s.life/10 || now.Before(s.issued) {
 		s.last = usersig.Make(s.secret, s.sdkappid, s.identifier, now, s.life, nil)
 		s.issued = now

@@ -1,14 +1,16 @@
-// Package audience says what a user of an app is - an account with attributes -
-// and what may be changed about it. It does no I/O: the api package turns
-// requests into Changes, a store applies them.
+// Package audience holds the users of an app: accounts with attributes and tags, what
+// changes to them do, and the conditions that select them. It does no I/O. Callers turn
+// requests and files into Changes; a [Store] asks a [Decider] for the [Effect] of each,
+// and keeps the effects. A [Condition] or a Where becomes an [Expr], which says of each
+// user whether it is selected.
 package audience
 
 import (
 	"tidings/internal/apierr"
 )
 
-// Slots is how many attribute slots an app has, "0" to "9". A user carries at
-// most one value in each. Contract: spec/timpush-api.md, 3.
+// Slots is the number of attribute slots of an app, "0" to "9". A user has at most one
+// value in each. Contract: spec/timpush-api.md, 3.
 const Slots = 10
 
 // Limits of the contract, in UTF-8 bytes where they are lengths
@@ -24,27 +26,26 @@ const (
 	MaxUsers        = 100 // users in one attribute or account request
 )
 
-// Kind is the account type: who an account, an attribute slot or a tag is about.
+// Kind is the account type of an account, an attribute slot or a tag.
 type Kind uint8
 
 // The account types; the numbers are those of AttrTypes on the wire
 // (spec/timpush-api.md, 2.4).
 const (
 	UserID         Kind = 0 // a name given by the application
-	RegistrationID Kind = 1 // one installation, made when a device registers
+	RegistrationID Kind = 1 // one installation of the application
 )
 
-// Attributes are the ten attribute slots of an app: what each is called and
-// whom it is about.
+// Attributes holds the definitions of an app's attributes, by slot.
 type Attributes [Slots]Attribute
 
-// An Attribute is one slot. Without a name it is not set.
+// An Attribute is the definition of one slot. A slot without a name is not in use.
 type Attribute struct {
 	Name string `json:"name,omitempty"`
-	Kind Kind   `json:"kind,omitempty"` // fixed once there is a name
+	Kind Kind   `json:"kind,omitempty"` // of the accounts that can have values; fixed once the slot has a name
 }
 
-// Index finds the slot with a name; -1 if no slot has it.
+// Index returns the slot with a name, or -1 if no slot has the name.
 func (a *Attributes) Index(name string) int {
 	if name == "" {
 		return -1
@@ -57,57 +58,57 @@ func (a *Attributes) Index(name string) int {
 	return -1
 }
 
-// Values are the attribute values of a user by slot. The empty string is no
-// value: the contract knows none.
+// Values holds the attribute values of a user, by slot. An empty string stands for no
+// value: the contract has no empty values.
 type Values [Slots]string
 
 // SlotSet is a set of attribute slots, bit n for slot n.
 type SlotSet uint16
 
-// Add puts slot n in.
+// Add adds slot n.
 func (s *SlotSet) Add(n int) { *s |= 1 << n }
 
-// Has reports whether slot n is in.
+// Has reports whether slot n is in the set.
 func (s SlotSet) Has(n int) bool { return s&(1<<n) != 0 }
 
-// Profile is what account import stores about an account besides its name. A
-// nil field is left as it is. Contract: spec/conventions.md, 5.1.
+// A Profile holds the fields of an account that only account import sets. A nil field
+// leaves the account's as it is. Contract: spec/conventions.md, 5.1.
 type Profile struct {
 	Nick    *string // nickname, at most MaxProfileBytes
 	FaceURL *string // picture, at most MaxProfileBytes
-	Clear   bool    // a nil field is taken away instead
+	Clear   bool    // a nil field deletes the account's instead
 }
 
-// A Change is what one entry of a request does to one account. A store applies
-// it whole or not at all.
+// A Change is what one entry of a request asks for one account. A store makes a change
+// whole or not at all.
 type Change struct {
 	Account string
-	Create  bool    // make the account, of Kind, if it does not exist
-	Kind    Kind    // of an account that is made
-	Created uint32  // Unix second at which the account was made; 0: that of an existing one stays, a new one's is now
+	Create  bool    // create the account, of Kind, if it does not exist
+	Kind    Kind    // of an account that is created
+	Created uint32  // Unix second of creation; 0 keeps that of an existing account, and is now for a new one
 	Set     Values  // values to set; an empty one leaves the slot as it is
 	Remove  SlotSet // slots to empty
 	Tags    TagEdit
 	Profile Profile
 
-	// Attributes are those that Set and Remove were made from, so that a change of an app
-	// whose attributes are others by now is told. Nil if both are empty.
+	// Attributes are the definitions by which names became the slots of Set and Remove. By
+	// these a store notices that the definitions have changed since. Nil if both are empty.
 	Attributes *Attributes
-	// UserIDOnly is for a caller who knows no RegistrationIDs: to it, such an
-	// account does not exist.
+	// UserIDOnly treats a RegistrationID as an account that does not exist.
 	UserIDOnly bool
-	// OfKind refuses an account that exists and is not of Kind (90035).
+	// OfKind refuses an existing account that is not of Kind (90035).
 	OfKind bool
 }
 
-// Grows reports whether the change may need room for something. Taking a tag away may
-// too: the shorter list is stored in another place.
+// Grows reports whether the change may need room in the index. Removing a tag may need
+// room too: the shorter list is stored in another place.
 func (c *Change) Grows(exists bool) bool {
 	return !exists || c.Set != Values{} || c.Tags.Op != KeepTags && c.Tags.Op != ClearTags
 }
 
-// Allows tells why the change may not be made to an account of a kind:
-// 90035 if it sets an attribute that is for the other kind.
+// Allows returns why the change may not be made to an account of a kind: 70107 if the
+// account does not exist to the caller, 90035 if an attribute or the caller wants the
+// other kind; nil if it may.
 func (c *Change) Allows(kind Kind) *apierr.Error {
 	if c.UserIDOnly && kind != UserID {
 		return apierr.UnknownAccount.Errorf("account does not exist")
@@ -126,7 +127,7 @@ func (c *Change) Allows(kind Kind) *apierr.Error {
 	return nil
 }
 
-// A User is what a request reads about one account.
+// A User is the answer to a request for one account.
 type User struct {
 	Exists bool
 	Kind   Kind
@@ -134,8 +135,8 @@ type User struct {
 	Tags   []string // in order
 }
 
-// A Failure is an account of a request that was not changed, and why. The
-// other accounts were.
+// A Failure says which account of a request was not changed, and why. The other accounts
+// were changed.
 type Failure struct {
 	Account string
 	Err     *apierr.Error

@@ -7,26 +7,25 @@ import (
 	"tidings/internal/wording"
 )
 
-// MaxConditionTags is the most tags in one list of a Condition, and the most
-// attributes; MaxAddTags the most tags that one entry of add_tag may add
-// (spec/timpush-api.md, 5 and 6.2).
+// MaxConditionTags is the most tags, or attributes, in one list of a Condition.
+// MaxAddTags is the most tags in one entry of add_tag (spec/timpush-api.md, 5 and 6.2).
 const (
 	MaxConditionTags = 10
 	MaxAddTags       = 10
 )
 
-// A Condition is what the contract selects users by: tags or attributes, not
-// both. An empty one is everyone. Contract: spec/timpush-api.md, 6.2.
+// A Condition is the contract's way to select users: by tags or by attributes, not by
+// both. An empty Condition selects everyone. Contract: spec/timpush-api.md, 6.2.
 type Condition struct {
 	TagsAnd, TagsOr, TagsNot []string
 	AttrsAnd, AttrsOr        []NamedValue
 }
 
-// NamedValue is an attribute by name and its value.
+// A NamedValue is a value with the name of its attribute.
 type NamedValue struct{ Name, Value string }
 
-// Expr checks a condition against the app's attributes and gives the expression
-// it means.
+// Expr checks a condition against the attributes of the app and returns the expression
+// with the same meaning.
 func (c *Condition) Expr(attrs *Attributes) (Expr, error) {
 	tags := len(c.TagsAnd) + len(c.TagsOr) + len(c.TagsNot)
 	if tags > 0 && len(c.AttrsAnd)+len(c.AttrsOr) > 0 {
@@ -55,11 +54,11 @@ func (c *Condition) Expr(attrs *Attributes) (Expr, error) {
 		all = append(all, HasTag{tag})
 	}
 	if len(c.TagsOr) > 0 {
-		any := make(Or, len(c.TagsOr))
+		some := make(Or, len(c.TagsOr))
 		for i, tag := range c.TagsOr {
-			any[i] = HasTag{tag}
+			some[i] = HasTag{tag}
 		}
-		all = append(all, any)
+		all = append(all, some)
 	}
 	for _, tag := range c.TagsNot {
 		all = append(all, Not{HasTag{tag}})
@@ -82,6 +81,7 @@ func (c *Condition) Expr(attrs *Attributes) (Expr, error) {
 	return all, nil
 }
 
+// equals returns a term for each value of a list; where is the list's name.
 func equals(where string, list []NamedValue, attrs *Attributes) ([]Expr, error) {
 	if len(list) > MaxConditionTags {
 		return nil, apierr.InvalidAttribute.Errorf("Condition.%s has %d attributes, at most %d are allowed", where, len(list), MaxConditionTags)
@@ -100,7 +100,7 @@ func equals(where string, list []NamedValue, attrs *Attributes) ([]Expr, error) 
 	return terms, nil
 }
 
-// CheckTag refuses a tag that is empty (90040) or too long (90020).
+// CheckTag returns why a tag is refused: empty (90040) or too long (90020).
 func CheckTag(tag string) *apierr.Error {
 	switch {
 	case tag == "":
@@ -111,7 +111,7 @@ func CheckTag(tag string) *apierr.Error {
 	return nil
 }
 
-// CheckValue refuses an attribute value that is empty or too long (90033).
+// CheckValue returns why an attribute value is refused: empty or too long (90033).
 func CheckValue(value string) *apierr.Error {
 	if value == "" || len(value) > MaxValueBytes {
 		return apierr.InvalidAttribute.Errorf("value %q has %d bytes, it may have 1 to %d", clip(value), len(value), MaxValueBytes)
@@ -119,11 +119,11 @@ func CheckValue(value string) *apierr.Error {
 	return nil
 }
 
-// clip shortens a text for an error.
+// clip returns a text for an error, or the beginning of a long one.
 func clip(s string) string { return wording.Clip(s, 100) }
 
-// KindOf is the account type that an expression is about: that of its
-// attributes. Known is false if it names none; mixing both is 90035.
+// KindOf returns the account type of the attributes in an expression. known is false if
+// the expression has no attribute. Attributes of both types are an error, 90035.
 func KindOf(e Expr, attrs *Attributes) (kind Kind, known bool, err error) {
 	Walk(e, func(term Expr) {
 		ref, ok := AttrOf(term)

@@ -35,25 +35,25 @@ type State interface {
 	Full() bool
 }
 
-// MostAppTags is how many different tags the users of an app can have, whatever
-// the app allows: their numbers take two bytes.
+// MostAppTags is the most different tags that the users of an app can have, whatever the
+// app allows: the number of a tag has two bytes.
 const MostAppTags = 1 << 16
 
-// A Decider decides what changes do to the users of an app. Requests, imports and the
-// demo all go through it, and a store writes and applies nothing but what it decides.
+// A Decider decides what changes do to the users of an app. A store writes and applies
+// nothing but effects that a Decider returned, for requests, imports and the demo alike.
 type Decider struct {
 	State State
-	Now   uint32 // Unix second, of accounts that are made
+	Now   uint32 // Unix second
 	Rules Rules
-	// Deleted returns the second at which an account of this name was deleted; 0
-	// if none was. It is asked only if the rules make it matter, and may be nil
-	// else.
+	// Deleted returns the second at which an account of this name was deleted; 0 if no
+	// such account was deleted. It is called only if Rules has a ReimportWait of at least a
+	// second, and may be nil otherwise.
 	Deleted func(account string) (int64, error)
 }
 
-// Change decides a change. It fills e, whose lists it uses again, and reports
-// whether there is an effect: a change that would leave the user as it is has none.
-// An error says why the change cannot be made; then no part of it is.
+// Change decides a change, sets e to its effect and reports whether there is one: a change
+// that leaves the user as it is has no effect. The lists of e are reused. An error says
+// why the change is refused, as a whole.
 func (d *Decider) Change(c *Change, e *Effect) (bool, *apierr.Error) {
 	*e = Effect{Tagged: e.Tagged[:0], Untagged: e.Untagged[:0]}
 	user, exists, err := d.subject(c)
@@ -69,7 +69,7 @@ func (d *Decider) Change(c *Change, e *Effect) (bool, *apierr.Error) {
 			e.Created = c.Created
 		}
 	} else {
-		if err := d.mayMake(c.Account); err != nil {
+		if err := d.forbidden(c.Account); err != nil {
 			return false, err
 		}
 		e.Op, e.User, e.Kind, e.Account, e.Created = Make, d.State.NextNumber(), c.Kind, c.Account, c.Created
@@ -93,17 +93,17 @@ func (d *Decider) Change(c *Change, e *Effect) (bool, *apierr.Error) {
 	return !exists || !e.empty(), nil
 }
 
-// Check returns why Change would refuse a change as things are.
+// Check returns why Change would refuse a change now; nil if it would not.
 func (d *Decider) Check(c *Change) *apierr.Error {
 	var e Effect
 	_, err := d.Change(c, &e)
 	return err
 }
 
-// mayMake returns why the rules of the app forbid a new account; nil if they do not.
-func (d *Decider) mayMake(account string) *apierr.Error {
-	if most := d.Rules.MaxAccounts; most > 0 && d.State.Len() >= most {
-		return apierr.AccountLimit.Errorf("the app has %d accounts, it may have %d", d.State.Len(), most)
+// forbidden returns why the rules of the app forbid a new account; nil if they do not.
+func (d *Decider) forbidden(account string) *apierr.Error {
+	if limit := d.Rules.MaxAccounts; limit > 0 && d.State.Len() >= limit {
+		return apierr.AccountLimit.Errorf("the app has %d accounts, it may have %d", d.State.Len(), limit)
 	}
 	wait := int64(d.Rules.ReimportWait / time.Second)
 	if wait <= 0 {
@@ -119,8 +119,8 @@ func (d *Decider) mayMake(account string) *apierr.Error {
 	return nil
 }
 
-// subject returns the account that a change is about, if the change may be made
-// to it.
+// subject returns the number of the account that a change is about, and whether the
+// account exists. An error says why the account cannot be changed or created.
 func (d *Decider) subject(c *Change) (user uint32, exists bool, err *apierr.Error) {
 	user, exists = d.State.Find(c.Account)
 	kind := c.Kind
@@ -133,8 +133,8 @@ func (d *Decider) subject(c *Change) (user uint32, exists bool, err *apierr.Erro
 	return user, exists, c.Allows(kind)
 }
 
-// Delete decides the deletion of an account for a caller who knows accounts of
-// one kind; 70107 if it does not exist to that caller.
+// Delete decides the deletion of an account of a kind, and sets e to its effect. An
+// account that does not exist, or is of the other kind, is 70107.
 func (d *Decider) Delete(account string, kind Kind, e *Effect) *apierr.Error {
 	user, exists := d.State.Find(account)
 	if !exists || d.State.Kind(user) != kind {
@@ -144,8 +144,8 @@ func (d *Decider) Delete(account string, kind Kind, e *Effect) *apierr.Error {
 	return nil
 }
 
-// tags decides an edit of the tags of the user of e. Tags of another account type
-// are 90035; more than the user or the app may have are 90032.
+// tags decides an edit of the tags of the user of e. A tag of the other account type is
+// 90035. More tags than the user or the app may have are 90032.
 func (d *Decider) tags(edit *TagEdit, exists bool, e *Effect) *apierr.Error {
 	if edit.Op == KeepTags {
 		return nil
@@ -161,27 +161,27 @@ func (d *Decider) tags(edit *TagEdit, exists bool, e *Effect) *apierr.Error {
 		return nil
 	case RemoveTags:
 		for _, name := range edit.Tags {
-			if t, known := d.State.FindTag(name); known && has(had, t) && !slices.Contains(e.Untagged, name) {
+			if t, exists := d.State.FindTag(name); exists && has(had, t) && !slices.Contains(e.Untagged, name) {
 				e.Untagged = append(e.Untagged, name)
 			}
 		}
 		return nil
 	}
-	var kept [MaxTags]uint16 // of a replacement: those that the user has and keeps
-	keep := kept[:0]
-	fresh := 0
+	var keepBuf [MaxTags]uint16
+	keep := keepBuf[:0] // the tags of the edit that the user has
+	fresh := 0          // tags of the edit that no user has
 	for _, name := range edit.Tags {
-		t, known := d.State.FindTag(name)
+		t, exists := d.State.FindTag(name)
 		switch {
-		case known && d.State.TagKind(t) != e.Kind:
+		case exists && d.State.TagKind(t) != e.Kind:
 			return apierr.WrongAccountKind.Errorf("tag %s is not for this account type", name)
-		case known && has(had, t):
+		case exists && has(had, t):
 			if !slices.Contains(keep, uint16(t)) {
 				keep = append(keep, uint16(t))
 			}
 		case !slices.Contains(e.Tagged, name):
 			e.Tagged = append(e.Tagged, name)
-			if !known {
+			if !exists {
 				fresh++
 			}
 		}
@@ -194,7 +194,7 @@ func (d *Decider) tags(edit *TagEdit, exists bool, e *Effect) *apierr.Error {
 		return apierr.TooManyTags.Errorf("the user would have %d tags, it may have %d", total, MaxTags)
 	}
 	var lost []uint16
-	freed := 0
+	freed := 0 // tags that no user has any more
 	if edit.Op == ReplaceTags {
 		lost = slices.DeleteFunc(had, func(t uint16) bool { return slices.Contains(keep, t) })
 		for _, t := range lost {
@@ -203,30 +203,32 @@ func (d *Decider) tags(edit *TagEdit, exists bool, e *Effect) *apierr.Error {
 			}
 		}
 	}
-	// A tag that goes with this user makes room for another, but not in numbers: they
-	// are given before any is free.
-	count, most := d.State.TagCount()+fresh, edit.AppMax
-	if most == 0 || count > MostAppTags {
-		most, freed = MostAppTags, 0
+	// A tag that this user was the last to have makes room for another under the app's
+	// limit. It does not under the limit of numbers: new tags get their numbers before
+	// those of lost tags are free.
+	count, limit := d.State.TagCount()+fresh, edit.AppMax
+	if limit == 0 || count > MostAppTags {
+		limit, freed = MostAppTags, 0
 	}
-	if fresh > 0 && count-freed > most {
-		return apierr.TooManyTags.Errorf("tag %s would be one more than the app may have different ones, %d", d.firstFresh(e.Tagged), most)
+	if fresh > 0 && count-freed > limit {
+		return apierr.TooManyTags.Errorf("tag %s is new, and the app may have %d different tags", d.firstFresh(e.Tagged), limit)
 	}
 	d.untag(lost, e)
 	return nil
 }
 
-// untag takes tags away.
+// untag adds tags to those that the effect takes away.
 func (d *Decider) untag(tags []uint16, e *Effect) {
 	for _, t := range tags {
 		e.Untagged = append(e.Untagged, string(d.State.TagName(uint32(t))))
 	}
 }
 
-// firstFresh returns the first of some names, in order, that no user has as a tag.
+// firstFresh returns that of some names, in alphabetical order, which no user has as a
+// tag.
 func (d *Decider) firstFresh(names []string) string {
 	for _, name := range slices.Sorted(slices.Values(names)) {
-		if _, known := d.State.FindTag(name); !known {
+		if _, exists := d.State.FindTag(name); !exists {
 			return name
 		}
 	}

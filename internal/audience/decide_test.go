@@ -272,9 +272,9 @@ var refusals = []struct {
 	{"one tag too many", audience.Change{Account: "full", Tags: add("f00", "a")}, apierr.TooManyTags, "the user would have 101 tags, it may have 100"},
 	{"a replacement by too many", audience.Change{Account: "ann", Tags: replace(append(numbered("f", 99), "a", "c")...)}, apierr.TooManyTags, "the user would have 101 tags, it may have 100"},
 	{"too many tags of a new account", audience.Change{Account: "new", Create: true, Tags: add(numbered("n", 101)...)}, apierr.TooManyTags, "the user would have 101 tags, it may have 100"},
-	{"one tag too many for the app", audience.Change{Account: "bob", Tags: limited(add("z", "b", "c"), appTags+1)}, apierr.TooManyTags, "tag c would be one more than the app may have different ones, 104"},
-	{"a tag in the place of one that others have", audience.Change{Account: "bob", Tags: limited(replace("c"), appTags)}, apierr.TooManyTags, "tag c would be one more than the app may have different ones, 103"},
-	{"two tags in the place of one", audience.Change{Account: "ann", Tags: limited(replace("a", "c", "d"), appTags)}, apierr.TooManyTags, "tag c would be one more"},
+	{"one tag too many for the app", audience.Change{Account: "bob", Tags: limited(add("z", "b", "c"), appTags+1)}, apierr.TooManyTags, "tag c is new, and the app may have 104 different tags"},
+	{"a tag in the place of one that others have", audience.Change{Account: "bob", Tags: limited(replace("c"), appTags)}, apierr.TooManyTags, "tag c is new, and the app may have 103 different tags"},
+	{"two tags in the place of one", audience.Change{Account: "ann", Tags: limited(replace("a", "c", "d"), appTags)}, apierr.TooManyTags, "tag c is new, and the app may have 103"},
 }
 
 func TestDeciderRefusals(t *testing.T) {
@@ -327,11 +327,11 @@ func TestDeciderOfNumbersOfTags(t *testing.T) {
 	if err := left(1).Check(&last); err != nil {
 		t.Errorf("the last number: %v", err)
 	}
-	wantRefusal(t, "no number", false, left(0).Check(&last), apierr.TooManyTags, "tag c would be one more than the app may have different ones, 65536")
+	wantRefusal(t, "no number", false, left(0).Check(&last), apierr.TooManyTags, "tag c is new, and the app may have 65536 different tags")
 	last.Tags.AppMax = audience.MostAppTags + 1
-	wantRefusal(t, "a limit above", false, left(0).Check(&last), apierr.TooManyTags, "different ones, 65536")
+	wantRefusal(t, "a limit above", false, left(0).Check(&last), apierr.TooManyTags, "65536 different tags")
 	change := audience.Change{Account: "ann", Tags: limited(replace("a", "c"), audience.MostAppTags)}
-	wantRefusal(t, "a replacement", false, left(0).Check(&change), apierr.TooManyTags, "different ones, 65536")
+	wantRefusal(t, "a replacement", false, left(0).Check(&change), apierr.TooManyTags, "65536 different tags")
 	if err := left(1).Check(&change); err != nil {
 		t.Errorf("a replacement with the last number: %v", err)
 	}

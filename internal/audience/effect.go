@@ -1,14 +1,14 @@
 package audience
 
-// An Effect describes the outcome of a change for one user, not the request. So it
-// means the same whenever it is applied: to live users, at a start, to a copy. A
+// An Effect describes what becomes of one user, and not what a request asked for. So an
+// effect means the same wherever it is applied: to live users, at a start, to a copy. A
 // Decider creates effects, a store keeps them.
 type Effect struct {
 	Op      EffectOp
 	User    uint32 // number of the user in its app
 	Account string // of Make
 	Kind    Kind   // of Make
-	Created uint32 // Unix second; of Edit, 0 leaves it as it is
+	Created uint32 // Unix second; 0 in an Edit leaves the user's as it is
 
 	Set      Values   // values that the user gets; an empty one leaves the slot as it is
 	Cleared  SlotSet  // slots whose value is taken away

@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// MaxTerms is the most terms - tags, attributes, comparisons - that one
-// expression may hold, and MaxWhereValues the most values in all its lists
-// together. Each costs a bitmap operation, so this bounds a query (BenchmarkCount
-// in package index).
+// Limits of one expression: the most terms (tags, attributes, comparisons), the most
+// values in all of them together, and the most bytes of its text. Each term and value
+// costs an operation on sets, so the limits bound a query (BenchmarkCount in package
+// index).
 const (
 	MaxTerms       = 64
 	MaxWhereValues = 1000
 	MaxWhereBytes  = 16 << 10
 )
 
-// An Expr says which users are meant. Its String is a Where expression that
-// parses to an equal Expr.
+// An Expr is an expression that is true or false of each user. Its String is a Where
+// with the same meaning.
 type Expr interface {
 	String() string
-	// Matches reports whether it is true of a user. Index is the fast way to ask it
-	// of all users; this one is obvious.
+	// Matches reports whether the expression is true of a user. Package index evaluates an
+	// expression for all users at once; Matches is the definition of what is right.
 	Matches(u *Traits) bool
-	binding() int // how tightly the text binds: 1 ||, 2 &&, 3 one piece
+	binding() int // precedence of the text: 1 for ||, 2 for &&, 3 if it needs no brackets
 }
 
-// Traits are what expressions ask about a user.
+// Traits holds what expressions ask about a user.
 type Traits struct {
 	Kind   Kind
 	Values Values
@@ -37,22 +37,23 @@ type Traits struct {
 }
 
 type (
-	// And is true if all are; of none it is true.
+	// And is true if all its members are. Without members it is true.
 	And []Expr
-	// Or is true if one is; of none it is false.
+	// Or is true if one of its members is. Without members it is false.
 	Or []Expr
-	// Not is true if the other is not.
+	// Not is true if the expression Of is false.
 	Not struct{ Of Expr }
 	// HasTag is true of users with a tag.
 	HasTag struct{ Tag string }
 	// HasAttr is true of users with any value of an attribute.
 	HasAttr struct{ Attr Ref }
-	// Equals is true of users whose attribute has one of some values.
+	// Equals is true of users who have one of some values of an attribute.
 	Equals struct {
 		Attr   Ref
 		Values []string
 	}
-	// Compare is true of users whose attribute is a number or date that compares.
+	// Compare is true of users whose value of an attribute, read as a number or a date,
+	// compares with a quantity as Op says.
 	Compare struct {
 		Attr Ref
 		Op   string // "<", "<=", ">", ">=", "=="
@@ -60,35 +61,36 @@ type (
 	}
 )
 
-// Ref is an attribute as an expression names it.
+// A Ref refers to an attribute.
 type Ref struct {
 	Slot int
 	Name string
 }
 
-// Quantity is a number, or a moment.
+// A Quantity is a number or a moment.
 type Quantity struct {
 	Number float64   // if Moment is zero
 	Moment time.Time // in UTC
 
 	isWhole bool
-	whole   int64 // the number, if it is one without a fraction, exactly
+	whole   int64 // the exact number, if isWhole
 }
 
-// Whole is a number without a fraction, which compares exactly with others of those up
-// to 64 bits; a Number compares as a double.
+// Whole returns the quantity of a number without a fraction. It compares exactly with
+// values that have no fraction and at most 64 bits; all other numbers compare as doubles.
 func Whole(n int64) Quantity { return Quantity{Number: float64(n), isWhole: true, whole: n} }
 
-// identifier is a name that can stand for an attribute as it is.
+// identifier matches names that refer to an attribute as they are, but for those in
+// reserved.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// reserved are names that mean something else in a Where expression.
+// reserved holds the words that mean something else in a Where.
 var reserved = map[string]bool{
 	"true": true, "false": true, "nil": true, "not": true, "in": true, "and": true, "or": true, "let": true, "if": true, "else": true,
 	"matches": true, "contains": true, "startsWith": true, "endsWith": true,
 }
 
-// String is the attribute's name if that can stand as it is, else attr("name").
+// String returns the attribute's name if it can stand as it is, else attr("name").
 func (r Ref) String() string {
 	if identifier.MatchString(r.Name) && !reserved[r.Name] {
 		return r.Name
@@ -116,7 +118,7 @@ func quote(s string) string {
 	return b.String()
 }
 
-// String is the number, or date("…").
+// String returns the number, or date("…").
 func (q Quantity) String() string {
 	switch {
 	case q.isWhole:
@@ -129,7 +131,7 @@ func (q Quantity) String() string {
 	return `date("` + q.Moment.Format(time.RFC3339Nano) + `")`
 }
 
-// number reads a value as a number, as people write one: no infinities, no hex.
+// number reads a value as a number as people write it: no infinity and no hexadecimal.
 func number(value string) (float64, bool) {
 	if value == "" || strings.Trim(value, "0123456789+-.eE") != "" {
 		return 0, false
@@ -138,7 +140,7 @@ func number(value string) (float64, bool) {
 	return f, err == nil && !math.IsInf(f, 0)
 }
 
-// whole reads a value as a number without a fraction, of at most 64 bits.
+// whole reads a value as a number without a fraction and with at most 64 bits.
 func whole(value string) (int64, bool) {
 	if strings.Trim(value, "0123456789+-") != "" {
 		return 0, false
@@ -147,7 +149,8 @@ func whole(value string) (int64, bool) {
 	return n, err == nil
 }
 
-// moment reads a value as a day (its first moment, UTC) or a time with a zone.
+// moment reads a value as a time, which is in UTC unless it has a zone, or as a day, which
+// stands for its first moment in UTC.
 func moment(value string) (time.Time, bool) {
 	if len(value) < len(time.DateOnly) || value[0] < '0' || value[0] > '9' {
 		return time.Time{}, false
@@ -160,33 +163,35 @@ func moment(value string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// A Reading is a value as comparisons read it, each way once.
+// A Reading is a value and what comparisons read in it. A value that is compared several
+// times is read only once as a number and once as a moment.
 type Reading struct {
 	Value string
 
-	number, moment              bool // that it was read so
-	isWhole, isNumber, isMoment bool
+	readNumber, readMoment      bool // which of the two were done
+	isWhole, isNumber, isMoment bool // with what success
 	whole                       int64
 	double                      float64
 	time                        time.Time
 }
 
 func (r *Reading) asNumber() {
-	if !r.number {
-		r.number = true
+	if !r.readNumber {
+		r.readNumber = true
 		r.whole, r.isWhole = whole(r.Value)
 		r.double, r.isNumber = number(r.Value)
 	}
 }
 
 func (r *Reading) asMoment() {
-	if !r.moment {
-		r.moment = true
+	if !r.readMoment {
+		r.readMoment = true
 		r.time, r.isMoment = moment(r.Value)
 	}
 }
 
-// Compares reports whether a value is a quantity of the same sort that compares.
+// Compares reports whether the comparison is true of a value. It is not true of a value
+// that is no number, or no date, where To is one.
 func (c *Compare) Compares(r *Reading) bool {
 	var order int
 	if c.To.Moment.IsZero() {
@@ -220,7 +225,7 @@ func (c *Compare) Compares(r *Reading) bool {
 	return order == 0
 }
 
-// Matches is true if all are.
+// Matches reports whether all members are true of a user.
 func (e And) Matches(u *Traits) bool {
 	for _, x := range e {
 		if !x.Matches(u) {
@@ -230,7 +235,7 @@ func (e And) Matches(u *Traits) bool {
 	return true
 }
 
-// Matches is true if one is.
+// Matches reports whether a member is true of a user.
 func (e Or) Matches(u *Traits) bool {
 	for _, x := range e {
 		if x.Matches(u) {
@@ -240,10 +245,10 @@ func (e Or) Matches(u *Traits) bool {
 	return false
 }
 
-// Matches is true if the other is not.
+// Matches reports whether the expression Of is false of a user.
 func (e Not) Matches(u *Traits) bool { return !e.Of.Matches(u) }
 
-// Matches looks among the user's tags.
+// Matches reports whether a user has the tag.
 func (e HasTag) Matches(u *Traits) bool {
 	for _, t := range u.Tags {
 		if t == e.Tag {
@@ -253,10 +258,10 @@ func (e HasTag) Matches(u *Traits) bool {
 	return false
 }
 
-// Matches looks for a value.
+// Matches reports whether a user has a value of the attribute.
 func (e HasAttr) Matches(u *Traits) bool { return u.Values[e.Attr.Slot] != "" }
 
-// Matches looks for the user's value among the values.
+// Matches reports whether a user's value of the attribute is among Values.
 func (e Equals) Matches(u *Traits) bool {
 	value := u.Values[e.Attr.Slot]
 	for _, v := range e.Values {
@@ -267,7 +272,7 @@ func (e Equals) Matches(u *Traits) bool {
 	return false
 }
 
-// Matches compares the user's value.
+// Matches reports whether a user's value of the attribute compares as Op says.
 func (e Compare) Matches(u *Traits) bool { return e.Compares(&Reading{Value: u.Values[e.Attr.Slot]}) }
 
 func (e And) binding() int {
@@ -296,6 +301,8 @@ func (e HasAttr) binding() int { return 3 }
 func (e Equals) binding() int  { return 3 }
 func (e Compare) binding() int { return 3 }
 
+// join returns the texts of some expressions with an operator between, in brackets where
+// their own operator does not bind more tightly; none if there are no expressions.
 func join(list []Expr, op string, binding int, none string) string {
 	if len(list) == 0 {
 		return none
@@ -310,13 +317,14 @@ func join(list []Expr, op string, binding int, none string) string {
 	return strings.Join(parts, op)
 }
 
-// String joins them with &&.
+// String returns the members with && between.
 func (e And) String() string { return join(e, " && ", 2, "true") }
 
-// String joins them with ||.
+// String returns the members with || between.
 func (e Or) String() string { return join(e, " || ", 1, "false") }
 
-// String puts ! before the other; of a comparison it is the opposite one.
+// String returns the expression Of with ! before it, or with the opposite operator: !=,
+// not in.
 func (e Not) String() string {
 	if eq, ok := e.Of.(Equals); ok {
 		if len(eq.Values) == 1 {
@@ -331,13 +339,13 @@ func (e Not) String() string {
 	return "!(" + e.Of.String() + ")"
 }
 
-// String is tag("name").
+// String returns tag("name").
 func (e HasTag) String() string { return "tag(" + quote(e.Tag) + ")" }
 
-// String is has("name").
+// String returns has("name").
 func (e HasAttr) String() string { return "has(" + quote(e.Attr.Name) + ")" }
 
-// String is name == "value", or name in ["value", …].
+// String returns name == "value", or name in ["value", …].
 func (e Equals) String() string {
 	if len(e.Values) == 1 {
 		return e.Attr.String() + " == " + quote(e.Values[0])
@@ -353,10 +361,10 @@ func list(values []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// String is name >= 42.
+// String returns name >= 42 and the like.
 func (e Compare) String() string { return e.Attr.String() + " " + e.Op + " " + e.To.String() }
 
-// Walk calls f for the terms of an expression: what is neither And, Or nor Not.
+// Walk calls f for each term of an expression. A term is neither And, Or nor Not.
 func Walk(e Expr, f func(term Expr)) {
 	switch e := e.(type) {
 	case And:
@@ -374,7 +382,8 @@ func Walk(e Expr, f func(term Expr)) {
 	}
 }
 
-// Clauses are the parts that must all be true: what an audience is explained by.
+// Clauses returns the parts of an expression that must all be true. An estimate and an
+// explanation have a line for each.
 func Clauses(e Expr) []Expr {
 	and, ok := e.(And)
 	if !ok {
@@ -387,7 +396,7 @@ func Clauses(e Expr) []Expr {
 	return all
 }
 
-// AttrOf is the attribute of a term, if it has one.
+// AttrOf returns the attribute of a term, if the term has one.
 func AttrOf(term Expr) (Ref, bool) {
 	switch e := term.(type) {
 	case HasAttr:

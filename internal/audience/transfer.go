@@ -2,7 +2,7 @@ package audience
 
 import "tidings/internal/apierr"
 
-// Exported is all that is stored about a user and can be stored again.
+// Exported is everything that an export holds about a user.
 type Exported struct {
 	Account string
 	Kind    Kind
@@ -13,10 +13,9 @@ type Exported struct {
 	FaceURL string   // empty: none
 }
 
-// Merged are the attributes with those that more names besides: in slots that
-// have no name yet. A name that another slot has already is fine, since values
-// are given by name; a slot with another name, or a name for another account
-// type, is 90033.
+// Merged returns the attributes with those of more added in slots that are free. A name
+// that another slot has is not added again: values are given by name. A slot with another
+// name, and a name with another account type, are 90033.
 func (a Attributes) Merged(more *Attributes) (Attributes, *apierr.Error) {
 	for slot, add := range more {
 		if add.Name == "" {

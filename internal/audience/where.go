@@ -12,17 +12,17 @@ import (
 	"tidings/internal/apierr"
 )
 
-// ParseWhere reads a Where expression over the attributes of an app: text such
-// as
+// ParseWhere parses a Where expression over the attributes of an app, such as
 //
 //	plan == "gold" && (region in ["EU", "APAC"] || tag("beta")) && !tag("muted")
 //
-// with ==, !=, in, not in for values, <, <=, >, >= for values that are numbers or
-// dates (app_build >= 42, since < date("2026-01-01")), tag("x"), has("city") and
-// attr("app build") for names that are no identifiers. What does not parse or
-// does not make sense is 95001 with line and column, what is too large 95002.
+// It has ==, !=, in and not in for values; <, <=, > and >= for values that are numbers or
+// dates (app_build >= 42, since < date("2026-01-01")); tag("x"), has("city"), and
+// attr("app build") for names that are no identifiers. An expression that is wrong is
+// 95001 with line and column. One that is too large is 95002.
 //
-// The grammar is expr-lang's, of which this takes the part that selects users.
+// The grammar is that of expr-lang/expr. A Where may use the part of it that selects
+// users.
 func ParseWhere(text string, attrs *Attributes) (Expr, error) {
 	if len(text) > MaxWhereBytes {
 		return nil, apierr.WhereTooLarge.Errorf("Where has %d bytes, it may have %d", len(text), MaxWhereBytes)
@@ -64,11 +64,12 @@ func grammar() *conf.Config {
 // maxNodes is how many nodes a syntax tree may have. A term takes up to eight.
 const maxNodes = 8 * (MaxTerms + MaxWhereValues)
 
-// maxNesting keeps the parser's recursion shallow.
+// maxNesting bounds the parser's recursion.
 const maxNesting = 200
 
-// nesting is at least how deep brackets and prefix operators nest; those inside
-// strings count too, which only matters to absurd ones.
+// nesting returns a number that is not less than the depth to which brackets and prefix
+// operators nest. It is larger if texts have such characters, which matters only to texts
+// with many.
 func nesting(text string) int {
 	depth, deepest, prefix := 0, 0, 0
 	for _, c := range text {
@@ -90,7 +91,7 @@ func nesting(text string) int {
 	return max(deepest, strings.Count(text, "not ")/4, strings.Count(text, "?"))
 }
 
-// where turns a syntax tree into an Expr.
+// where makes an Expr of a syntax tree.
 type where struct {
 	text          whereText
 	attrs         *Attributes

@@ -152,7 +152,7 @@ func TestImportBadLines(t *testing.T) {
 		{`{"To_Account":"good1","AccountType":1}`, "the account exists with account type 0, not 1"},
 		{`{"To_Account":"good1","Tags":["` + strings.Repeat("x", 51) + `"]}`, "Tags[0]: tag"},
 		{`{"To_Account":"good1","Tags":["one","two","three"]}`, ""},
-		{`{"To_Account":"good2","Tags":["four"]}`, "tag four would be one more than the app may have different ones, 3"},
+		{`{"To_Account":"good2","Tags":["four"]}`, "tag four is new, and the app may have 3 different tags"},
 		{`{"To_Account":"good2","AccountType":1,"Tags":["one"]}`, "tag one is not for this account type"},
 		{`{"To_Account":"good3","Nick":"` + strings.Repeat("x", 501) + `"}`, "Nick has 501 bytes, it may have 500"},
 		{`{"To_Account":"` + strings.Repeat("x", 33) + `"}`, "has 33 bytes, a UserID has at most 32"},

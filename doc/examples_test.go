@@ -14,10 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"tidings/internal/admin"
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/config"
-	"tidings/internal/control"
 	"tidings/internal/server"
 )
 
@@ -96,8 +96,8 @@ func serveDemo(t *testing.T) (url, ticket string) {
 	if err := s.FillDemo(t.Context(), demoID); err != nil {
 		t.Fatal(err)
 	}
-	var sig control.Sig
-	if err := s.Control().Call(t.Context(), "sig/make", control.SigRequest{ID: demoID}, &sig); err != nil {
+	var sig admin.Sig
+	if err := s.Control().Call(t.Context(), "sig/make", admin.SigRequest{ID: demoID}, &sig); err != nil {
 		t.Fatal(err)
 	}
 	return s.URL(), sig.Ticket

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tidings/internal/admin"
 	"tidings/internal/control"
 )
 
@@ -33,7 +34,7 @@ type metrics map[string]float64
 
 // page requests a page of the metrics listener.
 func (st *store) page(ctx context.Context, path string) (_ io.ReadCloser, err error) {
-	var info control.Info
+	var info admin.Info
 	if err := st.control(ctx, "info", struct{}{}, &info); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tidings/bench/load"
+	"tidings/internal/admin"
 	"tidings/internal/apierr"
 	"tidings/internal/control"
 )
@@ -193,7 +194,7 @@ func (s *suite) backupTask() task {
 		if err != nil {
 			return err
 		}
-		answer, err := client.Stream(ctx, control.OpBackup, control.BackupRequest{Dir: dir}, nil)
+		answer, err := admin.BackUp.Open(ctx, client, admin.BackupRequest{Dir: dir}, nil)
 		if err == nil {
 			_, err = io.Copy(io.Discard, answer)
 			err = errors.Join(err, answer.Close())

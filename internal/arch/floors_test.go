@@ -16,8 +16,8 @@ var floors = []string{
 	"internal/cli",
 	"internal/server",
 	"internal/api internal/control client",
-	"internal/gate internal/config internal/userfile internal/store/lsm",
-	"internal/app internal/index internal/store/journal",
+	"internal/admin internal/gate internal/config internal/store/lsm",
+	"internal/app internal/index internal/store/journal internal/userfile",
 	"internal/audience internal/usersig",
 	"internal/apierr internal/wording internal/store",
 }

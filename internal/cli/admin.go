@@ -5,14 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
-	"tidings/internal/control"
 )
 
 func (e *env) adminCommand() *cobra.Command {
 	cmd := group("admin", "Say which accounts of an app may call the API",
-		e.adminChangeCommand("add", "Make an account an admin, creating the account if need be"),
-		e.adminChangeCommand("remove", "Make an admin an ordinary account again"),
+		e.adminChangeCommand("add", admin.AddAdmin, "Make an account an admin, creating the account if need be"),
+		e.adminChangeCommand("remove", admin.RemoveAdmin, "Make an admin an ordinary account again"),
 		e.adminListCommand())
 	cmd.Long = fmt.Sprintf("Say which accounts of an app may call the API, at most %d. %s is built in.", app.MaxAdmins, app.BuiltInAdmin)
 	dataFlag(cmd.PersistentFlags())
@@ -27,7 +27,7 @@ func (e *env) adminListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a, err := ask[control.App](e, cmd, reads, "app/show", control.AppRequest{ID: id})
+		a, err := ask(e, cmd, admin.ShowApp, admin.AppRequest{ID: id})
 		if err != nil {
 			return err
 		}
@@ -37,7 +37,7 @@ func (e *env) adminListCommand() *cobra.Command {
 }
 
 // adminChangeCommand is add or remove.
-func (e *env) adminChangeCommand(name, short string) *cobra.Command {
+func (e *env) adminChangeCommand(name string, op admin.Op[admin.AccountRequest, []string], short string) *cobra.Command {
 	cmd := &cobra.Command{Use: name + " SDKAPPID ACCOUNT", Short: short, Args: takes("SDKAPPID", "ACCOUNT")}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -45,7 +45,7 @@ func (e *env) adminChangeCommand(name, short string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		admins, err := ask[[]string](e, cmd, changes, "admin/"+name, control.AdminRequest{ID: id, Account: args[1]})
+		admins, err := ask(e, cmd, op, admin.AccountRequest{ID: id, Account: args[1]})
 		if err != nil {
 			return err
 		}

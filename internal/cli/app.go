@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
 	"tidings/internal/audience"
-	"tidings/internal/control"
 	"tidings/internal/wording"
 )
 
@@ -30,7 +30,7 @@ func (e *env) appListCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List the apps", Args: takes()}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		apps, err := ask[[]control.App](e, cmd, reads, "app/list", struct{}{})
+		apps, err := ask(e, cmd, admin.ListApps, admin.None{})
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (e *env) appShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a, err := ask[control.App](e, cmd, reads, "app/show", control.AppRequest{ID: id})
+		a, err := ask(e, cmd, admin.ShowApp, admin.AppRequest{ID: id})
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (e *env) appShowCommand() *cobra.Command {
 	return cmd
 }
 
-func showApp(w io.Writer, a control.App) error {
+func showApp(w io.Writer, a admin.App) error {
 	s := a.Settings
 	userIDs := app.ASCII
 	if s.UserIDs != "" {
@@ -167,7 +167,7 @@ func (e *env) appStatusCommand(name, short string, status app.Status) *cobra.Com
 		if err != nil {
 			return err
 		}
-		a, err := ask[control.App](e, cmd, changes, "app/status", control.StatusRequest{ID: id, Status: status})
+		a, err := ask(e, cmd, admin.SetStatus, admin.StatusRequest{ID: id, Status: status})
 		if err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ On a terminal it asks before it deletes. Elsewhere it needs --yes.`,
 				return err
 			}
 		}
-		if _, err := ask[struct{}](e, cmd, changes, "app/delete", control.AppRequest{ID: id}); err != nil {
+		if _, err := ask(e, cmd, admin.DeleteApp, admin.AppRequest{ID: id}); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(e.stdout, "App %d is deleted.\n", id)
@@ -215,7 +215,7 @@ On a terminal it asks before it deletes. Elsewhere it needs --yes.`,
 // confirmDelete asks whether an app may go. It does not hold the data directory
 // open while it waits.
 func (e *env) confirmDelete(cmd *cobra.Command, id uint32) error {
-	a, err := ask[control.App](e, cmd, reads, "app/show", control.AppRequest{ID: id})
+	a, err := ask(e, cmd, admin.ShowApp, admin.AppRequest{ID: id})
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/audience"
-	"tidings/internal/control"
 	"tidings/internal/wording"
 )
 
@@ -38,7 +38,7 @@ and, if no key was given, the new secret key.`,
 		if err != nil {
 			return err
 		}
-		a, err := ask[control.App](e, cmd, creates, "app/create", d)
+		a, err := ask(e, cmd, admin.CreateApp, d)
 		if err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ slots it lists; one empty value (--host '') empties the list.`,
 		if !changesAny(cmd) {
 			return usagef("nothing to change; see tidings app set --help")
 		}
-		a, err := ask[control.App](e, cmd, changes, "app/set", d)
+		a, err := ask(e, cmd, admin.SetApp, d)
 		if err != nil {
 			return err
 		}

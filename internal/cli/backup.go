@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 	"tidings/internal/server"
 	"tidings/internal/store"
 )
@@ -95,12 +95,12 @@ func (e *env) backup(ctx context.Context, data, dir string, verify bool) (*backu
 // copyData has the data directory copied. It is closed when that is done, so that what
 // is verified after it is not in memory twice.
 func (e *env) copyData(ctx context.Context, data, dir string) (b *store.Backup, err error) {
-	c, err := e.reach(ctx, data, changes)
+	c, err := e.reach(ctx, data, accessOf(admin.BackUp.Effect()))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	answer, err := c.Stream(ctx, control.OpBackup, control.BackupRequest{Dir: dir}, nil)
+	answer, err := admin.BackUp.Open(ctx, c, admin.BackupRequest{Dir: dir}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (e *env) copyData(ctx context.Context, data, dir string) (b *store.Backup, 
 func readBackup(answer io.Reader, p *progress) (*store.Backup, error) {
 	in := json.NewDecoder(answer)
 	for {
-		var line control.BackupLine
+		var line admin.BackupLine
 		if err := in.Decode(&line); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = errors.New("control socket: the answer ends without a backup")

@@ -26,7 +26,8 @@ type drill struct {
 const systemctl = `#!/bin/sh
 case $1 in
 start)
-	tidings serve --config ROOT/tidings.yaml >ROOT/out 2>>ROOT/err &
+	: >ROOT/out
+	tidings serve --config ROOT/tidings.yaml >>ROOT/out 2>>ROOT/err &
 	echo $! >ROOT/pid
 	until grep -q 'ready on' ROOT/out; do kill -0 $(cat ROOT/pid) || exit 1; sleep 0.02; done;;
 stop)

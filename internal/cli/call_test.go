@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 	"tidings/internal/testenv"
 )
 
@@ -124,7 +124,7 @@ func TestSig(t *testing.T) {
 		}
 		ticket = strings.TrimSpace(ticket)
 		must(t, "sig", "check", "--app", "9", ticket, "--secret-key-file", key)
-		var said control.Sig
+		var said admin.Sig
 		r := tidings(t, "sig", "check", "--app", "9", ticket, "--identifier", "bob", "--data", dir, "--json")
 		if err := json.Unmarshal([]byte(r.stdout), &said); err != nil || r.code != 1 || said.Code != 70013 || said.Identifier != "administrator" || r.stderr != "" {
 			t.Errorf("for another account: %+v, %v", r, err)

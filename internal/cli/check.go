@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 	"tidings/internal/store"
 )
 
@@ -25,7 +25,7 @@ Exit codes: 0 nothing is wrong; 1 there are findings; 2 it could not be checked.
 	dataFlag(cmd.Flags())
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		r, err := ask[control.CheckReport](e, cmd, reads, "check", struct{}{})
+		r, err := ask(e, cmd, admin.CheckStore, admin.None{})
 		if err != nil {
 			return &exitError{exitUncheckable, fmt.Errorf("could not check: %w", err)}
 		}
@@ -44,7 +44,7 @@ Exit codes: 0 nothing is wrong; 1 there are findings; 2 it could not be checked.
 
 const exitUncheckable = 2
 
-func (e *env) printFindings(r control.CheckReport) {
+func (e *env) printFindings(r admin.CheckReport) {
 	for _, f := range r.Findings {
 		if strings.HasPrefix(f.What, f.Where+" ") { // it names the place itself
 			fmt.Fprintln(e.stdout, plain(f.What))

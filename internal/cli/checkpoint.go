@@ -5,8 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tidings/internal/control"
-	"tidings/internal/store"
+	"tidings/internal/admin"
 )
 
 func (e *env) checkpointCommand() *cobra.Command {
@@ -23,7 +22,7 @@ request waits for it.`,
 	dataFlag(cmd.Flags())
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := ask[store.Checkpoint](e, cmd, changes, control.OpCheckpoint, struct{}{})
+		c, err := ask(e, cmd, admin.Checkpoint, admin.None{})
 		if err != nil {
 			return err
 		}

@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
 	"tidings/internal/config"
-	"tidings/internal/control"
 	"tidings/internal/server"
 )
 
@@ -35,8 +35,8 @@ func fillDemo(ctx context.Context, s *server.Server) (string, error) {
 	if err := s.FillDemo(ctx, demoID); err != nil {
 		return "", err
 	}
-	var sig control.Sig
-	if err := s.Control().Call(ctx, "sig/make", control.SigRequest{ID: demoID}, &sig); err != nil {
+	sig, err := admin.MakeSig.Do(ctx, s.Control(), admin.SigRequest{ID: demoID})
+	if err != nil {
 		return "", err
 	}
 	url, flags := dialable(s.URL()), ""

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/audience"
 	"tidings/internal/control"
 	"tidings/internal/userfile"
@@ -58,13 +59,13 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 	}
 	ctx, stop := untilTold(cmd.Context())
 	defer stop()
-	c, err := e.reach(ctx, e.data(cmd), reads)
+	c, err := e.reach(ctx, e.data(cmd), accessOf(admin.ExportUsers.Effect()))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	var app control.App
-	if err := c.Call(ctx, "app/show", control.AppRequest{ID: uint32(flags.app)}, &app); err != nil {
+	app, err := admin.ShowApp.Do(ctx, c, admin.AppRequest{ID: uint32(flags.app)})
+	if err != nil {
 		return err
 	}
 	x := &exportJob{caller: c, app: app.ID, csv: format == formatCSV, progress: newProgress(e.stderr, int64(app.Users), "users")}
@@ -90,7 +91,7 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 
 // An exportJob is one run of tidings export.
 type exportJob struct {
-	caller   control.Caller
+	caller   admin.Caller
 	app      uint32
 	csv      bool
 	progress *progress
@@ -121,7 +122,7 @@ func (x *exportJob) file(ctx context.Context, name string, zip bool) error {
 
 // write writes the users in the format wanted.
 func (x *exportJob) write(ctx context.Context, w io.Writer, zip bool) error {
-	answer, err := x.caller.Stream(ctx, control.OpExport, control.AppRequest{ID: x.app}, nil)
+	answer, err := admin.ExportUsers.Open(ctx, x.caller, admin.AppRequest{ID: x.app}, nil)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/control"
 	"tidings/internal/userfile"
 )
@@ -68,7 +69,8 @@ Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 type importJob struct {
 	*importFlags
 	env      *env
-	caller   control.Caller
+	caller   admin.Caller
+	op       admin.StreamOp[admin.ImportRequest]
 	in       *input
 	note     *importNote // nil: there is no resuming
 	progress *progress
@@ -101,25 +103,25 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 	}
 	ctx, stop := untilTold(cmd.Context())
 	defer stop()
-	a := changes
+	op := admin.ImportUsers
 	if flags.dryRun {
-		a = reads
+		op = admin.TryImport
 	}
 	in, err := e.openInput(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	c, err := e.reach(ctx, e.data(cmd), a)
+	c, err := e.reach(ctx, e.data(cmd), accessOf(op.Effect()))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	var app control.App
-	if err := c.Call(ctx, "app/show", control.AppRequest{ID: uint32(flags.app)}, &app); err != nil {
+	app, err := admin.ShowApp.Do(ctx, c, admin.AppRequest{ID: uint32(flags.app)})
+	if err != nil {
 		return err
 	}
-	j := &importJob{importFlags: flags, env: e, caller: c, in: in, begun: time.Now()}
+	j := &importJob{importFlags: flags, env: e, caller: c, op: op, in: in, begun: time.Now()}
 	if format == formatCSV {
 		if err := in.beginCSV(&app.Attributes); err != nil {
 			return fmt.Errorf("%s: %w", shownName(name), err)
@@ -298,8 +300,8 @@ func (j *importJob) apply(ctx context.Context, c *chunk) error {
 	return nil
 }
 
-func (j *importJob) send(ctx context.Context, c *chunk) (out control.ImportResult, err error) {
-	request := control.ImportRequest{ID: uint32(j.app), Replace: j.replace, DryRun: j.dryRun, Begins: c.begins}
+func (j *importJob) send(ctx context.Context, c *chunk) (out admin.ImportResult, err error) {
+	request := admin.ImportRequest{ID: uint32(j.app), Replace: j.replace, Begins: c.begins}
 	if j.dryRun && c.begins && len(c.header) > 0 {
 		j.header = c.header
 	}
@@ -308,7 +310,7 @@ func (j *importJob) send(ctx context.Context, c *chunk) (out control.ImportResul
 		c.data, c.numbers, request.Begins = append(slices.Clone(j.header), c.data...), append([]int{0}, c.numbers...), true
 	}
 	j.sent = true
-	answer, err := j.caller.Stream(ctx, control.OpImport, request, c.data)
+	answer, err := j.op.Open(ctx, j.caller, request, c.data)
 	if err != nil {
 		return out, err
 	}

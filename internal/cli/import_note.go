@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 )
 
 // progressSuffix makes the name of the file that tells how far an import got.
@@ -40,7 +40,7 @@ type importNote struct {
 
 // newNote is the note of an import that begins; nil if the file is none that
 // can be read again.
-func newNote(data string, app *control.App, in *input, format string, replace bool) *importNote {
+func newNote(data string, app *admin.App, in *input, format string, replace bool) *importNote {
 	if in.size == 0 {
 		return nil
 	}

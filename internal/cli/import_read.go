@@ -12,8 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"tidings/internal/admin"
 	"tidings/internal/audience"
-	"tidings/internal/control"
 	"tidings/internal/userfile"
 )
 
@@ -265,7 +265,7 @@ func (in *input) record() (text []byte, lines []physical, err error) {
 // chunks reads the file to its end, or until ctx ends.
 func (in *input) chunks(ctx context.Context, begins bool, out chan<- *chunk) error {
 	for {
-		c := &chunk{data: make([]byte, 0, control.MaxChunkBytes/4), begins: begins}
+		c := &chunk{data: make([]byte, 0, admin.MaxChunkBytes/4), begins: begins}
 		var err error
 		first := in.at.Lines
 		for err == nil && len(c.data) < chunkBytes && len(c.numbers)+len(c.bad) < chunkLines {
@@ -292,8 +292,8 @@ func (in *input) chunks(ctx context.Context, begins bool, out chan<- *chunk) err
 // A chunk is full when it has so much: the server takes somewhat more, and half
 // as much keeps an interruption short.
 const (
-	chunkBytes = control.MaxChunkBytes/2 - 4*lineBuffer
-	chunkLines = control.MaxChunkLines / 2
+	chunkBytes = admin.MaxChunkBytes/2 - 4*lineBuffer
+	chunkLines = admin.MaxChunkLines / 2
 )
 
 // append puts the next line into a chunk.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
-	"tidings/internal/control"
 )
 
 func (e *env) keyCommand() *cobra.Command {
@@ -40,13 +40,13 @@ func (e *env) keyAddCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		in := control.KeyRequest{ID: id, Primary: *primary}
+		in := admin.NewKeyRequest{ID: id, Primary: *primary}
 		if secretFile != "" {
 			if in.Secret, err = e.secret(secretFile); err != nil {
 				return err
 			}
 		}
-		k, err := ask[control.Key](e, cmd, changes, "key/add", in)
+		k, err := ask(e, cmd, admin.AddKey, in)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,11 @@ func (e *env) keyListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		keys, err := ask[[]control.Key](e, cmd, reads, "key/list", control.KeyRequest{ID: id, Reveal: *reveal})
+		op := admin.ListKeys
+		if *reveal {
+			op = admin.RevealKeys
+		}
+		keys, err := ask(e, cmd, op, admin.AppRequest{ID: id})
 		if err != nil {
 			return err
 		}
@@ -97,7 +101,7 @@ func (e *env) keyListCommand() *cobra.Command {
 	return cmd
 }
 
-func keyState(k control.Key) string {
+func keyState(k admin.Key) string {
 	switch {
 	case k.Ended:
 		return "ended"
@@ -130,11 +134,11 @@ func (e *env) keyRetireCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		request := control.KeyRequest{ID: id, Key: key}
+		request := admin.RetireRequest{ID: id, Key: key}
 		if request.Ends, err = ending(ends, time.Duration(in), never); err != nil {
 			return err
 		}
-		k, err := ask[control.Key](e, cmd, changes, "key/retire", request)
+		k, err := ask(e, cmd, admin.RetireKey, request)
 		if err != nil {
 			return err
 		}
@@ -182,12 +186,13 @@ func (e *env) keyRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var left []control.Key
-			err = e.operate(cmd, changes, func(ctx context.Context, c control.Caller) error {
-				if err := c.Call(ctx, "key/remove", control.KeyRequest{ID: id, Key: key}, nil); err != nil {
+			var left []admin.Key
+			err = e.operate(cmd, accessOf(admin.RemoveKey.Effect()), func(ctx context.Context, c admin.Caller) (err error) {
+				if _, err := admin.RemoveKey.Do(ctx, c, admin.KeyRequest{ID: id, Key: key}); err != nil {
 					return err
 				}
-				return c.Call(ctx, "key/list", control.KeyRequest{ID: id}, &left)
+				left, err = admin.ListKeys.Do(ctx, c, admin.AppRequest{ID: id})
+				return err
 			})
 			if err != nil {
 				return err
@@ -200,7 +205,7 @@ func (e *env) keyRemoveCommand() *cobra.Command {
 
 // withoutPrimary says what becomes of an app whose keys have no primary one among
 // them; empty if they have.
-func withoutPrimary(id uint32, keys []control.Key) string {
+func withoutPrimary(id uint32, keys []admin.Key) string {
 	signs := 0
 	for _, k := range keys {
 		switch {

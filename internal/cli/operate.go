@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 	"tidings/internal/server"
 )
 
@@ -22,9 +22,17 @@ const (
 	creates        // the directory too, if need be
 )
 
+// accessOf returns what an operation of an effect does with a data directory.
+func accessOf(effect admin.Effect) access {
+	if effect == admin.Reads {
+		return reads
+	}
+	return changes
+}
+
 // operate calls f with what reaches the data directory of a command: its server
 // if one runs, else the directory itself.
-func (e *env) operate(cmd *cobra.Command, a access, f func(context.Context, control.Caller) error) (err error) {
+func (e *env) operate(cmd *cobra.Command, a access, f func(context.Context, admin.Caller) error) (err error) {
 	c, err := e.reach(cmd.Context(), e.data(cmd), a)
 	if err != nil {
 		return err
@@ -33,7 +41,7 @@ func (e *env) operate(cmd *cobra.Command, a access, f func(context.Context, cont
 	return f(cmd.Context(), c)
 }
 
-func (e *env) reach(ctx context.Context, dir string, a access) (control.Caller, error) {
+func (e *env) reach(ctx context.Context, dir string, a access) (admin.Caller, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && a != creates {
 		return nil, fmt.Errorf("there is no data directory %s; name one with --data, or make it with tidings serve or tidings app create", dir)
 	}
@@ -41,7 +49,14 @@ func (e *env) reach(ctx context.Context, dir string, a access) (control.Caller, 
 }
 
 // ask does one operation on the data directory of a command.
-func ask[T any](e *env, cmd *cobra.Command, a access, op string, in any) (out T, err error) {
-	err = e.operate(cmd, a, func(ctx context.Context, c control.Caller) error { return c.Call(ctx, op, in, &out) })
+func ask[In, Out any](e *env, cmd *cobra.Command, op admin.Op[In, Out], in In) (out Out, err error) {
+	a := accessOf(op.Effect())
+	if string(op) == string(admin.CreateApp) {
+		a = creates // an app may be the first thing there
+	}
+	err = e.operate(cmd, a, func(ctx context.Context, c admin.Caller) error {
+		out, err = op.Do(ctx, c, in)
+		return err
+	})
 	return out, err
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 	"tidings/internal/store/journal"
 )
 
@@ -163,7 +163,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	s := serve(t, dir, "--log-level", "debug")
 	must(t, "app", "create", "9", "--data", dir)
 	must(t, "app", "create", "10", "--data", dir, "--secret-key-file", write(t, "key", "a-key-that-was-given"))
-	var keys []control.Key
+	var keys []admin.Key
 	if err := json.Unmarshal([]byte(must(t, "key", "list", "9", "--reveal", "--json", "--data", dir)), &keys); err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/apierr"
 	"tidings/internal/app"
-	"tidings/internal/control"
 	"tidings/internal/usersig"
 )
 
@@ -40,10 +40,10 @@ func (e *env) sigMakeCommand() *cobra.Command {
 	secretFlag(cmd, &secretFile, "`FILE` with the key to sign with")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var sig control.Sig
+		var sig admin.Sig
 		var err error
 		if secretFile == "" {
-			sig, err = ask[control.Sig](e, cmd, reads, "sig/make", control.SigRequest{ID: uint32(id), Identifier: identifier, Life: time.Duration(life)})
+			sig, err = ask(e, cmd, admin.MakeSig, admin.SigRequest{ID: uint32(id), Identifier: identifier, Life: time.Duration(life)})
 		} else {
 			sig, err = e.makeSig(secretFile, uint32(id), identifier, time.Duration(life))
 		}
@@ -63,13 +63,13 @@ func (e *env) sigMakeCommand() *cobra.Command {
 }
 
 // makeSig makes a ticket with the key in a file.
-func (e *env) makeSig(secretFile string, id uint32, identifier string, life time.Duration) (control.Sig, error) {
+func (e *env) makeSig(secretFile string, id uint32, identifier string, life time.Duration) (admin.Sig, error) {
 	secret, err := e.secret(secretFile)
 	if err != nil {
-		return control.Sig{}, err
+		return admin.Sig{}, err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	return control.Sig{
+	return admin.Sig{
 		Ticket:     usersig.Make(secret, id, identifier, now, life, nil),
 		SDKAppID:   int64(id),
 		Identifier: identifier,
@@ -99,9 +99,9 @@ Exit codes: 0 it is good; 1 it is not.`,
 		if err != nil {
 			return err
 		}
-		var sig control.Sig
+		var sig admin.Sig
 		if secretFile == "" {
-			sig, err = ask[control.Sig](e, cmd, reads, "sig/check", control.SigRequest{ID: uint32(id), Identifier: identifier, Ticket: ticket})
+			sig, err = ask(e, cmd, admin.CheckSig, admin.TicketRequest{ID: uint32(id), Identifier: identifier, Ticket: ticket})
 		} else {
 			sig, err = e.checkSig(secretFile, uint32(id), identifier, ticket)
 		}
@@ -136,10 +136,10 @@ func (e *env) ticket(arg, secretFile string) (string, error) {
 
 // checkSig verifies a ticket with the key in a file. It cannot know what was
 // invalidated, nor who is an admin.
-func (e *env) checkSig(secretFile string, id uint32, identifier, ticket string) (control.Sig, error) {
+func (e *env) checkSig(secretFile string, id uint32, identifier, ticket string) (admin.Sig, error) {
 	secret, err := e.secret(secretFile)
 	if err != nil {
-		return control.Sig{}, err
+		return admin.Sig{}, err
 	}
 	claims, err := usersig.Parse(ticket, false)
 	if err == nil {
@@ -148,7 +148,7 @@ func (e *env) checkSig(secretFile string, id uint32, identifier, ticket string) 
 		}
 		_, _, err = usersig.Verify(usersig.Request{Ticket: ticket, Identifier: identifier, SDKAppID: id, Keys: []string{secret}, Now: time.Now()})
 	}
-	sig := control.Sig{
+	sig := admin.Sig{
 		SDKAppID: claims.SDKAppID, Identifier: claims.Identifier,
 		Issued: time.Unix(claims.Issued, 0).UTC(), Expires: claims.Expires(),
 	}
@@ -161,7 +161,7 @@ func (e *env) checkSig(secretFile string, id uint32, identifier, ticket string) 
 
 // sigView is a Sig that may not know whether the account is an admin.
 type sigView struct {
-	control.Sig
+	admin.Sig
 	Admin *bool `json:"admin,omitempty"`
 }
 

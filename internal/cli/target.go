@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
 	"tidings/internal/control"
 )
@@ -83,7 +84,7 @@ func (e *env) target(cmd *cobra.Command, f *targetFlags, life time.Duration) (*t
 }
 
 // server reaches the data directory, through its server if it must run.
-func (e *env) server(ctx context.Context, dir string, mustRun bool) (control.Caller, error) {
+func (e *env) server(ctx context.Context, dir string, mustRun bool) (admin.Caller, error) {
 	if !mustRun {
 		c, err := e.reach(ctx, dir, reads)
 		if err != nil {
@@ -99,17 +100,17 @@ func (e *env) server(ctx context.Context, dir string, mustRun bool) (control.Cal
 }
 
 // complete asks a data directory for what is still missing.
-func (t *target) complete(ctx context.Context, c control.Caller, life time.Duration) error {
+func (t *target) complete(ctx context.Context, c admin.Caller, life time.Duration) error {
 	if t.url == "" {
-		var info control.Info
-		if err := c.Call(ctx, "info", struct{}{}, &info); err != nil {
+		info, err := admin.GetInfo.Do(ctx, c, admin.None{})
+		if err != nil {
 			return err
 		}
 		t.url = dialable(info.URL)
 	}
 	if t.ticket == "" {
-		var sig control.Sig
-		if err := c.Call(ctx, "sig/make", control.SigRequest{ID: t.app, Identifier: t.identifier, Life: life}, &sig); err != nil {
+		sig, err := admin.MakeSig.Do(ctx, c, admin.SigRequest{ID: t.app, Identifier: t.identifier, Life: life})
+		if err != nil {
 			return err
 		}
 		t.ticket = sig.Ticket

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"tidings/internal/admin"
 	"tidings/internal/store"
 )
 
@@ -22,7 +23,7 @@ func TestBackupStream(t *testing.T) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	step, ended := make(chan error), make(chan error, 1)
-	s := &Service{Backup: func(ctx context.Context, dir string, progress func(done, total int64)) (b store.Backup, err error) {
+	s := &admin.Service{Backup: func(ctx context.Context, dir string, progress func(done, total int64)) (b store.Backup, err error) {
 		defer func() { ended <- err }()
 		progress(1, 2)
 		select {
@@ -36,7 +37,7 @@ func TestBackupStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: s}
+	server := &http.Server{Handler: Handler(s)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	defer func() {
@@ -50,22 +51,22 @@ func TestBackupStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer remote.Close()
-	for name, c := range map[string]Caller{"remote": remote, "local": s.Local(func() error { return nil })} {
+	for name, c := range map[string]admin.Caller{"remote": remote, "local": Local(s, func() error { return nil })} {
 		t.Run(name, func(t *testing.T) {
 			begin := func() (io.ReadCloser, *json.Decoder) {
 				t.Helper()
-				answer, err := c.Stream(t.Context(), OpBackup, BackupRequest{"/backup"}, nil)
+				answer, err := admin.BackUp.Open(t.Context(), c, admin.BackupRequest{Dir: "/backup"}, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				in := json.NewDecoder(answer)
-				var line BackupLine
-				if err := in.Decode(&line); err != nil || line != (BackupLine{Done: 1, Total: 2}) {
+				var line admin.BackupLine
+				if err := in.Decode(&line); err != nil || line != (admin.BackupLine{Done: 1, Total: 2}) {
 					t.Fatalf("the first line is %+v, %v", line, err)
 				}
 				return answer, in
 			}
-			var line BackupLine
+			var line admin.BackupLine
 			answer, in := begin()
 			step <- nil
 			if err := in.Decode(&line); err != nil || line.Backup == nil || line.Backup.Dir != "/backup" {
@@ -96,7 +97,7 @@ func TestBackupStream(t *testing.T) {
 			}
 		})
 	}
-	if _, err := remote.Stream(t.Context(), OpBackup, BackupRequest{"backup"}, nil); err == nil || !strings.Contains(err.Error(), "no absolute path") {
+	if _, err := admin.BackUp.Open(t.Context(), remote, admin.BackupRequest{Dir: "backup"}, nil); err == nil || !strings.Contains(err.Error(), "no absolute path") {
 		t.Errorf("a relative path: %v", err)
 	}
 }

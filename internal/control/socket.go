@@ -16,21 +16,12 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"tidings/internal/admin"
 )
 
 // socketName is the socket in the data directory.
 const socketName = "control.sock"
-
-// maxBodyBytes bounds a request and an answer on the socket.
-const maxBodyBytes = 64 << 20
-
-func readAll(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxBodyBytes+1))
-	if err == nil && len(b) > maxBodyBytes {
-		err = fmt.Errorf("more than %d bytes", maxBodyBytes)
-	}
-	return b, err
-}
 
 // maxSocketPath is what every system's socket address has room for.
 const maxSocketPath = 100
@@ -110,7 +101,7 @@ func broken(err error) error {
 
 // Dial reaches the server that has a data directory open; ErrNoServer if there
 // is none.
-func Dial(ctx context.Context, dir string) (Caller, error) {
+func Dial(ctx context.Context, dir string) (admin.Caller, error) {
 	path, done, err := socketPath(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoServer
@@ -143,35 +134,87 @@ type remote struct {
 }
 
 // Call does an operation in the server.
-func (r *remote) Call(ctx context.Context, op string, in, out any) error {
-	body, err := json.Marshal(in)
+func (r *remote) Call(ctx context.Context, name string, in, out any) error {
+	request, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/"+op, bytes.NewReader(body))
+	answer, err := r.post(ctx, name, request)
 	if err != nil {
 		return err
+	}
+	defer answer.Close()
+	text, err := readAll(answer)
+	if err != nil {
+		return err
+	}
+	return decode(text, out)
+}
+
+func decode(text []byte, out any) error {
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(text, out)
+}
+
+// Stream does an operation in the server.
+func (r *remote) Stream(ctx context.Context, name string, in any, data []byte) (io.ReadCloser, error) {
+	request, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	return r.post(ctx, name+"?in="+url.QueryEscape(string(request)), data)
+}
+
+// post sends a request and returns the answer, which the caller closes.
+func (r *remote) post(ctx context.Context, path string, body []byte) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return broken(err)
+		return nil, broken(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return &answer{resp}, nil
 	}
 	defer resp.Body.Close()
-	answer, err := readAll(resp.Body)
+	text, err := readAll(resp.Body)
 	if err != nil {
-		return broken(err)
+		return nil, broken(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return refusal(resp.Status, answer)
-	}
-	return decode(answer, out)
+	return nil, refusal(resp.Status, text)
 }
 
-// refusal is the error that an answer other than 200 tells.
-func refusal(status string, answer []byte) error {
+// answer is what an operation answers.
+type answer struct{ resp *http.Response }
+
+// Read ends with io.EOF if the operation was done, else with its error.
+func (a *answer) Read(b []byte) (int, error) {
+	n, err := a.resp.Body.Read(b)
+	switch {
+	case err == nil:
+		return n, nil
+	case !errors.Is(err, io.EOF):
+		return n, broken(err)
+	}
+	text, err := url.QueryUnescape(a.resp.Trailer.Get(failureTrailer))
+	if err != nil || text == "" {
+		return n, io.EOF
+	}
+	return n, refusal("after the answer began", []byte(text))
+}
+
+// Close ends the operation if it is not done.
+func (a *answer) Close() error { return a.resp.Body.Close() }
+
+// refusal returns the error in an answer other than 200.
+func refusal(status string, text []byte) error {
 	var f failure
-	if err := json.Unmarshal(answer, &f); err != nil {
-		return fmt.Errorf("control socket: status %s: %s", status, strings.TrimSpace(string(answer)))
+	if err := json.Unmarshal(text, &f); err != nil {
+		return fmt.Errorf("control socket: status %s: %s", status, strings.TrimSpace(string(text)))
 	}
 	return f.err()
 }
@@ -181,35 +224,4 @@ func (r *remote) Close() error {
 	r.http.CloseIdleConnections()
 	r.done()
 	return nil
-}
-
-// Local is a Caller on a service of this process; closing it calls close.
-func (s *Service) Local(close func() error) Caller { return &local{s, close} }
-
-type local struct {
-	service *Service
-	close   func() error
-}
-
-// Call does an operation here, with the same encoding as through a socket.
-func (l *local) Call(ctx context.Context, op string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	answer, err := l.service.do(ctx, op, body)
-	if err != nil {
-		return said(err)
-	}
-	return decode(answer, out)
-}
-
-// Close closes the data directory.
-func (l *local) Close() error { return l.close() }
-
-func decode(answer []byte, out any) error {
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(answer, out)
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"tidings/internal/admin"
 )
 
 // TestServerStops: whenever a server ends, whoever asks it learns that and nothing of
@@ -17,7 +19,7 @@ func TestServerStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/"+OpExport {
+		if r.URL.Path == "/"+string(admin.ExportUsers) {
 			_, _ = io.WriteString(w, "{}\n")
 			w.(http.Flusher).Flush()
 		}
@@ -31,11 +33,11 @@ func TestServerStops(t *testing.T) {
 	}
 	defer c.Close()
 	load := func() error {
-		_, err := c.Stream(t.Context(), OpImport, ImportRequest{}, []byte("{}\n"))
+		_, err := admin.ImportUsers.Open(t.Context(), c, admin.ImportRequest{}, []byte("{}\n"))
 		return err
 	}
 	export := func() error {
-		answer, err := c.Stream(t.Context(), OpExport, AppRequest{}, nil)
+		answer, err := admin.ExportUsers.Open(t.Context(), c, admin.AppRequest{}, nil)
 		if err != nil {
 			return err
 		}

@@ -5,13 +5,13 @@ import (
 	"log/slog"
 	"os"
 
-	"tidings/internal/control"
+	"tidings/internal/admin"
 	"tidings/internal/store"
 	"tidings/internal/store/lsm"
 )
 
 // backup returns the operation that backs a store up.
-func backup(s *lsm.Store, paced bool) control.Backup {
+func backup(s *lsm.Store, paced bool) admin.Backup {
 	return func(ctx context.Context, dir string, progress func(done, total int64)) (store.Backup, error) {
 		return s.Backup(ctx, dir, paced, progress)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tidings/client"
+	"tidings/internal/admin"
 	"tidings/internal/control"
 	"tidings/internal/server"
 	"tidings/internal/store/lsm"
@@ -126,15 +127,15 @@ func (b *backedUp) backups() (list []*made) {
 	}
 }
 
-func backUp(ctx context.Context, c control.Caller, dir string) error {
-	answer, err := c.Stream(ctx, control.OpBackup, control.BackupRequest{Dir: dir}, nil)
+func backUp(ctx context.Context, c admin.Caller, dir string) error {
+	answer, err := admin.BackUp.Open(ctx, c, admin.BackupRequest{Dir: dir}, nil)
 	if err != nil {
 		return err
 	}
 	defer answer.Close()
 	in := json.NewDecoder(answer)
 	for {
-		var line control.BackupLine
+		var line admin.BackupLine
 		if err := in.Decode(&line); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tidings/client"
+	"tidings/internal/admin"
 	"tidings/internal/control"
 )
 
@@ -141,7 +142,7 @@ func (b *busy) checkpoint(ctx context.Context) {
 		return
 	}
 	defer c.Close()
-	for c.Call(ctx, control.OpCheckpoint, struct{}{}, nil) == nil {
+	for c.Call(ctx, string(admin.Checkpoint), struct{}{}, nil) == nil {
 		b.checkpoints.Add(1)
 		time.Sleep(time.Millisecond) // between two is when the log begins a segment
 	}
@@ -163,11 +164,11 @@ func (b *busy) bulk(ctx context.Context) {
 		for i := range importUsers {
 			fmt.Fprintf(&chunk, `{"To_Account":%q,"Attrs":{"attr0":"%d"},"Nick":"nick %d"}`+"\n", importName(b.begun, i), b.begun, i)
 		}
-		answer, err := c.Stream(ctx, control.OpImport, control.ImportRequest{ID: killApp}, chunk.Bytes())
+		answer, err := admin.ImportUsers.Open(ctx, c, admin.ImportRequest{ID: killApp}, chunk.Bytes())
 		if err != nil {
 			return
 		}
-		var result control.ImportResult
+		var result admin.ImportResult
 		err = json.NewDecoder(answer).Decode(&result)
 		_ = answer.Close()
 		if err != nil {

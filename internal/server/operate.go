@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 
+	"tidings/internal/admin"
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/control"
@@ -18,7 +19,7 @@ import (
 // runs, else by opening it here, read-only if readOnly. Read-only, the
 // directory is opened by the first operation that needs it; a check only looks
 // at what is on disk, so it works on a directory that does not open.
-func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (control.Caller, error) {
+func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (admin.Caller, error) {
 	c, err := control.Dial(ctx, dir)
 	if !errors.Is(err, control.ErrNoServer) {
 		return c, err
@@ -37,8 +38,8 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 			return nil, err
 		}
 	}
-	info := control.Info{Version: version, Data: dir}
-	open := func(ctx context.Context) (control.Caller, error) {
+	info := admin.Info{Version: version, Data: dir}
+	open := func(ctx context.Context) (admin.Caller, error) {
 		store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly, KeepLog: lsm.KeepAsBefore})
 		if err != nil {
 			return nil, err
@@ -47,8 +48,8 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		if err != nil {
 			return nil, errors.Join(err, store.Close())
 		}
-		service := &control.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Backup: backup(store, false), Info: info}
-		return service.Local(func() error {
+		service := &admin.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Backup: backup(store, false), Info: info}
+		return control.Local(service, func() error {
 			apps.Close()
 			return store.Close()
 		}), nil
@@ -56,23 +57,23 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 	if !readOnly {
 		return open(ctx)
 	}
-	check := &control.Service{Info: info, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
+	check := &admin.Service{Info: info, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
 		return lsm.CheckDir(ctx, dir, lsm.Options{Logger: log}, report)
 	}}
-	return &reader{check: check.Local(func() error { return nil }), open: open}, nil
+	return &reader{check: control.Local(check, func() error { return nil }), open: open}, nil
 }
 
 // reader is a Caller for a data directory that no server has open and that it
 // will not change. It is for one goroutine.
 type reader struct {
-	check control.Caller
-	open  func(context.Context) (control.Caller, error)
-	all   control.Caller // nil until an operation needs it
+	check admin.Caller
+	open  func(context.Context) (admin.Caller, error)
+	all   admin.Caller // nil until an operation needs it
 }
 
 // Call does an operation here.
 func (r *reader) Call(ctx context.Context, op string, in, out any) error {
-	if op == control.OpCheck && r.all == nil {
+	if op == string(admin.CheckStore) && r.all == nil {
 		return r.check.Call(ctx, op, in, out)
 	}
 	if err := r.need(ctx); err != nil {

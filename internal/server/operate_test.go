@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
-	"tidings/internal/control"
 	"tidings/internal/server"
 )
 
@@ -27,15 +27,15 @@ func TestOperateChecksWhatDoesNotOpen(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	check := func() control.CheckReport {
+	check := func() admin.CheckReport {
 		t.Helper()
 		c, err := server.Operate(t.Context(), dir, true, "test", log)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		var report control.CheckReport
-		if err := c.Call(t.Context(), control.OpCheck, struct{}{}, &report); err != nil {
+		var report admin.CheckReport
+		if err := c.Call(t.Context(), string(admin.CheckStore), struct{}{}, &report); err != nil {
 			t.Fatalf("check: %v", err)
 		}
 		return report

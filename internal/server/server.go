@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tidings/internal/admin"
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/config"
@@ -38,7 +39,7 @@ type Server struct {
 	store    *lsm.Store
 	apps     *app.Registry
 	registry *prometheus.Registry
-	control  *control.Service
+	control  *admin.Service
 	cert     tls.Certificate
 
 	api, metrics, socket             *http.Server
@@ -98,7 +99,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if s.socketAddr, err = control.Listen(cfg.Data); err != nil {
 		return nil, err
 	}
-	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Info: control.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	s.build()
@@ -181,7 +182,7 @@ func (s *Server) build() {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	s.metrics = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	s.socket = &http.Server{Handler: s.control, ReadHeaderTimeout: 5 * time.Second}
+	s.socket = &http.Server{Handler: control.Handler(s.control), ReadHeaderTimeout: 5 * time.Second}
 }
 
 // maxHeaderBytes bounds the request line and the headers: the longest URL that
@@ -227,8 +228,8 @@ func (s *Server) MetricsURL() string {
 }
 
 // Control carries out an operator's operations in this process.
-func (s *Server) Control() control.Caller {
-	return s.control.Local(func() error { return nil })
+func (s *Server) Control() admin.Caller {
+	return control.Local(s.control, func() error { return nil })
 }
 
 // Run serves until ctx ends, then finishes the requests in flight, within the

@@ -6,15 +6,15 @@ import (
 	"log/slog"
 	"testing"
 
+	"tidings/internal/admin"
 	"tidings/internal/app"
-	"tidings/internal/control"
 	"tidings/internal/server"
 )
 
 // benchUsers is how many users a chunk of the benchmarks has.
 const benchUsers = 10_000
 
-func benchCaller(b *testing.B) control.Caller {
+func benchCaller(b *testing.B) admin.Caller {
 	c, err := server.Operate(b.Context(), b.TempDir(), false, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
@@ -37,7 +37,7 @@ func benchChunk(chunk []byte, from int) []byte {
 }
 
 // stream does an operation and gives the size of its answer.
-func stream(b *testing.B, c control.Caller, op string, in any, body []byte) int64 {
+func stream(b *testing.B, c admin.Caller, op string, in any, body []byte) int64 {
 	answer, err := c.Stream(b.Context(), op, in, body)
 	if err != nil {
 		b.Fatal(err)
@@ -58,7 +58,7 @@ func BenchmarkImport(b *testing.B) {
 	for b.Loop() {
 		chunk = benchChunk(chunk[:0], from) // some 4% of the time
 		from += benchUsers
-		stream(b, c, control.OpImport, control.ImportRequest{ID: 9}, chunk)
+		stream(b, c, string(admin.ImportUsers), admin.ImportRequest{ID: 9}, chunk)
 	}
 	b.ReportMetric(float64(from)/b.Elapsed().Seconds(), "users/s")
 }
@@ -67,11 +67,11 @@ func BenchmarkImport(b *testing.B) {
 func BenchmarkExport(b *testing.B) {
 	c := benchCaller(b)
 	for from := 0; from < 10*benchUsers; from += benchUsers {
-		stream(b, c, control.OpImport, control.ImportRequest{ID: 9}, benchChunk(nil, from))
+		stream(b, c, string(admin.ImportUsers), admin.ImportRequest{ID: 9}, benchChunk(nil, from))
 	}
 	n := 0
 	for b.Loop() {
-		stream(b, c, control.OpExport, control.AppRequest{ID: 9}, nil)
+		stream(b, c, string(admin.ExportUsers), admin.AppRequest{ID: 9}, nil)
 		n += 10 * benchUsers
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "users/s")

@@ -19,6 +19,7 @@ import (
 
 	"tidings/bench/load"
 	"tidings/internal/app"
+	"tidings/internal/admin"
 	"tidings/internal/control"
 	"tidings/internal/usersig"
 )
@@ -82,15 +83,15 @@ func (f *targetFlags) askServer(ctx context.Context, t *load.Target, life time.D
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 	if t.URL == "" {
-		var info control.Info
+		var info admin.Info
 		if err := server.Call(ctx, "info", struct{}{}, &info); err != nil {
 			return err
 		}
 		t.URL = dialable(info.URL)
 	}
 	if t.Ticket == "" {
-		var sig control.Sig
-		if err := server.Call(ctx, "sig/make", control.SigRequest{ID: t.SDKAppID, Identifier: t.Identifier, Life: life}, &sig); err != nil {
+		var sig admin.Sig
+		if err := server.Call(ctx, "sig/make", admin.SigRequest{ID: t.SDKAppID, Identifier: t.Identifier, Life: life}, &sig); err != nil {
 			return err
 		}
 		t.Ticket = sig.Ticket

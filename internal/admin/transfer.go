@@ -1,4 +1,4 @@
-package control
+package admin
 
 import (
 	"bytes"
@@ -20,16 +20,6 @@ import (
 	"tidings/internal/userfile"
 )
 
-// The operations on all users of an app.
-const (
-	// OpImport takes an ImportRequest and a chunk of lines and answers an
-	// ImportResult.
-	OpImport = "users/import"
-	// OpExport takes an AppRequest and answers NDJSON: a header and a line for
-	// each user.
-	OpExport = "users/export"
-)
-
 // Limits of one chunk of an import. They bound the memory of a request and the
 // work that an interruption repeats.
 const (
@@ -47,7 +37,6 @@ type (
 	ImportRequest struct {
 		ID      uint32 `json:"sdkappid"`
 		Replace bool   `json:"replace,omitempty"` // users have what the lines say and no more
-		DryRun  bool   `json:"dry_run,omitempty"` // change nothing
 		Begins  bool   `json:"begins,omitempty"`  // the chunk begins the file, so its first line may be a header
 	}
 	// ImportResult is what became of a chunk.
@@ -74,7 +63,16 @@ const maxStale = 3
 // are applied. If its attributes change meanwhile, the store applies no more, and
 // the chunk is applied again from its beginning: a line that is in already
 // changes nothing then.
-func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Reader, out io.Writer) error {
+func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Reader, out *Answer) error {
+	return s.importChunk(ctx, in, false, body, out)
+}
+
+// tryImport answers what importUsers would, as things are, and changes nothing.
+func (s *Service) tryImport(ctx context.Context, in ImportRequest, body io.Reader, out *Answer) error {
+	return s.importChunk(ctx, in, true, body, out)
+}
+
+func (s *Service) importChunk(ctx context.Context, in ImportRequest, dryRun bool, body io.Reader, out *Answer) error {
 	if _, err := s.find(in.ID); err != nil {
 		return err
 	}
@@ -85,7 +83,7 @@ func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Rea
 	if n := bytes.Count(text, []byte("\n")); len(text) > MaxChunkBytes || n > MaxChunkLines {
 		return fmt.Errorf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)
 	}
-	im := &importer{replace: in.Replace, dryRun: in.DryRun, lines: bytes.Split(text, []byte("\n"))}
+	im := &importer{replace: in.Replace, dryRun: dryRun, lines: bytes.Split(text, []byte("\n"))}
 	if in.Begins {
 		im.takeHeader()
 	}
@@ -95,9 +93,7 @@ func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Rea
 		}
 		err := im.run(ctx, s.Users)
 		if err == nil {
-			if !in.DryRun {
-				s.logLine(OpImport, in.ID, slog.Int("users", im.users), slog.Int("bad", len(im.failures)))
-			}
+			out.facts = []slog.Attr{slog.Int("users", im.users), slog.Int("bad", len(im.failures))}
 			return json.NewEncoder(out).Encode(ImportResult{im.users, im.failures})
 		}
 		if !errors.Is(err, audience.ErrStale) || stale == maxStale {
@@ -329,7 +325,7 @@ func checkAccount(a *app.App, l *userfile.Line) error {
 }
 
 // exportUsers writes the users of an app.
-func (s *Service) exportUsers(ctx context.Context, in AppRequest, _ io.Reader, out io.Writer) error {
+func (s *Service) exportUsers(ctx context.Context, in AppRequest, _ io.Reader, out *Answer) error {
 	if _, err := s.find(in.ID); err != nil {
 		return err
 	}

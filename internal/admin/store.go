@@ -1,4 +1,4 @@
-package control
+package admin
 
 import (
 	"context"
@@ -10,8 +10,33 @@ import (
 	"tidings/internal/store"
 )
 
-// OpBackup copies the data directory. It answers BackupLines.
-const OpBackup = "store/backup"
+// CheckReport is what is wrong with a data directory.
+type CheckReport struct {
+	store.Summary
+	Findings []store.Finding `json:"findings"`
+	More     int             `json:"more"` // findings left out
+}
+
+// maxFindings is how many findings a report lists; a directory that is broken
+// all over has as many as it has users.
+const maxFindings = 10_000
+
+func (s *Service) check(ctx context.Context, _ None) (CheckReport, error) {
+	report := CheckReport{Findings: []store.Finding{}}
+	var err error
+	report.Summary, err = s.Check(ctx, func(f store.Finding) {
+		if len(report.Findings) < maxFindings {
+			report.Findings = append(report.Findings, f)
+		} else {
+			report.More++
+		}
+	})
+	return report, err
+}
+
+func (s *Service) checkpoint(ctx context.Context, _ None) (store.Checkpoint, error) {
+	return s.Checkpoint(ctx)
+}
 
 // Backup copies the data directory as it is at one moment to another directory.
 type Backup func(ctx context.Context, dir string, progress func(done, total int64)) (store.Backup, error)
@@ -29,7 +54,8 @@ type BackupLine struct {
 	Backup *store.Backup `json:"backup,omitempty"`
 }
 
-func (s *Service) backup(ctx context.Context, in BackupRequest, _ io.Reader, out io.Writer) error {
+// backUp answers a line for each percent, and one with the backup.
+func (s *Service) backUp(ctx context.Context, in BackupRequest, _ io.Reader, out *Answer) error {
 	if !filepath.IsAbs(in.Dir) {
 		return &app.Error{Msg: "dir: " + in.Dir + " is no absolute path"}
 	}
@@ -42,9 +68,7 @@ func (s *Service) backup(ctx context.Context, in BackupRequest, _ io.Reader, out
 		}
 		last = BackupLine{Done: done, Total: total}
 		_ = enc.Encode(last)
-		if f, ok := out.(interface{ push() }); ok {
-			f.push()
-		}
+		out.push()
 	})
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package control
+package admin
 
 import (
 	"bytes"
@@ -100,11 +100,11 @@ func (s *Service) name(t *testing.T, names map[int]string) {
 }
 
 // load imports and returns the result.
-func (s *Service) load(t *testing.T, in ImportRequest, body io.Reader) ImportResult {
+func (s *Service) load(t *testing.T, in ImportRequest, dryRun bool, body io.Reader) ImportResult {
 	t.Helper()
 	in.ID = appID
 	var out bytes.Buffer
-	if err := s.importUsers(t.Context(), in, body, &out); err != nil {
+	if err := s.importChunk(t.Context(), in, dryRun, body, &Answer{Writer: &out}); err != nil {
 		t.Fatal(err)
 	}
 	var result ImportResult
@@ -118,7 +118,7 @@ func (s *Service) load(t *testing.T, in ImportRequest, body io.Reader) ImportRes
 func (s *Service) values(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := s.exportUsers(t.Context(), AppRequest{appID}, nil, &out); err != nil {
+	if err := s.exportUsers(t.Context(), AppRequest{appID}, nil, &Answer{Writer: &out}); err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]map[string]string{}
@@ -159,7 +159,7 @@ const header = `{"AttrNames":{"3":"plan"},"AttrTypes":{"3":0}}` + "\n"
 func TestImportWhileNamed(t *testing.T) {
 	s, _ := startStale(t, nil)
 	body := &slowBody{strings.NewReader(header + `{"To_Account":"u","Attrs":{"plan":"gold"}}`), func() { s.name(t, map[int]string{5: "plan"}) }}
-	if r := s.load(t, ImportRequest{Begins: true}, body); r.Users != 1 || len(r.Failures) != 0 {
+	if r := s.load(t, ImportRequest{Begins: true}, false, body); r.Users != 1 || len(r.Failures) != 0 {
 		t.Errorf("the result is %+v", r)
 	}
 	if a := s.Apps.App(appID).Attributes; a[3].Name != "" || a[5].Name != "plan" {
@@ -170,7 +170,7 @@ func TestImportWhileNamed(t *testing.T) {
 	}
 	// A header that no longer fits is a failure of its line, and the others go on.
 	body = &slowBody{strings.NewReader(strings.Replace(header, "plan", "tier", 1) + `{"To_Account":"v"}`), func() { s.name(t, map[int]string{3: "city"}) }}
-	if r := s.load(t, ImportRequest{Begins: true}, body); r.Users != 1 || len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Reason, "city") {
+	if r := s.load(t, ImportRequest{Begins: true}, false, body); r.Users != 1 || len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Reason, "city") {
 		t.Errorf("the result is %+v, want a failure that names city", r)
 	}
 }
@@ -190,7 +190,7 @@ func TestImportStale(t *testing.T) {
 		fmt.Fprintf(&file, `{"To_Account":"u%d","Attrs":{"plan":"p%d","city":"c%d"}}`+"\n", i, i, i)
 	}
 	file.WriteString(`{"To_Account":"v","Attrs":{"shoe_size":"39"}}` + "\n")
-	r := s.load(t, ImportRequest{}, strings.NewReader(file.String()))
+	r := s.load(t, ImportRequest{}, false, strings.NewReader(file.String()))
 	if r.Users != users || len(r.Failures) != 1 || r.Failures[0].Line != users || st.asked != 2 {
 		t.Errorf("after %d tries the result is %+v, want %d users and line %d failed", st.asked, r, users, users)
 	}
@@ -213,7 +213,7 @@ func TestImportStaleWithoutEnd(t *testing.T) {
 			s.name(t, map[int]string{0: "plan", 1: "city"})
 		}
 	}
-	err := s.importUsers(t.Context(), ImportRequest{ID: appID}, strings.NewReader(`{"To_Account":"u","Attrs":{"plan":"gold"}}`), io.Discard)
+	err := s.importUsers(t.Context(), ImportRequest{ID: appID}, strings.NewReader(`{"To_Account":"u","Attrs":{"plan":"gold"}}`), &Answer{Writer: io.Discard})
 	if !errors.Is(err, audience.ErrStale) || st.asked != 1+maxStale {
 		t.Errorf("import = %v after %d tries, want %v after %d", err, st.asked, audience.ErrStale, 1+maxStale)
 	}
@@ -224,7 +224,7 @@ func TestImportStaleWithoutEnd(t *testing.T) {
 func TestDryRunOfHeader(t *testing.T) {
 	s, _ := startStale(t, map[string]string{"0": "city"})
 	before := s.Apps.App(appID)
-	r := s.load(t, ImportRequest{Begins: true, DryRun: true}, strings.NewReader(header+
+	r := s.load(t, ImportRequest{Begins: true}, true, strings.NewReader(header+
 		`{"To_Account":"u","Attrs":{"plan":"gold","city":"Rome"}}`+"\n"+
 		`{"To_Account":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F","AccountType":1,"Attrs":{"plan":"gold"}}`+"\n"))
 	if r.Users != 1 || len(r.Failures) != 1 || r.Failures[0].Line != 2 || !strings.Contains(r.Failures[0].Reason, "account type") {

@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"tidings/internal/app"
+	"tidings/internal/store"
+)
+
+// An Operation is one row of the table of what an operator can do. Whatever carries
+// operations out, guards or shows them takes what it needs to know from the row.
+type Operation struct {
+	Name   string   // "app/create"
+	Doc    string   // a sentence for whoever looks for an operation
+	Effect Effect   // what it does to what is stored
+	Role   Role     // what somebody must be to do it
+	Logs   []string // members of the request that stand in the log; nil: it has no line there
+	Stream bool     // it is a StreamOp
+
+	run func(s *Service, ctx context.Context, in []byte, data io.Reader, out *Answer) error
+}
+
+// An Effect says what an operation does to what is stored.
+type Effect int
+
+// The effects.
+const (
+	Reads      Effect = iota + 1 // it changes nothing
+	Repeatable                   // done twice it is as done once
+	Once                         // a second time fails, or does more
+)
+
+// A Role is what a person may do. Each may do what those before may.
+type Role int
+
+// The roles. Through the control socket everybody is an owner: the permissions of the
+// file guard it.
+const (
+	Viewer   Role = iota + 1 // looks
+	Operator                 // works with users, and with a server that runs
+	Owner                    // makes and changes apps, sees keys and tickets
+)
+
+// The operations, with the types of what they take and answer.
+const (
+	GetInfo     Op[None, Info]               = "info"
+	CreateApp   Op[app.Declaration, App]     = "app/create"
+	SetApp      Op[app.Declaration, App]     = "app/set"
+	ListApps    Op[None, []App]              = "app/list"
+	ShowApp     Op[AppRequest, App]          = "app/show"
+	SetStatus   Op[StatusRequest, App]       = "app/status"
+	DeleteApp   Op[AppRequest, None]         = "app/delete"
+	AddKey      Op[NewKeyRequest, Key]       = "key/add"
+	ListKeys    Op[AppRequest, []Key]        = "key/list"
+	RevealKeys  Op[AppRequest, []Key]        = "key/reveal"
+	RetireKey   Op[RetireRequest, Key]       = "key/retire"
+	RemoveKey   Op[KeyRequest, None]         = "key/remove"
+	AddAdmin    Op[AccountRequest, []string] = "admin/add"
+	RemoveAdmin Op[AccountRequest, []string] = "admin/remove"
+	MakeSig     Op[SigRequest, Sig]          = "sig/make"
+	CheckSig    Op[TicketRequest, Sig]       = "sig/check"
+	ImportUsers StreamOp[ImportRequest]      = "users/import" // answers an ImportResult
+	TryImport   StreamOp[ImportRequest]      = "users/try"    // the same
+	ExportUsers StreamOp[AppRequest]         = "users/export" // NDJSON: a header and a line for each user
+	CheckStore  Op[None, CheckReport]        = "check"
+	Checkpoint  Op[None, store.Checkpoint]   = "store/checkpoint"
+	BackUp      StreamOp[BackupRequest]      = "store/backup" // answers BackupLines
+)
+
+// operations is the table.
+var operations = []Operation{
+	row(GetInfo, Reads, Viewer, nil, "Tells which server answers.", (*Service).info),
+
+	row(CreateApp, Once, Owner, logs("sdkappid"), "Creates an app and shows its keys.", (*Service).createApp),
+	row(SetApp, Repeatable, Owner, logs("sdkappid"), "Changes the settings of an app.", (*Service).setApp),
+	row(ListApps, Reads, Viewer, nil, "Lists the apps.", (*Service).listApps),
+	row(ShowApp, Reads, Viewer, nil, "Shows an app with its settings.", (*Service).showApp),
+	row(SetStatus, Repeatable, Operator, logs("sdkappid"), "Enables, disables or suspends an app.", (*Service).setStatus),
+	row(DeleteApp, Once, Owner, logs("sdkappid"), "Deletes a disabled app with everything in it.", (*Service).deleteApp),
+
+	row(AddKey, Once, Owner, logs("sdkappid"), "Adds a key to an app and shows it.", (*Service).addKey),
+	row(ListKeys, Reads, Viewer, nil, "Lists the keys of an app, masked.", (*Service).listKeys),
+	row(RevealKeys, Reads, Owner, logs("sdkappid"), "Lists the keys of an app as they are.", (*Service).revealKeys),
+	row(RetireKey, Repeatable, Owner, logs("sdkappid", "key"), "Lets a key end at a time.", (*Service).retireKey),
+	row(RemoveKey, Once, Owner, logs("sdkappid", "key"), "Removes a key at once.", (*Service).removeKey),
+
+	row(AddAdmin, Repeatable, Owner, logs("sdkappid", "account"), "Makes an account an admin.", (*Service).addAdmin),
+	row(RemoveAdmin, Once, Owner, logs("sdkappid", "account"), "Makes an admin an ordinary account again.", (*Service).removeAdmin),
+
+	row(MakeSig, Reads, Owner, nil, "Makes a ticket.", (*Service).makeSig),
+	row(CheckSig, Reads, Viewer, nil, "Verifies a ticket as the API would.", (*Service).checkSig),
+
+	streamRow(ImportUsers, Repeatable, Operator, logs("sdkappid"), "Imports a chunk of lines about users.", (*Service).importUsers),
+	streamRow(TryImport, Reads, Operator, nil, "Tells what an import of a chunk would come to.", (*Service).tryImport),
+	streamRow(ExportUsers, Reads, Operator, nil, "Exports all users of an app.", (*Service).exportUsers),
+
+	row(CheckStore, Reads, Operator, nil, "Reads everything that is stored and reports what is wrong.", (*Service).check),
+	row(Checkpoint, Repeatable, Operator, logs(), "Writes a checkpoint.", (*Service).checkpoint),
+	streamRow(BackUp, Once, Owner, logs("dir"), "Copies the data directory as it is at one moment.", (*Service).backUp),
+}
+
+// logs returns the members of a request that stand in the log.
+func logs(members ...string) []string { return append([]string{}, members...) }
+
+// row returns the row of an operation that answers one value.
+func row[In, Out any](name Op[In, Out], effect Effect, role Role, logs []string, doc string, f func(*Service, context.Context, In) (Out, error)) Operation {
+	return Operation{
+		Name: string(name), Doc: doc, Effect: effect, Role: role, Logs: logs,
+		run: func(s *Service, ctx context.Context, request []byte, _ io.Reader, answer *Answer) error {
+			in, err := decode[In](request)
+			if err != nil {
+				return err
+			}
+			out, err := f(s, ctx, in)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(answer).Encode(out)
+		},
+	}
+}
+
+// streamRow returns the row of an operation that reads or writes bytes.
+func streamRow[In any](name StreamOp[In], effect Effect, role Role, logs []string, doc string, f func(*Service, context.Context, In, io.Reader, *Answer) error) Operation {
+	return Operation{
+		Name: string(name), Doc: doc, Effect: effect, Role: role, Logs: logs, Stream: true,
+		run: func(s *Service, ctx context.Context, request []byte, data io.Reader, answer *Answer) error {
+			in, err := decode[In](request)
+			if err != nil {
+				return err
+			}
+			return f(s, ctx, in, data, answer)
+		},
+	}
+}
+
+func decode[In any](request []byte) (in In, err error) {
+	if err := json.Unmarshal(request, &in); err != nil {
+		return in, &app.Error{Msg: "request: " + err.Error()}
+	}
+	return in, nil
+}
+
+// byName finds the rows of the table.
+var byName = func() map[string]*Operation {
+	m := map[string]*Operation{}
+	for i := range operations {
+		m[operations[i].Name] = &operations[i]
+	}
+	return m
+}()
+
+// Find returns the row of an operation; nil if there is none of this name.
+func Find(name string) *Operation { return byName[name] }
+
+// Operations returns the table.
+func Operations() []Operation { return operations }

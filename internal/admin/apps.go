@@ -46,11 +46,13 @@ type (
 
 // The results.
 type (
-	// App is an app as the operator sees it.
+	// App is an app as the operator sees it, in the words of the configuration. The
+	// declaration says everything but the keys.
 	App struct {
-		*app.App
-		Keys  []Key `json:"keys"` // shadows app.App.Keys, which shows secrets
-		Users int   `json:"users"`
+		app.Declaration
+		Created time.Time `json:"created"`
+		Users   int       `json:"users"`
+		Keys    []Key     `json:"keys"`
 	}
 	// Key is a key as the operator sees it: masked unless revealed.
 	Key struct {
@@ -76,7 +78,7 @@ func (s *Service) find(id uint32) (*app.App, error) {
 // view returns an app as the operator sees it.
 func (s *Service) view(ctx context.Context, a *app.App, reveal bool) (App, error) {
 	n, err := s.Users.Count(ctx, a.ID)
-	return App{App: a, Keys: viewKeys(a, reveal), Users: n}, err
+	return App{Declaration: a.Declaration(), Created: a.Created, Users: n, Keys: viewKeys(a, reveal)}, err
 }
 
 // viewChanged is view after a change that may have failed.

@@ -6,8 +6,8 @@ package app
 import (
 	"cmp"
 	"log/slog"
-	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -155,18 +155,12 @@ func (a *App) clone() *App {
 	c := *a
 	c.Keys = slices.Clone(a.Keys)
 	c.Admins = slices.Clone(a.Admins)
-	c.Settings.Limits = maps.Clone(a.Settings.Limits)
-	return &c // the other lists of Settings are only ever replaced
+	return &c // lists of Settings are only ever replaced
 }
 
 // equal reports whether two states of an app are the same.
 func (a *App) equal(b *App) bool {
-	x, y := &a.Settings, &b.Settings
-	return a.Name == b.Name && a.Description == b.Description && a.Status == b.Status &&
-		slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Admins, b.Admins) && a.Attributes == b.Attributes &&
-		x.CreateAccounts == y.CreateAccounts && x.Rules() == y.Rules() && x.UserIDs == y.UserIDs && x.KeepAccounts == y.KeepAccounts && x.AppTags() == y.AppTags() &&
-		maps.Equal(x.Limits, y.Limits) && slices.Equal(x.Hosts, y.Hosts) && slices.Equal(x.Addresses, y.Addresses) &&
-		slices.Equal(x.BlockedAccounts, y.BlockedAccounts) && slices.Equal(x.DisabledCommands, y.DisabledCommands)
+	return slices.Equal(a.Keys, b.Keys) && reflect.DeepEqual(a.Declaration(), b.Declaration())
 }
 
 // maxKeys bounds the work of verifying a ticket, which tries every key.

@@ -2,8 +2,8 @@ package app
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,27 +19,28 @@ import (
 // file, or a command of the operator. What it leaves out (nil) stays as it is,
 // or gets its default in a new app.
 type Declaration struct {
-	ID          uint32            `json:"sdkappid"`
-	Name        *string           `json:"name,omitempty"`
-	Description *string           `json:"description,omitempty"`
-	Status      *Status           `json:"status,omitempty"`
-	SecretKey   *string           `json:"secret_key,omitempty"` // the primary key; others stay as they are
-	Retiring    []RetiringKey     `json:"retiring_keys,omitzero"`
-	Admins      []string          `json:"admins,omitzero"`      // the whole list; BuiltInAdmin need not be named
-	AttrNames   map[string]string `json:"attr_names,omitempty"` // slot "0" to "9" to name
-	AttrTypes   map[string]int    `json:"attr_types,omitempty"` // slot to account type, default 0
+	ID        uint32        `json:"sdkappid"`
+	SecretKey *string       `json:"secret_key,omitempty"` // the primary key; others stay as they are
+	Retiring  []RetiringKey `json:"retiring_keys,omitzero"`
 
-	CreateAccounts   *bool          `json:"create_accounts,omitempty"`
-	MaxAccounts      *int           `json:"max_accounts,omitempty"`
-	UserIDs          *UserIDs       `json:"user_ids,omitempty"`
-	DeleteAccounts   *bool          `json:"delete_accounts,omitempty"`
-	ReimportWait     *time.Duration `json:"reimport_wait,omitempty"`
-	Limits           Limits         `json:"limits,omitzero"`
-	MaxTags          *int           `json:"max_tags,omitempty"`
-	Hosts            []string       `json:"hosts,omitzero"`
-	Addresses        []netip.Prefix `json:"addresses,omitzero"`
-	BlockedAccounts  []string       `json:"blocked_accounts,omitzero"`
-	DisabledCommands []string       `json:"disabled_commands,omitzero"`
+	// The members of the table of settings, in its order.
+	Name             *string           `json:"name,omitempty"`
+	Description      *string           `json:"description,omitempty"`
+	Status           *Status           `json:"status,omitempty"`
+	UserIDs          *UserIDs          `json:"user_ids,omitempty"`
+	Admins           []string          `json:"admins,omitzero"`     // the whole list; BuiltInAdmin need not be named
+	AttrNames        map[string]string `json:"attr_names,omitzero"` // slot "0" to "9" to name
+	AttrTypes        map[string]int    `json:"attr_types,omitzero"` // slot to account type, default 0
+	CreateAccounts   *bool             `json:"create_accounts,omitempty"`
+	MaxAccounts      *int              `json:"max_accounts,omitempty"`
+	DeleteAccounts   *bool             `json:"delete_accounts,omitempty"`
+	ReimportWait     *wording.Span     `json:"reimport_wait,omitempty"`
+	Limits           Limits            `json:"limits,omitzero"`
+	MaxTags          *int              `json:"max_tags,omitempty"`
+	Hosts            []string          `json:"hosts,omitzero"`
+	Addresses        []netip.Prefix    `json:"addresses,omitzero"`
+	BlockedAccounts  []string          `json:"blocked_accounts,omitzero"`
+	DisabledCommands []string          `json:"disabled_commands,omitzero"`
 }
 
 // A RetiringKey is an older key that is still accepted, until Ends if that is set.
@@ -56,84 +57,20 @@ type FieldError struct {
 
 func (e FieldError) Error() string { return e.Field + ": " + e.Msg }
 
-// Check lists every mistake of a declaration that shows without knowing the
+// Check returns every mistake of a declaration that shows without knowing the
 // app. Commands are the names that limits and disabled_commands may hold.
-func (d *Declaration) Check(commands []string) []FieldError {
-	var errs []FieldError
-	wrong := func(field, format string, args ...any) {
-		errs = append(errs, FieldError{field, fmt.Sprintf(format, args...)})
-	}
+func (d *Declaration) Check(commands []string) (errs []FieldError) {
 	if d.ID == 0 {
-		wrong("sdkappid", "must be a number from 1 to 4294967295")
-	}
-	if d.Name != nil && len(*d.Name) > maxNameBytes {
-		wrong("name", "is longer than %d bytes", maxNameBytes)
-	}
-	if d.Description != nil && len(*d.Description) > maxDescriptionBytes {
-		wrong("description", "is longer than %d bytes", maxDescriptionBytes)
-	}
-	if d.Status != nil && !slices.Contains([]Status{Enabled, Disabled, Suspended}, *d.Status) {
-		wrong("status", "%q is none of enabled, disabled, suspended", *d.Status)
+		errs = append(errs, FieldError{"sdkappid", "must be a number from 1 to 4294967295"})
 	}
 	if d.SecretKey != nil {
-		if err := checkSecret(*d.SecretKey); err != nil {
-			wrong("secret_key", "%v", err)
-		}
+		errs = append(errs, fieldError("secret_key", checkSecret(*d.SecretKey))...)
 	}
 	for i, k := range d.Retiring {
-		if err := checkSecret(k.SecretKey); err != nil {
-			wrong(fmt.Sprintf("retiring_keys[%d].secret_key", i), "%v", err)
-		}
+		errs = append(errs, fieldError(fmt.Sprintf("retiring_keys[%d].secret_key", i), checkSecret(k.SecretKey))...)
 	}
-	userIDs := UTF8 // unsaid, what the app has decides
-	if d.UserIDs != nil {
-		userIDs = *d.UserIDs
-		if userIDs != ASCII && userIDs != UTF8 {
-			wrong("user_ids", "%q is none of ascii, utf8", userIDs)
-			userIDs = UTF8
-		}
-	}
-	for i, a := range d.Admins {
-		if err := userIDs.Check(a); err != nil {
-			wrong(fmt.Sprintf("admins[%d]", i), "%v", err)
-		}
-	}
-	if n := len(withBuiltIn(d.Admins)); n > MaxAdmins {
-		wrong("admins", "has %d names with %s, an app may have %d", n, BuiltInAdmin, MaxAdmins)
-	}
-	for i, a := range d.BlockedAccounts {
-		if err := UTF8.Check(a); err != nil {
-			wrong(fmt.Sprintf("blocked_accounts[%d]", i), "%v", err)
-		}
-	}
-	errs = append(errs, d.checkAttributes()...)
-	for name, n := range d.Limits {
-		field := "limits." + name
-		if name != LimitDefault && name != LimitTotal && !slices.Contains(commands, name) {
-			wrong(field, "is no command; commands are written like %q", "timpush/remove_attr")
-		}
-		if n < 0 || n > MaxLimit {
-			wrong(field, "%d is not a number of calls per second from 0 (unlimited) to %d", n, MaxLimit)
-		}
-	}
-	if d.MaxAccounts != nil && (*d.MaxAccounts < 0 || *d.MaxAccounts > MaxAppAccounts) {
-		wrong("max_accounts", "%d is not a number of accounts from 0 (no limit) to %d", *d.MaxAccounts, MaxAppAccounts)
-	}
-	if w := d.ReimportWait; w != nil && (*w < 0 || *w > MaxReimportWait || *w%time.Second != 0) {
-		wrong("reimport_wait", "%s is not a time in whole seconds from 0 (none) to %s", wording.Duration(*w), wording.Duration(MaxReimportWait))
-	}
-	if d.MaxTags != nil && (*d.MaxTags < 0 || *d.MaxTags > MaxAppTags) {
-		wrong("max_tags", "%d is not a number of different tags from 0 (no limit of its own) to %d", *d.MaxTags, MaxAppTags)
-	}
-	for i, name := range d.DisabledCommands {
-		if !slices.Contains(commands, name) {
-			wrong(fmt.Sprintf("disabled_commands[%d]", i), "%q is no command; commands are written like %q", name, "timpush/remove_attr")
-		}
-	}
-	for i, h := range d.Hosts {
-		if h == "" || strings.ContainsAny(h, "/:@ ") {
-			wrong(fmt.Sprintf("hosts[%d]", i), "%q is not a host name (write it without scheme and port)", h)
-		}
+	for _, s := range table(new(App), d, commands) {
+		errs = append(errs, s.check(s.Name)...)
 	}
 	slices.SortStableFunc(errs, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return errs
@@ -156,38 +93,103 @@ const (
 	MaxLimit = 10_000_000
 )
 
-func (d *Declaration) checkAttributes() []FieldError {
-	var errs []FieldError
-	slotOf := map[string]string{}
-	for i := range audience.Slots {
-		slot := strconv.Itoa(i)
-		name, ok := d.AttrNames[slot]
-		if !ok {
-			continue
-		}
-		field := "attr_names." + slot
-		if name == "" || len(name) > audience.MaxNameBytes {
-			errs = append(errs, FieldError{field, fmt.Sprintf("%q is not an attribute name of 1 to %d bytes", name, audience.MaxNameBytes)})
-		} else if other, taken := slotOf[name]; taken {
-			errs = append(errs, FieldError{field, fmt.Sprintf("%q is already the name of slot %s", name, other)})
-		}
-		slotOf[name] = slot
+// validAdmin returns why an account may not be an admin. What the app has decides where
+// the declaration does not say which UserIDs it allows.
+func (d *Declaration) validAdmin(account string) error {
+	if d.UserIDs != nil && *d.UserIDs == ASCII {
+		return ASCII.Check(account)
 	}
-	for slot := range d.AttrNames {
-		if !isSlot(slot) {
-			errs = append(errs, FieldError{"attr_names." + slot, fmt.Sprintf("%q is not a slot from 0 to %d", slot, audience.Slots-1)})
-		}
-	}
-	for slot, kind := range d.AttrTypes {
-		if _, ok := d.AttrNames[slot]; !ok {
-			errs = append(errs, FieldError{"attr_types." + slot, "has no name in attr_names"})
-		}
-		if kind != int(audience.UserID) && kind != int(audience.RegistrationID) {
-			errs = append(errs, FieldError{"attr_types." + slot, fmt.Sprintf("%d is not an account type: 0 (UserID) or 1 (RegistrationID)", kind)})
-		}
-	}
-	return errs
+	return UTF8.Check(account)
 }
+
+func validAdmins(admins []string) error {
+	if n := len(withBuiltIn(admins)); n > MaxAdmins {
+		return fmt.Errorf("has %d names with %s, an app may have %d", n, BuiltInAdmin, MaxAdmins)
+	}
+	return nil
+}
+
+func (d *Declaration) validAttrName(slot, name string) error {
+	if !isSlot(slot) {
+		return fmt.Errorf("%q is not a slot from 0 to %d", slot, audience.Slots-1)
+	}
+	if name == "" || len(name) > audience.MaxNameBytes {
+		return fmt.Errorf("%q is not an attribute name of 1 to %d bytes", name, audience.MaxNameBytes)
+	}
+	for i := range audience.Slots {
+		if first := slotName(i); first < slot && d.AttrNames[first] == name {
+			return fmt.Errorf("%q is already the name of slot %s", name, first)
+		}
+	}
+	return nil
+}
+
+func (d *Declaration) validAttrType(slot string, kind int) error {
+	if _, ok := d.AttrNames[slot]; !ok {
+		return errors.New("has no name in attr_names")
+	}
+	if kind != int(audience.UserID) && kind != int(audience.RegistrationID) {
+		return fmt.Errorf("%d is not an account type: 0 (UserID) or 1 (RegistrationID)", kind)
+	}
+	return nil
+}
+
+func validCommand(commands []string) func(string) error {
+	return func(name string) error {
+		if !slices.Contains(commands, name) {
+			return fmt.Errorf("%q is no command; commands are written like %q", name, "timpush/remove_attr")
+		}
+		return nil
+	}
+}
+
+func validLimit(commands []string) func(string, int) error {
+	return func(name string, n int) error {
+		if name != LimitDefault && name != LimitTotal && !slices.Contains(commands, name) {
+			return fmt.Errorf("is no command; commands are written like %q", "timpush/remove_attr")
+		}
+		if n < 0 || n > MaxLimit {
+			return fmt.Errorf("%d is not a number of calls per second from 0 (unlimited) to %d", n, MaxLimit)
+		}
+		return nil
+	}
+}
+
+func validHost(name string) error {
+	if name == "" || strings.ContainsAny(name, "/:@ ") {
+		return fmt.Errorf("%q is not a host name (write it without scheme and port)", name)
+	}
+	return nil
+}
+
+func validWait(wait wording.Span) error {
+	if d := time.Duration(wait); d < 0 || d > MaxReimportWait || d%time.Second != 0 {
+		return fmt.Errorf("%s is not a time in whole seconds from 0 (none) to %s", wait, wording.Span(MaxReimportWait))
+	}
+	return nil
+}
+
+// shorter returns the check of a text.
+func shorter(limit int) func(string) error {
+	return func(s string) error {
+		if len(s) > limit {
+			return fmt.Errorf("is longer than %d bytes", limit)
+		}
+		return nil
+	}
+}
+
+// upTo returns the check of a number from 0 to a limit.
+func upTo(limit int, what string) func(int) error {
+	return func(n int) error {
+		if n < 0 || n > limit {
+			return fmt.Errorf("%d is not %s to %d", n, what, limit)
+		}
+		return nil
+	}
+}
+
+func slotName(slot int) string { return strconv.Itoa(slot) }
 
 func isSlot(s string) bool { return len(s) == 1 && s[0] >= '0' && s[0] < '0'+audience.Slots }
 
@@ -217,9 +219,6 @@ func withBuiltIn(admins []string) []string {
 
 // apply makes a what d says. d was checked.
 func (d *Declaration) apply(a *App) error {
-	set(&a.Name, d.Name)
-	set(&a.Description, d.Description)
-	set(&a.Status, d.Status)
 	for _, k := range d.Retiring {
 		if err := a.declareRetiring(k); err != nil {
 			return err
@@ -230,59 +229,38 @@ func (d *Declaration) apply(a *App) error {
 			return err
 		}
 	}
-	set(&a.Settings.UserIDs, d.UserIDs)
-	if d.Admins != nil {
-		for _, admin := range d.Admins {
-			if err := a.Settings.UserIDs.Check(admin); err != nil {
-				return errorf("admins of app %d: %v", a.ID, err)
-			}
-		}
-		if err := a.setAdmins(d.Admins); err != nil {
-			return err
+	for _, s := range table(a, d, nil) {
+		if err := s.apply(); err != nil {
+			return errorf("%s of app %d: %v", s.Name, a.ID, err)
 		}
 	}
-	names, kinds := map[int]string{}, map[int]audience.Kind{}
-	for slot, name := range d.AttrNames {
-		i, _ := strconv.Atoi(slot)
-		names[i] = name
-	}
-	for slot, kind := range d.AttrTypes {
-		i, _ := strconv.Atoi(slot)
-		kinds[i] = audience.Kind(kind)
-	}
-	if err := a.nameAttributes(names, kinds); err != nil {
-		return errorf("attr_names of app %d: %s", a.ID, apierr.From(err).Info())
-	}
-	s := &a.Settings
-	set(&s.CreateAccounts, d.CreateAccounts)
-	set(&s.MaxAccounts, d.MaxAccounts)
-	set(&s.ReimportWait, d.ReimportWait)
-	if d.DeleteAccounts != nil {
-		s.KeepAccounts = !*d.DeleteAccounts
-	}
-	if d.Limits != nil {
-		s.Limits = maps.Clone(d.Limits)
-	}
-	if d.MaxTags != nil {
-		s.MaxTags = d.MaxTags
-	}
-	setList(&s.Hosts, d.Hosts)
-	setList(&s.Addresses, d.Addresses)
-	setList(&s.BlockedAccounts, d.BlockedAccounts)
-	setList(&s.DisabledCommands, d.DisabledCommands)
 	return nil
 }
 
-func set[T any](to, from *T) {
-	if from != nil {
-		*to = *from
+func (a *App) declareAdmins(admins []string) error {
+	for _, account := range admins {
+		if err := a.Settings.UserIDs.Check(account); err != nil {
+			return err
+		}
 	}
+	return a.setAdmins(admins)
 }
 
-func setList[T any](to *[]T, from []T) {
-	if from != nil {
-		*to = slices.Clone(from)
+// declareAttributes names the slots that a declaration names.
+func (a *App) declareAttributes(d *Declaration) error {
+	names, kinds := map[int]string{}, map[int]audience.Kind{}
+	for i := range audience.Slots {
+		if name, ok := d.AttrNames[slotName(i)]; ok {
+			names[i] = name
+		}
+		if kind, ok := d.AttrTypes[slotName(i)]; ok {
+			kinds[i] = audience.Kind(kind)
+		}
 	}
+	if err := a.nameAttributes(names, kinds); err != nil {
+		return errors.New(apierr.From(err).Info())
+	}
+	return nil
 }
 
 // declarePrimary makes the key with this secret the primary one.

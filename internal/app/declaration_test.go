@@ -1,13 +1,17 @@
 package app_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"tidings/internal/app"
+	"tidings/internal/wording"
 )
 
 func TestDeclarationCheck(t *testing.T) {
@@ -40,11 +44,11 @@ func TestDeclarationCheck(t *testing.T) {
 		{"types", app.Declaration{ID: 1, AttrNames: map[string]string{"0": "a", "1": "b"}, AttrTypes: map[string]int{"0": 2, "1": -1, "2": 0}}, []string{"attr_types.0", "attr_types.1", "attr_types.2"}},
 		{"limits", app.Declaration{ID: 1, Limits: app.Limits{"default": 0, "total": app.MaxLimit, "timpush/set_attr": 1}}, nil},
 		{"bad limits", app.Declaration{ID: 1, Limits: app.Limits{"default": -1, "total": app.MaxLimit + 1, "set_attr": 1}}, []string{"limits.default", "limits.set_attr", "limits.total"}},
-		{"rules about accounts", app.Declaration{ID: 1, MaxAccounts: new(app.MaxAppAccounts), ReimportWait: new(app.MaxReimportWait)}, nil},
-		{"no rules about accounts", app.Declaration{ID: 1, MaxAccounts: new(0), ReimportWait: new(time.Duration(0))}, nil},
-		{"too much in the rules", app.Declaration{ID: 1, MaxAccounts: new(app.MaxAppAccounts + 1), ReimportWait: new(app.MaxReimportWait + time.Second)}, []string{"max_accounts", "reimport_wait"}},
-		{"too little in the rules", app.Declaration{ID: 1, MaxAccounts: new(-1), ReimportWait: new(-time.Second)}, []string{"max_accounts", "reimport_wait"}},
-		{"a part of a second", app.Declaration{ID: 1, ReimportWait: new(1500 * time.Millisecond)}, []string{"reimport_wait"}},
+		{"rules about accounts", app.Declaration{ID: 1, MaxAccounts: new(app.MaxAppAccounts), ReimportWait: new(wording.Span(app.MaxReimportWait))}, nil},
+		{"no rules about accounts", app.Declaration{ID: 1, MaxAccounts: new(0), ReimportWait: new(wording.Span(0))}, nil},
+		{"too much in the rules", app.Declaration{ID: 1, MaxAccounts: new(app.MaxAppAccounts + 1), ReimportWait: new(wording.Span(app.MaxReimportWait + time.Second))}, []string{"max_accounts", "reimport_wait"}},
+		{"too little in the rules", app.Declaration{ID: 1, MaxAccounts: new(-1), ReimportWait: new(wording.Span(-time.Second))}, []string{"max_accounts", "reimport_wait"}},
+		{"a part of a second", app.Declaration{ID: 1, ReimportWait: new(wording.Span(1500 * time.Millisecond))}, []string{"reimport_wait"}},
 		{"disabled commands", app.Declaration{ID: 1, DisabledCommands: []string{"timpush/set_attr", "timpush/push"}}, []string{"disabled_commands[1]"}},
 		{"hosts", app.Declaration{ID: 1, Hosts: []string{"im.example.com", "", "https://x", "x:443"}}, []string{"hosts[1]", "hosts[2]", "hosts[3]"}},
 	} {
@@ -83,4 +87,38 @@ func FuzzUserIDs(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDeclarationOfApp: what an app says of itself, as JSON, makes another app the same,
+// and says everything, also what was never set.
+func TestDeclarationOfApp(t *testing.T) {
+	for _, d := range []app.Declaration{{}, {
+		Name: new("shop"), Description: new("a shop"), Status: new(app.Suspended), UserIDs: new(app.UTF8), Admins: []string{"ops"},
+		AttrNames: map[string]string{"0": "sex", "9": "build"}, AttrTypes: map[string]int{"9": 1},
+		CreateAccounts: new(true), MaxAccounts: new(7), DeleteAccounts: new(false), ReimportWait: new(wording.Span(36 * time.Hour)),
+		Limits: app.Limits{app.LimitTotal: 7}, MaxTags: new(0), Hosts: []string{"im.example.com"},
+		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},
+	}} {
+		r, _ := open(t)
+		d.ID = id
+		a := declare(t, r, d)
+		said, err := json.Marshal(a.Declaration())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again app.Declaration
+		if err := json.Unmarshal(said, &again); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range again.Table() {
+			if !s.Given() {
+				t.Errorf("%s is not in %s", s.Name, said)
+			}
+		}
+		other, _ := open(t)
+		b := declare(t, other, again)
+		if !reflect.DeepEqual(b.Declaration(), a.Declaration()) {
+			t.Errorf("%s makes\n%+v of\n%+v", said, b.Declaration(), a.Declaration())
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/store/lsm"
+	"tidings/internal/wording"
 )
 
 const id = 1400000001
@@ -122,7 +123,7 @@ func TestDeclareIdempotent(t *testing.T) {
 		Retiring:  []app.RetiringKey{{SecretKey: "older key", Ends: time.Date(2027, 1, 31, 18, 0, 0, 0, time.FixedZone("", 8*3600))}, {SecretKey: "oldest key"}},
 		Admins:    []string{"ops", "alice", "ops", app.BuiltInAdmin},
 		AttrNames: map[string]string{"0": "sex", "9": "build"}, AttrTypes: map[string]int{"9": 1},
-		CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(30 * 24 * time.Hour),
+		CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(wording.Span(30 * 24 * time.Hour)),
 		Limits: app.Limits{"timpush/set_attr": 0, app.LimitTotal: 7}, Hosts: []string{"im.example.com"},
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},
 	}
@@ -166,7 +167,7 @@ func TestEachMemberIsSaved(t *testing.T) {
 		{MaxAccounts: new(1000)},
 		{UserIDs: new(app.UTF8)},
 		{DeleteAccounts: new(false)},
-		{ReimportWait: new(time.Second)},
+		{ReimportWait: new(wording.Span(time.Second))},
 		{Limits: app.Limits{app.LimitDefault: 0}},
 		{MaxTags: new(7)},
 		{Hosts: []string{"im.example.com"}},

@@ -3,16 +3,11 @@ package cli
 import (
 	"fmt"
 	"io"
-	"maps"
-	"net/netip"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"tidings/internal/admin"
 	"tidings/internal/app"
-	"tidings/internal/audience"
-	"tidings/internal/wording"
 )
 
 func (e *env) appCommand() *cobra.Command {
@@ -44,7 +39,7 @@ func (e *env) appListCommand() *cobra.Command {
 		return table(e.stdout, func(row func(...any)) {
 			row("SDKAPPID", "STATUS", "USERS", "KEYS", "ADMINS", "NAME")
 			for _, a := range apps {
-				row(a.ID, a.Status, number(a.Users), len(a.Keys), len(a.Admins), plain(a.Name))
+				row(a.ID, *a.Status, number(a.Users), len(a.Keys), len(a.Admins), plain(*a.Name))
 			}
 		})
 	}
@@ -71,85 +66,22 @@ func (e *env) appShowCommand() *cobra.Command {
 	return cmd
 }
 
+// showApp prints what is known of an app, its settings in the words of the
+// configuration.
 func showApp(w io.Writer, a admin.App) error {
-	s := a.Settings
-	userIDs := app.ASCII
-	if s.UserIDs != "" {
-		userIDs = s.UserIDs
-	}
-	var limits, attributes []string
-	for _, name := range slices.Sorted(maps.Keys(s.Limits)) {
-		n := "unlimited"
-		if s.Limits[name] > 0 {
-			n = fmt.Sprintf("%d/s", s.Limits[name])
-		}
-		limits = append(limits, name+" "+n)
-	}
-	for slot, attr := range a.Attributes {
-		if attr.Name == "" {
-			continue
-		}
-		text := fmt.Sprintf("%d=%s", slot, attr.Name)
-		if attr.Kind == audience.RegistrationID {
-			text += " (RegistrationID)"
-		}
-		attributes = append(attributes, text)
-	}
-	reimportWait := "none"
-	if s.ReimportWait > 0 {
-		reimportWait = wording.Duration(s.ReimportWait)
-	}
 	return table(w, func(row func(...any)) {
-		row("SDKAppID", a.ID)
-		row("Name", plain(a.Name))
-		row("Description", list(nonEmpty(a.Description)))
-		row("Status", a.Status)
-		row("Created", moment(a.Created))
-		row("Users", number(a.Users))
-		row("Keys", len(a.Keys))
-		row("Admins", list(a.Admins))
-		row("Attributes", list(attributes))
-		row("Create accounts", yesNo(s.CreateAccounts))
-		row("Accounts", atMost(s.MaxAccounts))
-		row("UserIDs", userIDs)
-		row("Delete accounts", yesNo(!s.KeepAccounts))
-		row("Reimport wait", reimportWait)
-		row("Different tags", atMost(s.AppTags()))
-		row("Limits", orElse(limits, "those of the API"))
-		row("Hosts", orElse(s.Hosts, "any"))
-		row("Addresses", orElse(texts(s.Addresses), "any"))
-		row("Blocked accounts", list(s.BlockedAccounts))
-		row("Disabled commands", list(s.DisabledCommands))
+		row("sdkappid", a.ID)
+		row("created", moment(a.Created))
+		row("users", number(a.Users))
+		row("keys", len(a.Keys))
+		for _, s := range a.Table() {
+			texts := s.Texts()
+			if len(texts) == 0 && s.Shape() != app.One {
+				texts = []string{s.Default}
+			}
+			row(s.Name, list(texts))
+		}
 	})
-}
-
-// atMost is a limit that 0 takes away.
-func atMost(limit int) string {
-	if limit == 0 {
-		return "no limit"
-	}
-	return "at most " + number(limit)
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
-}
-
-func orElse(items []string, none string) string {
-	if len(items) == 0 {
-		return none
-	}
-	return list(items)
-}
-
-func texts(prefixes []netip.Prefix) (s []string) {
-	for _, p := range prefixes {
-		s = append(s, p.String())
-	}
-	return s
 }
 
 func yesNo(b bool) string {
@@ -174,7 +106,7 @@ func (e *env) appStatusCommand(name, short string, status app.Status) *cobra.Com
 		if *asJSON {
 			return e.printJSON(a)
 		}
-		_, err = fmt.Fprintf(e.stdout, "App %d is %s.\n", a.ID, a.Status)
+		_, err = fmt.Fprintf(e.stdout, "App %d is %s.\n", a.ID, *a.Status)
 		return err
 	}
 	return cmd
@@ -219,10 +151,10 @@ func (e *env) confirmDelete(cmd *cobra.Command, id uint32) error {
 	if err != nil {
 		return err
 	}
-	if a.Status != app.Disabled {
+	if *a.Status != app.Disabled {
 		return nil // the operation says so
 	}
-	question := fmt.Sprintf("Delete app %d, %s, with %s? This cannot be undone.\nWrite its SDKAppID to delete it: ", id, plain(a.Name), counted(a.Users, "user", "users"))
+	question := fmt.Sprintf("Delete app %d, %s, with %s? This cannot be undone.\nWrite its SDKAppID to delete it: ", id, plain(*a.Name), counted(a.Users, "user", "users"))
 	if answer := prompt(e.stdin, e.stderr, question); answer != fmt.Sprint(id) {
 		return fmt.Errorf("app %d is not deleted", id)
 	}

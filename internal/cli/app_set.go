@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"net/netip"
-	"strconv"
+	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,8 +10,6 @@ import (
 	"tidings/internal/admin"
 	"tidings/internal/api"
 	"tidings/internal/app"
-	"tidings/internal/audience"
-	"tidings/internal/wording"
 )
 
 func (e *env) appCreateCommand() *cobra.Command {
@@ -84,7 +82,7 @@ slots it lists; one empty value (--host '') empties the list.`,
 		if err != nil {
 			return err
 		}
-		if !changesAny(cmd) {
+		if reflect.DeepEqual(d, app.Declaration{ID: id}) {
 			return usagef("nothing to change; see tidings app set --help")
 		}
 		a, err := ask(e, cmd, admin.SetApp, d)
@@ -99,109 +97,81 @@ slots it lists; one empty value (--host '') empties the list.`,
 	return cmd
 }
 
-// changesAny reports whether any flag about the app was given.
-func changesAny(cmd *cobra.Command) bool {
-	for _, name := range settingNames {
-		if cmd.Flags().Changed(name) {
-			return true
-		}
-	}
-	return false
-}
-
-var settingNames = []string{
-	"name", "description", "secret-key-file", "admin", "attr", "attr-type", "create-accounts", "max-accounts",
-	"user-ids", "delete-accounts", "reimport-wait", "max-tags", "limit", "host", "address", "blocked-account", "disabled-command",
-}
-
 // settingsFlags adds the flags that describe an app, and returns what makes a
 // declaration of those that were given.
 func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration, error) {
-	var name, description, secretFile, userIDs, reimportWait string
-	var createAccounts, deleteAccounts bool
-	var maxAccounts, maxTags int
-	var admins, attrs, attrTypes, limits, hosts, addresses, blocked, disabled []string
-	f := cmd.Flags()
-	f.StringVar(&name, "name", "", "`NAME` for people")
-	f.StringVar(&description, "description", "", "`TEXT` for people")
+	d := new(app.Declaration)
+	for _, s := range d.Table() {
+		if s.Name == "status" {
+			continue // enable, disable and suspend say it
+		}
+		f := cmd.Flags().VarPF(&settingFlag{s}, s.Flag, "", settingHelp(s))
+		if s.Type() == "bool" {
+			f.NoOptDefVal = "true"
+		}
+		if choices := s.Choices(); choices != nil {
+			complete(cmd, s.Flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	var secretFile string
 	secretFlag(cmd, &secretFile, "`FILE` with the primary key")
-	f.StringArrayVar(&admins, "admin", nil, "`ACCOUNT` that may call the API besides administrator (repeatable)")
-	f.StringArrayVar(&attrs, "attr", nil, "`SLOT=NAME` names an attribute slot, 0=sex (repeatable)")
-	f.StringArrayVar(&attrTypes, "attr-type", nil, "`SLOT=TYPE` says whom a new attribute is about, 2=1: 0 is a UserID, 1 a RegistrationID (repeatable)")
-	f.BoolVar(&createAccounts, "create-accounts", false, "let set_attr create accounts")
-	f.IntVar(&maxAccounts, "max-accounts", 0, "`N` accounts the app may have; 0 is no limit")
-	f.StringVar(&userIDs, "user-ids", "", "characters a UserID may have: `ascii|utf8`")
-	f.BoolVar(&deleteAccounts, "delete-accounts", true, "let account_delete work")
-	f.StringVar(&reimportWait, "reimport-wait", "0", "`DURATION` from its deletion until an account can be made again, such as 30d")
-	f.IntVar(&maxTags, "max-tags", audience.DefaultAppTags, "`N` different tags the app may have; 0 is no limit of its own")
-	f.StringArrayVar(&limits, "limit", nil, "`COMMAND=N` calls per second, also default=N and total=N; 0 is unlimited (repeatable)")
-	f.StringArrayVar(&hosts, "host", nil, "host `NAME` that requests may be sent to (repeatable)")
-	f.StringArrayVar(&addresses, "address", nil, "`ADDRESS` or network that requests may come from (repeatable)")
-	f.StringArrayVar(&blocked, "blocked-account", nil, "`ACCOUNT` whose requests are refused (repeatable)")
-	f.StringArrayVar(&disabled, "disabled-command", nil, "`COMMAND` that is refused, such as timpush/set_attr (repeatable)")
-
-	return func(id uint32) (d app.Declaration, err error) {
-		given := f.Changed
+	return func(id uint32) (app.Declaration, error) {
 		d.ID = id
-		if given("name") {
-			d.Name = &name
-		}
-		if given("description") {
-			d.Description = &description
-		}
-		if given("secret-key-file") {
+		if secretFile != "" {
 			secret, err := e.secret(secretFile)
 			if err != nil {
-				return d, err
+				return *d, err
 			}
 			d.SecretKey = &secret
 		}
-		if given("create-accounts") {
-			d.CreateAccounts = &createAccounts
-		}
-		if given("max-accounts") {
-			d.MaxAccounts = &maxAccounts
-		}
-		if given("user-ids") {
-			d.UserIDs = (*app.UserIDs)(&userIDs)
-		}
-		if given("delete-accounts") {
-			d.DeleteAccounts = &deleteAccounts
-		}
-		if given("reimport-wait") {
-			wait, err := wording.ParseDuration(reimportWait)
-			if err != nil {
-				return d, usagef("--reimport-wait %q is not a duration such as 0, 12h or 30d", reimportWait)
-			}
-			d.ReimportWait = &wait
-		}
-		if given("max-tags") {
-			d.MaxTags = &maxTags
-		}
-		if d.AttrNames, err = pairs("attr", attrs, "0=sex", func(s string) (string, error) { return s, nil }); err != nil {
-			return d, err
-		}
-		if d.AttrTypes, err = pairs("attr-type", attrTypes, "2=1", strconv.Atoi); err != nil {
-			return d, err
-		}
-		d.Admins, d.Hosts, d.BlockedAccounts, d.DisabledCommands = whole(admins), whole(hosts), whole(blocked), whole(disabled)
-		if limits = whole(limits); limits != nil {
-			if d.Limits, err = pairs("limit", limits, "default=0", strconv.Atoi); err != nil {
-				return d, err
-			}
-		}
-		if addresses = whole(addresses); addresses != nil {
-			d.Addresses = []netip.Prefix{}
-			for _, text := range addresses {
-				p, err := parseNetwork(text)
-				if err != nil {
-					return d, err
-				}
-				d.Addresses = append(d.Addresses, p)
-			}
-		}
-		return d, checkSettings(d)
+		return *d, checkSettings(*d)
 	}
+}
+
+// settingHelp returns the help of the flag of a setting: the first sentence of its
+// document.
+func settingHelp(s app.Setting) string {
+	help, _, _ := strings.Cut(s.Doc, ". ")
+	help = strings.ToLower(help[:1]) + strings.TrimSuffix(strings.ReplaceAll(help[1:], "`", ""), ".")
+	if s.Shape() != app.One {
+		help += " (repeatable)"
+	}
+	return help
+}
+
+// settingFlag is the flag of a setting. It writes into a declaration.
+type settingFlag struct{ app.Setting }
+
+// String returns nothing: what an app has is not known here.
+func (f *settingFlag) String() string { return "" }
+
+// Type returns the word for the value in the help.
+func (f *settingFlag) Type() string {
+	if f.Value == nil { // the help asks about the zero flag
+		return ""
+	}
+	if f.Setting.Type() == "bool" {
+		return "bool"
+	}
+	return f.Arg
+}
+
+// Set puts a value into the declaration. An empty one empties a list.
+func (f *settingFlag) Set(text string) error {
+	switch {
+	case f.Shape() == app.One:
+		return f.Put("", text)
+	case text == "" && !f.Given():
+		f.Clear()
+		return nil
+	case f.Shape() == app.List:
+		return f.Put("", text)
+	}
+	key, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return fmt.Errorf("not of the form %s", f.Arg)
+	}
+	return f.Put(key, value)
 }
 
 // checkSettings lists what is wrong with what was given, by the names of the
@@ -221,50 +191,4 @@ func checkSettings(d app.Declaration) error {
 		return usagef("%s", mistakes[0])
 	}
 	return usagef("the settings have %d mistakes:\n  %s", len(mistakes), strings.Join(mistakes, "\n  "))
-}
-
-// whole is a repeated flag as a list: nil if it was not given, empty if it was
-// given once with nothing.
-func whole(values []string) []string {
-	if len(values) == 1 && values[0] == "" {
-		return []string{}
-	}
-	return values
-}
-
-// pairs reads a repeated flag of the form key=value.
-func pairs[T any](flag string, values []string, example string, parse func(string) (T, error)) (map[string]T, error) {
-	if values == nil {
-		return nil, nil
-	}
-	all := map[string]T{}
-	for _, v := range values {
-		key, text, ok := strings.Cut(v, "=")
-		value, err := parse(text)
-		if !ok || err != nil {
-			return nil, usagef("--%s %q is not of the form %s", flag, v, example)
-		}
-		if _, twice := all[key]; twice {
-			return nil, usagef("--%s gives %s twice", flag, key)
-		}
-		all[key] = value
-	}
-	return all, nil
-}
-
-// parseNetwork reads an address or a network.
-func parseNetwork(text string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		a, err := netip.ParseAddr(text)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, usagef("--address %q is not an address or network such as 192.0.2.7 or 10.0.0.0/8", text)
-		}
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, usagef("--address %q is an address in a network, the network is %v", text, p.Masked())
-	}
-	return p, nil
 }

@@ -143,6 +143,13 @@ func (e *env) data(cmd *cobra.Command) string {
 	return dir
 }
 
+// complete has a shell complete the values of a flag.
+func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
 // secretFlag adds --secret-key-file. A key is never an argument: those show in
 // the list of processes.
 func secretFlag(cmd *cobra.Command, into *string, usage string) {

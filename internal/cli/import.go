@@ -123,7 +123,7 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 	}
 	j := &importJob{importFlags: flags, env: e, caller: c, op: op, in: in, begun: time.Now()}
 	if format == formatCSV {
-		if err := in.beginCSV(&app.Attributes); err != nil {
+		if err := in.beginCSV(app.AttrNames); err != nil {
 			return fmt.Errorf("%s: %w", shownName(name), err)
 		}
 	}

@@ -8,12 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"tidings/internal/admin"
-	"tidings/internal/audience"
 	"tidings/internal/userfile"
 )
 
@@ -193,7 +194,7 @@ func (in *input) unread(lines []physical) {
 }
 
 // beginCSV reads the row of column names, which must be attributes of the app.
-func (in *input) beginCSV(attrs *audience.Attributes) error {
+func (in *input) beginCSV(names map[string]string) error {
 	for {
 		first := in.at.Lines + 1
 		record, _, err := in.record()
@@ -212,14 +213,9 @@ func (in *input) beginCSV(attrs *audience.Attributes) error {
 		}
 		break
 	}
-	var known []string
-	for _, a := range attrs {
-		if a.Name != "" {
-			known = append(known, a.Name)
-		}
-	}
+	known := slices.Sorted(maps.Values(names))
 	for _, name := range in.csv.Attributes() {
-		if attrs.Index(name) < 0 {
+		if !slices.Contains(known, name) {
 			return fmt.Errorf("column %s is no attribute of the app; its attributes are %s (tidings app set SDKAPPID --attr SLOT=NAME adds one)", plain(name), list(known))
 		}
 	}

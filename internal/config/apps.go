@@ -10,41 +10,30 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tidings/internal/app"
+	"tidings/internal/wording"
 )
 
-// appKeys are the keys of an app in the file: the members of app.Declaration,
-// and secret_key_file.
+// appKeys returns the keys of an app in the file: its number, its keys, and what the
+// table of settings holds.
 func appKeys(d *app.Declaration) []key {
-	return []key{
+	keys := []key{
 		{
 			"sdkappid", "required",
 			"Number of the app, from 1 to 4294967295. It is part of every request and of every UserSig.",
 			one("number", &d.ID, sdkAppID),
 		},
 		{
-			"name", "empty",
-			"Name shown in the console, at most 200 bytes.",
-			one("text", &d.Name, ptr(text)),
-		},
-		{
-			"description", "empty",
-			"For whoever reads it in the console, at most 2000 bytes.",
-			one("text", &d.Description, ptr(text)),
-		},
-		{
-			"status", "enabled",
-			"`enabled`; `disabled`: requests are answered 60016; `suspended`: requests are answered 60020.",
-			one("text", &d.Status, ptr(as[app.Status])),
-		},
-		{
 			"secret_key", "a new random key",
 			"Primary key, which UserSigs are made and verified with, 8 to 512 bytes of text. An earlier primary key stays accepted until it is removed.",
-			one("text", &d.SecretKey, ptr(text)),
+			one("text", &d.SecretKey, func(s string) (*string, error) { return &s, nil }),
 		},
 		{
 			"secret_key" + fileSuffix, "",
 			"File that holds the primary key, in place of `secret_key`. White space around the key is taken off.",
-			one("path", &d.SecretKey, ptr(secretFile)),
+			one("path", &d.SecretKey, func(name string) (*string, error) {
+				secret, err := secretFile(name)
+				return &secret, err
+			}),
 		},
 		{
 			"retiring_keys", "none",
@@ -53,77 +42,11 @@ func appKeys(d *app.Declaration) []key {
 				r.secretFields(at, n, retiringKeys(k))
 			}),
 		},
-		{
-			"admins", "none",
-			"Accounts that may call the API, besides `administrator`: the whole list, at most ten with `administrator`.",
-			list("UserID", &d.Admins, text),
-		},
-		{
-			"attr_names", "none",
-			"Attribute names by slot, `0` to `9`. Each at most 50 bytes.",
-			table("mapping of slots to text", &d.AttrNames, text),
-		},
-		{
-			"attr_types", "0 each",
-			"Whom the attribute in a slot is about: 0 a UserID, 1 a RegistrationID. A slot listed here has a name in `attr_names`.",
-			table("mapping of slots to numbers", &d.AttrTypes, integer),
-		},
-		{
-			"create_accounts", "false",
-			"Whether `set_attr` creates accounts that do not exist.",
-			one("bool", &d.CreateAccounts, ptr(boolean)),
-		},
-		{
-			"max_accounts", "0",
-			"The most accounts the app may have; 0 is no limit. More are refused with 70398. Accounts that exist stay, and those of admins are made in any case; both count.",
-			one("number", &d.MaxAccounts, ptr(integer)),
-		},
-		{
-			"user_ids", "ascii",
-			"Characters a UserID may have. `ascii`: printable ASCII, spaces only inside; `utf8`: any text without control characters.",
-			one("text", &d.UserIDs, ptr(as[app.UserIDs])),
-		},
-		{
-			"delete_accounts", "true",
-			"Whether `account_delete` works. If not, it is answered 71000.",
-			one("bool", &d.DeleteAccounts, ptr(boolean)),
-		},
-		{
-			"reimport_wait", "0",
-			"How long after its deletion an account cannot be made again, at most 92d. Until then it is refused with 70399; with 0 it can be made again at once. The hosted service waits three months.",
-			one("duration", &d.ReimportWait, ptr(anyDuration)),
-		},
-		{
-			"limits", "the limits of the API",
-			"Calls per second by command, such as `timpush/remove_attr`; 0 is unlimited, more are refused with 60007. `default` is for every command not listed, `total` for all commands together (60011).",
-			table("mapping of commands to numbers", &d.Limits, integer),
-		},
-		{
-			"max_tags", "1000",
-			"Different tags that the app's users may have; more are refused with 90032. At most 60000; 0 is no limit of its own (65536 is the program's).",
-			one("number", &d.MaxTags, ptr(integer)),
-		},
-		{
-			"hosts", "any",
-			"Host names that requests may be sent to, without port. Others are refused with 60026.",
-			list("host name", &d.Hosts, text),
-		},
-		{
-			"addresses", "any",
-			"Source addresses requests may come from. Others are refused with 60021.",
-			list("CIDR", &d.Addresses, prefix),
-		},
-		{
-			"blocked_accounts", "none",
-			"Accounts whose requests are refused with 70051.",
-			list("UserID", &d.BlockedAccounts, text),
-		},
-		{
-			"disabled_commands", "none",
-			"Commands that are refused with 60017, such as `timpush/remove_attr`.",
-			list("command", &d.DisabledCommands, text),
-		},
 	}
+	for _, s := range d.Table() {
+		keys = append(keys, key{s.Name, s.Default, s.Doc, setting(s)})
+	}
+	return keys
 }
 
 // retiringKeys are the keys of an entry of retiring_keys.
@@ -223,7 +146,7 @@ func secretFile(name string) (string, error) {
 func sdkAppID(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%s is not a number from 1 to 4294967295", shown(s))
+		return 0, fmt.Errorf("%s is not a number from 1 to 4294967295", wording.Quote(s))
 	}
 	return uint32(n), nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidings/internal/app"
+	"tidings/internal/wording"
 )
 
 // Config is what an operator has chosen. It is checked and never changes.
@@ -89,7 +90,7 @@ func keys(c *Config, commands []string) []key {
 		{
 			"trusted_proxies", "",
 			"Proxies whose `X-Forwarded-For` is believed. The address it names is then the source address of the request, for `source_limit`, for the `addresses` of an app and in the log.",
-			list("CIDR", &c.TrustedProxies, prefix),
+			list("CIDR", &c.TrustedProxies, wording.ParseNetwork),
 		},
 		{
 			"cors_origins", "",
@@ -166,12 +167,12 @@ func keys(c *Config, commands []string) []key {
 		{
 			"strict_usersig", "true",
 			"Checks of a UserSig that the hosted service does not make. `false` accepts a ticket with another `TLS.ver`, with an issue time in the future, or with bytes after its compressed part, and nothing else.",
-			one("bool", &c.StrictUserSig, boolean),
+			one("bool", &c.StrictUserSig, wording.ParseBool),
 		},
 		{
 			"request_id_in_body", "false",
 			"Puts `RequestId` into every answer. The header `X-Request-Id` is always sent.",
-			one("bool", &c.RequestIDInBody, boolean),
+			one("bool", &c.RequestIDInBody, wording.ParseBool),
 		},
 
 		{
@@ -193,7 +194,7 @@ func keys(c *Config, commands []string) []key {
 		{
 			"demo", "false",
 			"Starts with an app to try the API with. Not for production.",
-			one("bool", &c.Demo, boolean),
+			one("bool", &c.Demo, wording.ParseBool),
 		},
 		{
 			"apps", "",
@@ -323,9 +324,9 @@ func (c *Config) checkTLS(r *reader, set map[string]spot) {
 			continue
 		}
 		if info, err := os.Stat(f.path); err != nil {
-			r.wrong(set[f.name], "%s: %v", shown(f.path), reason(err))
+			r.wrong(set[f.name], "%s: %v", wording.Quote(f.path), reason(err))
 		} else if info.IsDir() {
-			r.wrong(set[f.name], "%s is a directory", shown(f.path))
+			r.wrong(set[f.name], "%s is a directory", wording.Quote(f.path))
 		}
 	}
 }

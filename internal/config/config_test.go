@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidings/internal/app"
+	"tidings/internal/wording"
 )
 
 var commands = []string{"timpush/set_attr", "timpush/remove_attr"}
@@ -264,7 +265,7 @@ apps:
 				{SecretKey: "oldest-key"},
 			},
 			Admins: []string{"one", "2"}, AttrNames: map[string]string{"0": "city", "1": "plan"}, AttrTypes: map[string]int{"1": 1},
-			CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(720 * time.Hour),
+			CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(wording.Span(720 * time.Hour)),
 			Limits: app.Limits{"timpush/set_attr": 0, "default": 5, "total": 50},
 			Hosts:  []string{"push.example.com"}, Addresses: prefixes("10.0.0.0/8", "192.0.2.7/32"),
 			BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},

@@ -279,20 +279,6 @@ func keyName(name string) string {
 	return "(not shown, it has other characters than a key)"
 }
 
-// shown quotes a text for a mistake, and cuts it: where a quotation mark is
-// missing, it may go on for pages.
-func shown(text string) string {
-	const most = 60
-	if len(text) <= most {
-		return strconv.Quote(text)
-	}
-	cut := most
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return strconv.Quote(text[:cut]) + "..."
-}
-
 // oneLine makes a text fit for a line of the list of mistakes.
 func oneLine(text string) string {
 	const most = 500

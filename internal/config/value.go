@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tidings/internal/app"
 	"tidings/internal/wording"
 )
 
@@ -50,15 +51,35 @@ func list[T any](typ string, into *[]T, parse func(string) (T, error)) value {
 	}}
 }
 
-// table is a mapping from any text to one text.
-func table[M ~map[string]T, T any](typ string, into *M, parse func(string) (T, error)) value {
-	return value{typ: typ, read: func(r *reader, at spot, n *yaml.Node) {
-		all := M{}
-		r.entries(at, n, func(at spot, name string, n *yaml.Node) {
-			// A wrong one is there too, so that what refers to it is not a second mistake.
-			all[name], _ = scalar(r, at, n, parse)
-		})
-		*into = all
+// setting is the value of a setting of an app.
+func setting(s app.Setting) value {
+	return value{typ: s.Type(), list: s.Shape() == app.List, read: func(r *reader, at spot, n *yaml.Node) {
+		put := func(at spot, key string, n *yaml.Node) {
+			text := ""
+			good := r.is(yaml.ScalarNode, at, n)
+			if good {
+				text = n.Value
+			}
+			if good || s.Shape() != app.One { // items keep their place
+				if err := s.Put(key, text); err != nil && good {
+					r.wrong(at, "%v", err)
+				}
+			}
+		}
+		switch s.Shape() {
+		case app.One:
+			put(at, "", n)
+		case app.List:
+			if r.is(yaml.SequenceNode, at, n) {
+				s.Clear()
+				for i, item := range n.Content {
+					put(r.item(at, i, item), "", item)
+				}
+			}
+		case app.Mapping:
+			s.Clear()
+			r.entries(at, n, put)
+		}
 	}}
 }
 
@@ -89,17 +110,7 @@ func textNode(text string, list bool) *yaml.Node {
 	return n
 }
 
-// ptr is parse for a member that is nil when it is not set.
-func ptr[T any](parse func(string) (T, error)) func(string) (*T, error) {
-	return func(text string) (*T, error) {
-		v, err := parse(text)
-		return &v, err
-	}
-}
-
 func text(s string) (string, error) { return s, nil }
-
-func as[T ~string](s string) (T, error) { return T(s), nil }
 
 func notEmpty(s string) (string, error) {
 	if s == "" {
@@ -108,17 +119,10 @@ func notEmpty(s string) (string, error) {
 	return s, nil
 }
 
-func boolean(s string) (bool, error) {
-	if s != "true" && s != "false" {
-		return false, fmt.Errorf("%s is neither true nor false", shown(s))
-	}
-	return s == "true", nil
-}
-
 func choice(names ...string) func(string) (string, error) {
 	return func(s string) (string, error) {
 		if !slices.Contains(names, s) {
-			return "", fmt.Errorf("%s is none of %s", shown(s), strings.Join(names, ", "))
+			return "", fmt.Errorf("%s is none of %s", wording.Quote(s), strings.Join(names, ", "))
 		}
 		return s, nil
 	}
@@ -133,20 +137,11 @@ func level(s string) (slog.Level, error) {
 	return l, l.UnmarshalText([]byte(s))
 }
 
-// integer is for numbers whose range is checked elsewhere.
-func integer(s string) (int, error) {
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		return 0, fmt.Errorf("%s is not a number", shown(s))
-	}
-	return n, nil
-}
-
 func number(least, most int) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < least || n > most {
-			return 0, fmt.Errorf("%s is not a number from %d to %d", shown(s), least, most)
+			return 0, fmt.Errorf("%s is not a number from %d to %d", wording.Quote(s), least, most)
 		}
 		return n, nil
 	}
@@ -168,9 +163,9 @@ func size(least, most int64) func(string) (int64, error) {
 			n, err := strconv.ParseInt(strings.TrimRight(digits, " "), 10, 64)
 			switch {
 			case err != nil:
-				return 0, fmt.Errorf("%s is not a size: write a number of bytes, or one with KiB, MiB or GiB", shown(s))
+				return 0, fmt.Errorf("%s is not a size: write a number of bytes, or one with KiB, MiB or GiB", wording.Quote(s))
 			case n > most/u.bytes || n*u.bytes < least:
-				return 0, fmt.Errorf("%s is not from %s to %s", shown(s), sizeText(least), sizeText(most))
+				return 0, fmt.Errorf("%s is not from %s to %s", wording.Quote(s), sizeText(least), sizeText(most))
 			}
 			return n * u.bytes, nil
 		}
@@ -189,21 +184,13 @@ func sizeText(n int64) string {
 
 func duration(least, most time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {
-		d, err := anyDuration(s)
+		span, err := wording.ParseSpan(s)
+		d := time.Duration(span)
 		if err == nil && (d < least || d > most) {
-			return 0, fmt.Errorf("%s is not from %v to %v", shown(s), least, most)
+			return 0, fmt.Errorf("%s is not from %v to %v", wording.Quote(s), least, most)
 		}
 		return d, err
 	}
-}
-
-// anyDuration is for durations whose range is checked elsewhere.
-func anyDuration(s string) (time.Duration, error) {
-	d, err := wording.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%s is not a duration such as 500ms, 3s, 1m30s or 30d", shown(s))
-	}
-	return d, nil
 }
 
 func address(s string) (string, error) {
@@ -212,7 +199,7 @@ func address(s string) (string, error) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s is not an address such as 127.0.0.1:8080 or :8080", shown(s))
+		return "", fmt.Errorf("%s is not an address such as 127.0.0.1:8080 or :8080", wording.Quote(s))
 	}
 	return s, nil
 }
@@ -227,31 +214,13 @@ func loopback(s string) (string, error) {
 	}
 	host, _, _ := net.SplitHostPort(s)
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
-		return "", fmt.Errorf("%s is not a loopback address such as 127.0.0.1:8081", shown(s))
+		return "", fmt.Errorf("%s is not a loopback address such as 127.0.0.1:8081", wording.Quote(s))
 	}
 	return s, nil
 }
 
 // prefix is a network or a single address. One that is an IPv4 network in IPv6
 // form becomes IPv4, as source addresses are.
-func prefix(s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%s is not an address or network such as 192.0.2.7 or 10.0.0.0/8", shown(s))
-		}
-		p = netip.PrefixFrom(a, a.BitLen())
-	}
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%s is an address in a network, the network is %v", shown(s), p.Masked())
-	}
-	return p, nil
-}
-
 func origin(s string) (string, error) {
 	if s == "*" {
 		return s, nil
@@ -259,7 +228,7 @@ func origin(s string) (string, error) {
 	s = strings.ToLower(s) // as browsers send it
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != s {
-		return "", fmt.Errorf("%s is not an origin such as https://console.example.com (without a path)", shown(s))
+		return "", fmt.Errorf("%s is not an origin such as https://console.example.com (without a path)", wording.Quote(s))
 	}
 	return s, nil
 }
@@ -271,5 +240,5 @@ func ending(s string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%s is not a time such as 2027-01-31 or 2027-01-31T18:00:00+08:00", shown(s))
+	return time.Time{}, fmt.Errorf("%s is not a time such as 2027-01-31 or 2027-01-31T18:00:00+08:00", wording.Quote(s))
 }

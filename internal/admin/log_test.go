@@ -11,7 +11,7 @@ import (
 // TestLogOperations: a line names the app if there is one, and says what came of an
 // import; a dry run, which changes nothing, has none.
 func TestLogOperations(t *testing.T) {
-	s, _ := startStale(t, nil)
+	s := newService(t)
 	var log bytes.Buffer
 	s.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {

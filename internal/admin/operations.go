@@ -7,6 +7,7 @@ import (
 
 	"tidings/internal/app"
 	"tidings/internal/store"
+	"tidings/internal/transfer"
 )
 
 // An Operation is one row of the table of what an operator can do. Whatever carries
@@ -61,8 +62,8 @@ const (
 	RemoveAdmin Op[AccountRequest, []string] = "admin/remove"
 	MakeSig     Op[SigRequest, Sig]          = "sig/make"
 	CheckSig    Op[TicketRequest, Sig]       = "sig/check"
-	ImportUsers StreamOp[ImportRequest]      = "users/import" // answers an ImportResult
-	TryImport   StreamOp[ImportRequest]      = "users/try"    // the same
+	ImportUsers StreamOp[transfer.Chunk]     = "users/import" // answers a transfer.Result
+	TryImport   StreamOp[transfer.Chunk]     = "users/try"    // the same
 	ExportUsers StreamOp[AppRequest]         = "users/export" // NDJSON: a header and a line for each user
 	CheckStore  Op[None, CheckReport]        = "check"
 	Checkpoint  Op[None, store.Checkpoint]   = "store/checkpoint"

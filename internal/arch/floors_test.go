@@ -17,6 +17,7 @@ var floors = []string{
 	"internal/server",
 	"internal/api internal/control client",
 	"internal/admin internal/gate internal/config internal/store/lsm",
+	"internal/transfer",
 	"internal/app internal/index internal/store/journal internal/userfile",
 	"internal/audience internal/usersig",
 	"internal/apierr internal/wording internal/store",

@@ -2,23 +2,19 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tidings/internal/admin"
 	"tidings/internal/control"
-	"tidings/internal/userfile"
+	"tidings/internal/transfer"
 )
 
 // shownFailures is how many bad lines are shown; --errors takes all.
@@ -43,7 +39,7 @@ Accounts that do not exist are made. What a line says is added to what an accoun
 has; with --replace it takes its place. Lines are applied in their order. Bad
 lines are reported with their number and the others are in. An import can be
 repeated, and one that was interrupted goes on where it was if it is started
-again: FILE` + progressSuffix + ` tells where.
+again: FILE` + transfer.NoteSuffix + ` tells where.
 
 Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 		Example: `  tidings import --app 1400000001 users.ndjson.gz
@@ -54,7 +50,7 @@ Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 	var flags importFlags
 	appFlag(cmd, &flags.app)
 	f := cmd.Flags()
-	f.StringVar(&flags.format, "format", "", "`ndjson|csv`; default what the name of FILE says")
+	formatFlag(cmd, &flags.format)
 	f.BoolVar(&flags.replace, "replace", false, "take attributes, tags and profile away that a line does not name")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "change nothing, tell which lines are bad")
 	f.StringVar(&flags.errors, "errors", "", "`FILE` for all bad lines, as NDJSON")
@@ -63,26 +59,6 @@ Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 	dataFlag(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return e.runImport(cmd, args[0], &flags) }
 	return cmd
-}
-
-// An importJob is one run of tidings import.
-type importJob struct {
-	*importFlags
-	env      *env
-	caller   admin.Caller
-	op       admin.StreamOp[admin.ImportRequest]
-	in       *input
-	note     *importNote // nil: there is no resuming
-	progress *progress
-	header   []byte // of NDJSON, for the chunks of a dry run
-
-	begun      time.Time
-	from       position // where this run began
-	at         position // all lines before it are done
-	sent       bool     // a chunk was sent, done or not
-	users, bad int
-	shown      int
-	failures   *bufio.Writer // --errors; nil: none
 }
 
 // importSummary is what an import came to, in this run.
@@ -96,6 +72,17 @@ type importSummary struct {
 	DryRun  bool    `json:"dry_run,omitempty"`
 }
 
+// An importJob is one run of tidings import.
+type importJob struct {
+	*importFlags
+	*transfer.Import
+	env      *env
+	name     string
+	progress *progress
+	shown    int
+	errors   *bufio.Writer // --errors; nil: none
+}
+
 func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (err error) {
 	format, err := fileFormat(name, flags.format)
 	if err != nil {
@@ -103,15 +90,15 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 	}
 	ctx, stop := untilTold(cmd.Context())
 	defer stop()
-	op := admin.ImportUsers
-	if flags.dryRun {
-		op = admin.TryImport
-	}
-	in, err := e.openInput(name)
+	in, err := transfer.Open(name, e.stdin)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	op := admin.ImportUsers
+	if flags.dryRun {
+		op = admin.TryImport
+	}
 	c, err := e.reach(ctx, e.data(cmd), accessOf(op.Effect()))
 	if err != nil {
 		return err
@@ -121,121 +108,116 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 	if err != nil {
 		return err
 	}
-	j := &importJob{importFlags: flags, env: e, caller: c, op: op, in: in, begun: time.Now()}
-	if format == formatCSV {
-		if err := in.beginCSV(app.AttrNames); err != nil {
+	j := &importJob{importFlags: flags, env: e, name: name, progress: newProgress(e.stderr, in.Size(), "users")}
+	j.Import = &transfer.Import{
+		File: in, App: app.ID, Replace: flags.replace, DryRun: flags.dryRun,
+		Failed: j.failed, Watch: j.watch,
+		Send: func(ctx context.Context, chunk transfer.Chunk, lines []byte) (*transfer.Result, error) {
+			return sendChunk(ctx, c, op, chunk, lines)
+		},
+	}
+	if format == transfer.CSV {
+		if err := in.BeginCSV(app.AttrNames); err != nil {
 			return fmt.Errorf("%s: %w", shownName(name), err)
 		}
+	} else if name == "-" && flags.format == "" && !in.MayBeNDJSON() {
+		fmt.Fprintln(e.stderr, "tidings: standard input is read as NDJSON; CSV needs --format csv")
 	}
-	if in.name != "-" && !flags.dryRun {
-		if err := j.resume(newNote(e.data(cmd), &app, in, format, flags.replace)); err != nil {
+	if name != "-" && !flags.dryRun {
+		if err := j.resume(transfer.NewNote(e.data(cmd), app.ID, app.Created, in, format, flags.replace)); err != nil {
 			return err
 		}
 	}
 	if flags.errors != "" {
 		mode := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
-		if j.from.Lines > 0 {
+		if j.Begin.Lines > 0 {
 			mode = os.O_CREATE | os.O_WRONLY | os.O_APPEND
 		}
 		f, err := os.OpenFile(flags.errors, mode, 0o600)
 		if err != nil {
 			return fmt.Errorf("--errors: %w", err)
 		}
-		j.failures = bufio.NewWriter(f)
+		j.errors = bufio.NewWriter(f)
 		defer func() { err = errors.Join(err, f.Close()) }()
 	}
 	return j.run(ctx)
 }
 
+// sendChunk carries a chunk to the data directory.
+func sendChunk(ctx context.Context, c admin.Caller, op admin.StreamOp[transfer.Chunk], chunk transfer.Chunk, lines []byte) (*transfer.Result, error) {
+	answer, err := op.Open(ctx, c, chunk, lines)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	text, err := io.ReadAll(answer)
+	if err != nil {
+		return nil, err
+	}
+	result := new(transfer.Result)
+	return result, json.Unmarshal(text, result)
+}
+
 // resume goes on where an interrupted import of the same file was.
-func (j *importJob) resume(note *importNote) error {
+func (j *importJob) resume(note *transfer.Note) error {
 	if note == nil || j.noResume {
 		if note != nil {
-			note.remove()
+			note.Remove()
 		}
 		return nil
 	}
-	j.note = note
-	before, why := note.read()
-	switch {
-	case why != "":
+	j.Note = note
+	before, why := note.Before()
+	if why != "" {
 		fmt.Fprintf(j.env.stderr, "tidings: %s, beginning anew\n", why)
-	case before != nil:
-		if err := j.in.skip(before.position); err != nil {
-			return fmt.Errorf("%s: going on after line %d: %w", j.in.name, before.Lines, err)
-		}
-		j.from, j.at = before.position, before.position
-		j.users, j.bad = before.Users, before.Bad
-		fmt.Fprintf(j.env.stderr, "tidings: going on after line %s of %s, where the last import was interrupted\n", number(before.Lines), j.in.name)
 	}
+	if before == nil {
+		return nil
+	}
+	if err := j.Resume(*before); err != nil {
+		return err
+	}
+	fmt.Fprintf(j.env.stderr, "tidings: going on after line %s of %s, where the last import was interrupted\n", number(before.Lines), j.name)
 	return nil
 }
 
-// run reads chunks, one ahead, while those before are applied, and tells what
-// came of it.
 func (j *importJob) run(ctx context.Context) error {
-	j.progress = newProgress(j.env.stderr, j.in.size, "users")
-	usersBefore, badBefore := j.users, j.bad
-	reading, stop := context.WithCancel(ctx)
-	chunks := make(chan *chunk, 1)
-	var readErr error
-	go func() {
-		defer close(chunks)
-		readErr = j.in.chunks(reading, j.from.Lines == 0, chunks)
-	}()
-	var err error
-	for c := range chunks {
-		if ctx.Err() != nil {
-			break
-		}
-		// What was begun is finished, whatever interrupts it.
-		if err = j.apply(context.WithoutCancel(ctx), c); err != nil {
-			break
-		}
-	}
-	stop()
-	for range chunks { // so that the reader ends
-	}
+	begun := time.Now()
+	noted, err := j.Run(ctx)
 	j.progress.clear()
-	if err == nil && ctx.Err() != nil {
-		err = errors.New("interrupted")
-	} else if err == nil {
-		err = readErr
-	}
 	if err != nil {
-		return j.stopped(err)
+		return j.stopped(err, noted)
 	}
-	if j.note != nil {
-		j.note.remove()
+	s := importSummary{
+		Lines: j.Done.Lines - j.Begin.Lines, Users: j.Done.Users - j.Begin.Users, Bad: j.Done.Bad - j.Begin.Bad,
+		Resumed: j.Begin.Lines, DryRun: j.dryRun, Seconds: time.Since(begun).Seconds(),
 	}
-	s := importSummary{Lines: j.at.Lines - j.from.Lines, Users: j.users - usersBefore, Bad: j.bad - badBefore, Resumed: j.from.Lines, DryRun: j.dryRun}
-	s.Seconds = time.Since(j.begun).Seconds()
 	s.Rate = float64(s.Users) / s.Seconds
 	return j.report(s)
 }
 
-// stopped notes how far the import got and says how to go on.
-func (j *importJob) stopped(err error) error {
-	how := fmt.Sprintf("all lines up to %s are done", number(j.at.Lines))
+// stopped says how far the import got and how to go on.
+func (j *importJob) stopped(err error, noted bool) error {
+	how := fmt.Sprintf("all lines up to %s are done", number(j.Done.Lines))
 	switch {
 	case j.dryRun:
-		how = fmt.Sprintf("lines up to %s were looked at", number(j.at.Lines))
-	case j.at.Lines == 0 && j.sent:
+		how = fmt.Sprintf("lines up to %s were looked at", number(j.Done.Lines))
+	case j.Done.Lines == 0 && j.Sent:
 		how = "it is not known which lines are done"
-	case j.at.Lines == 0:
+	case j.Done.Lines == 0:
 		how = "no line is done"
 	}
 	ended := errors.Is(err, control.ErrStopped)
 	if ended {
 		how += "; start it, then the same import again"
 	}
-	if !j.dryRun && j.note != nil && j.at.Lines > 0 && j.note.save(j) == nil {
+	if noted {
 		if !ended {
 			how += "; start the same import again"
 		}
 		how += " to go on from there"
 	}
-	return fmt.Errorf("%s: %w; %s", shownName(j.in.name), err, how)
+	return fmt.Errorf("%s: %w; %s", shownName(j.name), err, how)
 }
 
 func (j *importJob) report(s importSummary) error {
@@ -254,92 +236,35 @@ func (j *importJob) report(s importSummary) error {
 			return err
 		}
 	}
-	if more := s.Bad - j.shown; more > 0 && j.errors == "" {
+	if more := s.Bad - j.shown; more > 0 && j.errors == nil {
 		fmt.Fprintf(j.env.stderr, "tidings: %s not shown; --errors FILE takes all\n", counted(more, "more bad line is", "more bad lines are"))
 	}
-	if j.bad > 0 {
+	if j.Done.Bad > 0 {
 		return errNo
 	}
 	return nil
 }
 
-// apply sends a chunk and takes in what became of it.
-func (j *importJob) apply(ctx context.Context, c *chunk) error {
-	failures := c.bad
-	if len(c.data) > 0 {
-		out, err := j.send(ctx, c)
-		if err != nil {
-			return err
-		}
-		j.users += out.Users
-		for _, f := range out.Failures {
-			if n := c.numbers[f.Line]; n > 0 {
-				failures = append(failures, lineFailure{n, f.Account, f.Reason})
-			}
-		}
-	}
-	if c.begins && j.in.name == "-" && j.format == "" && len(failures) > 0 && !bytes.HasPrefix(bytes.TrimSpace(c.data), []byte("{")) {
-		j.progress.clear()
-		fmt.Fprintln(j.env.stderr, "tidings: standard input is read as NDJSON; CSV needs --format csv")
-	}
-	slices.SortStableFunc(failures, func(a, b lineFailure) int { return cmp.Compare(a.Line, b.Line) })
-	if err := j.tell(failures); err != nil {
-		return err
-	}
-	j.bad += len(failures)
-	j.at = c.end
-	j.progress.update(c.read, j.users, func() string {
-		if j.bad == 0 {
+func (j *importJob) watch(read int64, p transfer.Progress) {
+	j.progress.update(read, p.Users, func() string {
+		if p.Bad == 0 {
 			return ""
 		}
-		return ", " + counted(j.bad, "bad line", "bad lines")
+		return ", " + counted(p.Bad, "bad line", "bad lines")
 	})
-	if j.note != nil {
-		return j.note.saveSometimes(j)
-	}
-	return nil
 }
 
-func (j *importJob) send(ctx context.Context, c *chunk) (out admin.ImportResult, err error) {
-	request := admin.ImportRequest{ID: uint32(j.app), Replace: j.replace, Begins: c.begins}
-	if j.dryRun && c.begins && len(c.header) > 0 {
-		j.header = c.header
-	}
-	if j.dryRun && !c.begins && j.header != nil {
-		// No chunk before it named the attributes for good.
-		c.data, c.numbers, request.Begins = append(slices.Clone(j.header), c.data...), append([]int{0}, c.numbers...), true
-	}
-	j.sent = true
-	answer, err := j.op.Open(ctx, j.caller, request, c.data)
-	if err != nil {
-		return out, err
-	}
-	defer answer.Close()
-	text, err := io.ReadAll(answer)
-	if err != nil {
-		return out, err
-	}
-	return out, json.Unmarshal(text, &out)
-}
-
-// A lineFailure is a line of the file that is not in, and why.
-type lineFailure struct {
-	Line    int    `json:"line"`
-	Account string `json:"account,omitempty"`
-	Reason  string `json:"reason"`
-}
-
-// tell reports bad lines: all in the file for them, the first on the screen.
-func (j *importJob) tell(failures []lineFailure) error {
-	if j.failures != nil {
-		enc := json.NewEncoder(j.failures)
+// failed reports bad lines: all in the file for them, the first on the screen.
+func (j *importJob) failed(failures []transfer.Failure) error {
+	if j.errors != nil {
+		enc := json.NewEncoder(j.errors)
 		enc.SetEscapeHTML(false)
 		for _, f := range failures {
 			if err := enc.Encode(f); err != nil {
 				return fmt.Errorf("--errors: %w", err)
 			}
 		}
-		if err := j.failures.Flush(); err != nil { // before the note says that they are told
+		if err := j.errors.Flush(); err != nil { // before the note says that they are told
 			return fmt.Errorf("--errors: %w", err)
 		}
 	}
@@ -357,29 +282,19 @@ func (j *importJob) tell(failures []lineFailure) error {
 	return nil
 }
 
-// The formats of files of users.
-const (
-	formatNDJSON = "ndjson"
-	formatCSV    = "csv"
-)
+// fileFormat returns the format that a flag or else the name of a file says.
+func fileFormat(name, chosen string) (transfer.Format, error) {
+	format, err := transfer.FormatOf(name, chosen)
+	if err != nil {
+		err = usagef("%w", err)
+	}
+	return format, err
+}
 
-// fileFormat is the format that a flag or else a file's name says.
-func fileFormat(name, flag string) (string, error) {
-	switch flag {
-	case formatNDJSON, formatCSV:
-		return flag, nil
-	case "":
-	default:
-		return "", usagef("--format %q is neither ndjson nor csv", flag)
-	}
-	base := strings.TrimSuffix(strings.ToLower(name), ".gz")
-	switch {
-	case strings.HasSuffix(base, ".csv"):
-		return formatCSV, nil
-	case name == "-", strings.HasSuffix(base, ".ndjson"), strings.HasSuffix(base, ".jsonl"):
-		return formatNDJSON, nil
-	}
-	return "", usagef("the name %q does not tell the format; give --format ndjson or --format csv", name)
+// formatFlag adds --format.
+func formatFlag(cmd *cobra.Command, into *string) {
+	cmd.Flags().StringVar(into, "format", "", "`ndjson|csv`; default what the name of FILE says")
+	complete(cmd, "format", cobra.FixedCompletions(transfer.Formats(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // seconds writes a time that something took.
@@ -389,6 +304,3 @@ func seconds(s float64) string {
 	}
 	return fmt.Sprintf("%.0f s", s)
 }
-
-// tooLong is the reason for a line beyond the limit.
-var tooLong = fmt.Sprintf("it is longer than %d bytes", userfile.MaxLineBytes)

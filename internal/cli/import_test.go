@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"tidings/internal/control"
+	"tidings/internal/transfer"
 )
 
 // users is a file that uses all there is.
@@ -87,7 +88,7 @@ func TestRoundTrip(t *testing.T) {
 				if got := must(t, "export", "--app", "9", "--data", fresh); got != whole {
 					t.Errorf("%s: after a round trip\n%swant\n%s", name, got, whole)
 				}
-				if _, err := os.Stat(file + progressSuffix); err == nil {
+				if _, err := os.Stat(file + transfer.NoteSuffix); err == nil {
 					t.Errorf("%s: the note of an import that is done is left", name)
 				}
 			}
@@ -136,7 +137,7 @@ func TestImportFormats(t *testing.T) {
 	fails(t, 1, "is a directory", "import", "--app", "9", "--format", "csv", dir, "--data", dir)
 	fails(t, 1, "app 8 does not exist", "import", "--app", "8", write(t, "u.csv", csv), "--data", dir)
 	fails(t, 1, "app 8 does not exist", "export", "--app", "8", "--data", dir)
-	fails(t, 1, "column city is no attribute of the app; its attributes are sex", "import", "--app", "9", write(t, "u.csv", "To_Account,city\n"), "--data", dir)
+	fails(t, 1, "column \"city\" is no attribute of the app; its attributes are \"sex\"", "import", "--app", "9", write(t, "u.csv", "To_Account,city\n"), "--data", dir)
 	fails(t, 1, "no row with the names", "import", "--app", "9", write(t, "u.csv", ""), "--data", dir)
 }
 
@@ -180,13 +181,13 @@ func TestImportBadLines(t *testing.T) {
 		if r.code != 1 || !strings.Contains(r.stdout, "4 users imported in ") || !strings.Contains(r.stdout, fmt.Sprintf("; %d lines, %d bad.\n", len(lines), bad)) {
 			t.Errorf("exit code %d, %q", r.code, r.stdout)
 		}
-		told := map[int]lineFailure{}
+		told := map[int]transfer.Failure{}
 		file, err := os.ReadFile(errors)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for line := range bytes.Lines(file) {
-			var f lineFailure
+			var f transfer.Failure
 			if err := json.Unmarshal(line, &f); err != nil {
 				t.Fatal(err)
 			}
@@ -349,7 +350,7 @@ func TestImportResumes(t *testing.T) {
 			if got := strings.Count(exported(t, dir), "\n"); got != n {
 				t.Errorf("%d lines of %d are in", got-1, n-1)
 			}
-			if _, err := os.Stat(file + progressSuffix); err == nil {
+			if _, err := os.Stat(file + transfer.NoteSuffix); err == nil {
 				t.Error("the note is left")
 			}
 		})
@@ -418,9 +419,9 @@ func TestImportServerKilled(t *testing.T) {
 // TestImportStoppedAtFirst: a server that ends in the first chunk may have done some of
 // it.
 func TestImportStoppedAtFirst(t *testing.T) {
-	j := &importJob{importFlags: new(importFlags), in: &input{name: "-"}, sent: true}
+	j := &importJob{importFlags: new(importFlags), Import: &transfer.Import{Sent: true}, name: "-"}
 	want := "standard input: the server stopped before it had answered; it is not known which lines are done; start it, then the same import again"
-	if got := j.stopped(control.ErrStopped); got.Error() != want {
+	if got := j.stopped(control.ErrStopped, false); got.Error() != want {
 		t.Errorf("says %v, want %s", got, want)
 	}
 }
@@ -433,7 +434,7 @@ func TestImportNote(t *testing.T) {
 		"nonsense":   "cannot be read",
 		`{"size":1}`: "is about a file that has changed since",
 	} {
-		if err := os.WriteFile(file+progressSuffix, []byte(note), 0o600); err != nil {
+		if err := os.WriteFile(file+transfer.NoteSuffix, []byte(note), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if r := tidings(t, "import", "--app", "9", file, "--data", dir); r.code != 0 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stdout, "1 user imported") {

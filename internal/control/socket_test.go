@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tidings/internal/admin"
+	"tidings/internal/transfer"
 )
 
 // TestServerStops: whenever a server ends, whoever asks it learns that and nothing of
@@ -33,7 +34,7 @@ func TestServerStops(t *testing.T) {
 	}
 	defer c.Close()
 	load := func() error {
-		_, err := admin.ImportUsers.Open(t.Context(), c, admin.ImportRequest{}, []byte("{}\n"))
+		_, err := admin.ImportUsers.Open(t.Context(), c, transfer.Chunk{}, []byte("{}\n"))
 		return err
 	}
 	export := func() error {

@@ -19,6 +19,7 @@ import (
 	"tidings/client"
 	"tidings/internal/admin"
 	"tidings/internal/control"
+	"tidings/internal/transfer"
 )
 
 const (
@@ -164,11 +165,11 @@ func (b *busy) bulk(ctx context.Context) {
 		for i := range importUsers {
 			fmt.Fprintf(&chunk, `{"To_Account":%q,"Attrs":{"attr0":"%d"},"Nick":"nick %d"}`+"\n", importName(b.begun, i), b.begun, i)
 		}
-		answer, err := admin.ImportUsers.Open(ctx, c, admin.ImportRequest{ID: killApp}, chunk.Bytes())
+		answer, err := admin.ImportUsers.Open(ctx, c, transfer.Chunk{App: killApp}, chunk.Bytes())
 		if err != nil {
 			return
 		}
-		var result admin.ImportResult
+		var result transfer.Result
 		err = json.NewDecoder(answer).Decode(&result)
 		_ = answer.Close()
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"tidings/internal/admin"
 	"tidings/internal/app"
 	"tidings/internal/server"
+	"tidings/internal/transfer"
 )
 
 // benchUsers is how many users a chunk of the benchmarks has.
@@ -58,7 +59,7 @@ func BenchmarkImport(b *testing.B) {
 	for b.Loop() {
 		chunk = benchChunk(chunk[:0], from) // some 4% of the time
 		from += benchUsers
-		stream(b, c, string(admin.ImportUsers), admin.ImportRequest{ID: 9}, chunk)
+		stream(b, c, string(admin.ImportUsers), transfer.Chunk{App: 9}, chunk)
 	}
 	b.ReportMetric(float64(from)/b.Elapsed().Seconds(), "users/s")
 }
@@ -67,7 +68,7 @@ func BenchmarkImport(b *testing.B) {
 func BenchmarkExport(b *testing.B) {
 	c := benchCaller(b)
 	for from := 0; from < 10*benchUsers; from += benchUsers {
-		stream(b, c, string(admin.ImportUsers), admin.ImportRequest{ID: 9}, benchChunk(nil, from))
+		stream(b, c, string(admin.ImportUsers), transfer.Chunk{App: 9}, benchChunk(nil, from))
 	}
 	n := 0
 	for b.Loop() {

@@ -1,4 +1,4 @@
-package cli
+package transfer
 
 import (
 	"bufio"
@@ -11,15 +11,15 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
-	"tidings/internal/admin"
 	"tidings/internal/userfile"
 )
 
-// A position is between two lines of a file, in what it holds uncompressed.
-type position struct {
+// A Position is between two lines of a file, in what it holds uncompressed.
+type Position struct {
 	Bytes int64 `json:"bytes"`
 	Lines int   `json:"lines"`
 }
@@ -28,16 +28,25 @@ type position struct {
 // but of no more than the longest line.
 type chunk struct {
 	data    []byte
-	numbers []int         // of the lines of data, in the file
-	bad     []lineFailure // lines that are not in data
-	begins  bool          // the first of the file
-	header  []byte        // the header that it begins with
-	end     position
+	numbers []int     // of the lines of data, in the file
+	bad     []Failure // lines that are not in data
+	begins  bool      // the first of the file
+	header  []byte    // the header that it begins with
+	end     Position
 	read    int64 // bytes of the file, as it is stored, that were read by then
 }
 
-// An input is a file that is read line by line in bounded memory.
-type input struct {
+// users returns how many lines the chunk has that are or should be about users.
+func (c *chunk) users() int {
+	n := len(c.numbers) + len(c.bad)
+	if c.header != nil {
+		n--
+	}
+	return n
+}
+
+// A File is a file that is read line by line in bounded memory.
+type File struct {
 	name  string
 	file  *os.File // nil: standard input of a test
 	size  int64    // as it is stored; 0: not known
@@ -46,7 +55,7 @@ type input struct {
 	zip   *gzip.Reader  // nil: it is not compressed
 	lines *bufio.Reader // of what it holds
 
-	at      position
+	at      Position
 	pending []physical    // lines that were read and put back, before at
 	csv     *userfile.CSV // nil: NDJSON
 	line    userfile.Line
@@ -76,10 +85,13 @@ func (c *counter) Read(b []byte) (int, error) {
 // lineBuffer holds the longest line and more.
 const lineBuffer = 2 * userfile.MaxLineBytes
 
-// openInput opens a file; - is standard input.
-func (e *env) openInput(name string) (*input, error) {
-	in := &input{name: name}
-	in.raw.Reader = e.stdin
+// tooLong is the reason for a line beyond the limit.
+var tooLong = fmt.Sprintf("it is longer than %d bytes", userfile.MaxLineBytes)
+
+// Open opens a file; - is standard input.
+func Open(name string, stdin io.Reader) (*File, error) {
+	in := &File{name: name}
+	in.raw.Reader = stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -114,7 +126,7 @@ func (e *env) openInput(name string) (*input, error) {
 }
 
 // Close closes the file.
-func (in *input) Close() error {
+func (in *File) Close() error {
 	if in.file == nil {
 		return nil
 	}
@@ -122,7 +134,7 @@ func (in *input) Close() error {
 }
 
 // explain says what a reading error means.
-func (in *input) explain(err error) error {
+func (in *File) explain(err error) error {
 	switch {
 	case in.zip != nil && errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the compressed data is cut off")
@@ -133,7 +145,7 @@ func (in *input) explain(err error) error {
 }
 
 // skip goes on at a position.
-func (in *input) skip(to position) error {
+func (in *File) skip(to Position) error {
 	if in.zip == nil && in.size > 0 {
 		if _, err := in.file.Seek(to.Bytes, io.SeekStart); err != nil {
 			return err
@@ -148,7 +160,7 @@ func (in *input) skip(to position) error {
 }
 
 // next reads a line; io.EOF after the last. The text is valid until the next.
-func (in *input) next() (l physical, err error) {
+func (in *File) next() (l physical, err error) {
 	if len(in.pending) > 0 {
 		l, in.pending = in.pending[0], in.pending[1:]
 	} else if l, err = in.fetch(); err != nil {
@@ -159,7 +171,7 @@ func (in *input) next() (l physical, err error) {
 	return l, nil
 }
 
-func (in *input) fetch() (l physical, err error) {
+func (in *File) fetch() (l physical, err error) {
 	text, err := in.lines.ReadSlice('\n')
 	l.size = int64(len(text))
 	for errors.Is(err, bufio.ErrBufferFull) {
@@ -185,7 +197,7 @@ func (in *input) fetch() (l physical, err error) {
 }
 
 // unread puts lines back, the last that were read.
-func (in *input) unread(lines []physical) {
+func (in *File) unread(lines []physical) {
 	in.pending = append(lines, in.pending...)
 	for _, l := range lines {
 		in.at.Bytes -= l.size
@@ -193,8 +205,19 @@ func (in *input) unread(lines []physical) {
 	}
 }
 
-// beginCSV reads the row of column names, which must be attributes of the app.
-func (in *input) beginCSV(names map[string]string) error {
+// Size returns the size of the file as it is stored; 0 if that is not known.
+func (in *File) Size() int64 { return in.size }
+
+// MayBeNDJSON reports whether the file may hold JSON, as far as its beginning has been
+// read.
+func (in *File) MayBeNDJSON() bool {
+	begin, _ := in.lines.Peek(in.lines.Buffered()) // they are there
+	begin = bytes.TrimSpace(begin)
+	return len(begin) == 0 || begin[0] == '{'
+}
+
+// BeginCSV reads the row of column names, which must be names of attributes.
+func (in *File) BeginCSV(names map[string]string) error {
 	for {
 		first := in.at.Lines + 1
 		record, _, err := in.record()
@@ -216,16 +239,24 @@ func (in *input) beginCSV(names map[string]string) error {
 	known := slices.Sorted(maps.Values(names))
 	for _, name := range in.csv.Attributes() {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("column %s is no attribute of the app; its attributes are %s (tidings app set SDKAPPID --attr SLOT=NAME adds one)", plain(name), list(known))
+			return fmt.Errorf("column %q is no attribute of the app; its attributes are %s (tidings app set SDKAPPID --attr SLOT=NAME adds one)", name, quoted(known))
 		}
 	}
 	return nil
 }
 
+// quoted lists names.
+func quoted(names []string) string {
+	for i, name := range names {
+		names[i] = strconv.Quote(name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // record reads a record of CSV: a line, or several if quotes are open at the
 // ends of the others. It is empty for a line that is too long. Lines are those it
 // is made of.
-func (in *input) record() (text []byte, lines []physical, err error) {
+func (in *File) record() (text []byte, lines []physical, err error) {
 	l, err := in.next()
 	if err != nil || l.long {
 		return nil, []physical{l}, err
@@ -259,12 +290,12 @@ func (in *input) record() (text []byte, lines []physical, err error) {
 }
 
 // chunks reads the file to its end, or until ctx ends.
-func (in *input) chunks(ctx context.Context, begins bool, out chan<- *chunk) error {
+func (in *File) chunks(ctx context.Context, begins bool, out chan<- *chunk) error {
 	for {
-		c := &chunk{data: make([]byte, 0, admin.MaxChunkBytes/4), begins: begins}
+		c := &chunk{data: make([]byte, 0, MaxChunkBytes/4), begins: begins}
 		var err error
 		first := in.at.Lines
-		for err == nil && len(c.data) < chunkBytes && len(c.numbers)+len(c.bad) < chunkLines {
+		for err == nil && len(c.data) < chunkBytes && c.users() < chunkLines {
 			err = in.append(c)
 		}
 		c.end, c.read = in.at, in.raw.n.Load()
@@ -288,12 +319,12 @@ func (in *input) chunks(ctx context.Context, begins bool, out chan<- *chunk) err
 // A chunk is full when it has so much: the server takes somewhat more, and half
 // as much keeps an interruption short.
 const (
-	chunkBytes = admin.MaxChunkBytes/2 - 4*lineBuffer
-	chunkLines = admin.MaxChunkLines / 2
+	chunkBytes = MaxChunkBytes/2 - 4*lineBuffer
+	chunkLines = MaxChunkLines / 2
 )
 
 // append puts the next line into a chunk.
-func (in *input) append(c *chunk) error {
+func (in *File) append(c *chunk) error {
 	n := in.at.Lines + 1
 	if in.csv != nil {
 		return in.appendCSV(c, n)
@@ -303,7 +334,7 @@ func (in *input) append(c *chunk) error {
 	case err != nil:
 		return err
 	case l.long:
-		c.bad = append(c.bad, lineFailure{Line: n, Reason: tooLong})
+		c.bad = append(c.bad, Failure{Line: n, Reason: tooLong})
 		return nil
 	case c.begins && c.header == nil && userfile.IsHeader(l.text) && len(bytes.TrimSpace(c.data)) == 0:
 		c.header = append(bytes.Clone(l.text), '\n')
@@ -313,7 +344,7 @@ func (in *input) append(c *chunk) error {
 	return nil
 }
 
-func (in *input) appendCSV(c *chunk, n int) error {
+func (in *File) appendCSV(c *chunk, n int) error {
 	record, lines, err := in.record()
 	if err != nil {
 		return err
@@ -335,7 +366,7 @@ func (in *input) appendCSV(c *chunk, n int) error {
 		}
 		reason = err.Error()
 	}
-	c.bad = append(c.bad, lineFailure{Line: n, Reason: reason})
+	c.bad = append(c.bad, Failure{Line: n, Reason: reason})
 	if len(lines) > 1 {
 		// Perhaps only the first is bad, and its quote took the others along.
 		if strings.Contains(reason, `"`) {

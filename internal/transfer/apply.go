@@ -1,14 +1,12 @@
-package admin
+package transfer
 
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -20,92 +18,51 @@ import (
 	"tidings/internal/userfile"
 )
 
-// Limits of one chunk of an import. They bound the memory of a request and the
-// work that an interruption repeats.
-const (
-	MaxChunkBytes = 16 << 20
-	MaxChunkLines = 100_000
-)
-
 // importBatch is how many users are changed under the lock of their app at a
 // time, somewhat more than one request of the API may change.
 const importBatch = 250
-
-type (
-	// ImportRequest says what to do with a chunk of lines of JSON. Empty lines
-	// mean nothing.
-	ImportRequest struct {
-		ID      uint32 `json:"sdkappid"`
-		Replace bool   `json:"replace,omitempty"` // users have what the lines say and no more
-		Begins  bool   `json:"begins,omitempty"`  // the chunk begins the file, so its first line may be a header
-	}
-	// ImportResult is what became of a chunk.
-	ImportResult struct {
-		Users    int           `json:"users"` // lines that are in
-		Failures []LineFailure `json:"failures"`
-	}
-	// LineFailure is a line that is not in, and why.
-	LineFailure struct {
-		Line    int    `json:"line"` // in the chunk, from 0
-		Account string `json:"account,omitempty"`
-		Reason  string `json:"reason"`
-	}
-)
 
 // maxStale is how often a chunk is imported anew because the attributes of the
 // app have changed.
 const maxStale = 3
 
-// importUsers applies the lines of a chunk in their order. It answers when all
-// that could be applied is durable.
+// Apply applies the lines of a chunk in their order, or, in a dry run, answers what that
+// would come to. It returns when all that could be applied is durable.
 //
 // Lines name attributes, and are mapped to the slots that the app has when they
 // are applied. If its attributes change meanwhile, the store applies no more, and
 // the chunk is applied again from its beginning: a line that is in already
 // changes nothing then.
-func (s *Service) importUsers(ctx context.Context, in ImportRequest, body io.Reader, out *Answer) error {
-	return s.importChunk(ctx, in, false, body, out)
-}
-
-// tryImport answers what importUsers would, as things are, and changes nothing.
-func (s *Service) tryImport(ctx context.Context, in ImportRequest, body io.Reader, out *Answer) error {
-	return s.importChunk(ctx, in, true, body, out)
-}
-
-func (s *Service) importChunk(ctx context.Context, in ImportRequest, dryRun bool, body io.Reader, out *Answer) error {
-	if _, err := s.find(in.ID); err != nil {
-		return err
-	}
-	text, err := io.ReadAll(io.LimitReader(body, MaxChunkBytes+1))
+func Apply(ctx context.Context, apps *app.Registry, users audience.Store, chunk Chunk, dryRun bool, lines io.Reader) (*Result, error) {
+	text, err := io.ReadAll(io.LimitReader(lines, MaxChunkBytes+1))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if n := bytes.Count(text, []byte("\n")); len(text) > MaxChunkBytes || n > MaxChunkLines {
-		return fmt.Errorf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)
+		return nil, &app.Error{Msg: fmt.Sprintf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)}
 	}
-	im := &importer{replace: in.Replace, dryRun: dryRun, lines: bytes.Split(text, []byte("\n"))}
-	if in.Begins {
+	im := &importer{replace: chunk.Replace, dryRun: dryRun, lines: bytes.Split(text, []byte("\n"))}
+	if chunk.Begins {
 		im.takeHeader()
 	}
 	for stale := 0; ; stale++ {
-		if err := s.adopt(ctx, in.ID, im); err != nil {
-			return err
+		if err := im.adopt(ctx, apps, chunk.App); err != nil {
+			return nil, err
 		}
-		err := im.run(ctx, s.Users)
+		err := im.run(ctx, users)
 		if err == nil {
-			out.facts = []slog.Attr{slog.Int("users", im.users), slog.Int("bad", len(im.failures))}
-			return json.NewEncoder(out).Encode(ImportResult{im.users, im.failures})
+			return &Result{im.users, im.failures}, nil
 		}
 		if !errors.Is(err, audience.ErrStale) || stale == maxStale {
-			return err
+			return nil, err
 		}
 	}
 }
 
-// adopt lets an importer begin, with an app as it is after the header.
-func (s *Service) adopt(ctx context.Context, id uint32, im *importer) (err error) {
+// adopt has the importer begin, with an app as it is after the header.
+func (im *importer) adopt(ctx context.Context, apps *app.Registry, id uint32) (err error) {
 	im.failures = nil
-	if im.app, err = s.Apps.Settled(ctx, id); err != nil {
+	if im.app, err = apps.Settled(ctx, id); err != nil {
 		return err
 	}
 	im.attrs = im.app.Attributes
@@ -120,7 +77,7 @@ func (s *Service) adopt(ctx context.Context, id uint32, im *importer) (err error
 			im.attrs = merged
 		}
 	default:
-		a, err := s.Apps.AddAttributes(ctx, id, im.header)
+		a, err := apps.AddAttributes(ctx, id, im.header)
 		if err == nil {
 			im.app, im.attrs = a, a.Attributes
 		} else if refused = apierr.From(err); refused.Kind != apierr.InvalidAttribute {
@@ -146,7 +103,7 @@ type importer struct {
 	app      *app.App
 	attrs    audience.Attributes // those of app; in a dry run also those that the header would name
 	users    int
-	failures []LineFailure
+	failures []Failure
 }
 
 // takeHeader takes away the header that the first line may be.
@@ -164,14 +121,14 @@ func (im *importer) takeHeader() {
 }
 
 func (im *importer) fail(line int, account, reason string) {
-	im.failures = append(im.failures, LineFailure{line, account, reason})
+	im.failures = append(im.failures, Failure{line, account, reason})
 }
 
 // A piece is some lines of a chunk, parsed.
 type piece struct {
 	changes  []audience.Change
 	lines    []int // of the changes, in the chunk
-	failures []LineFailure
+	failures []Failure
 	ready    chan struct{}
 }
 
@@ -219,7 +176,7 @@ func (im *importer) run(ctx context.Context, users audience.Store) error {
 			im.failures[i].Account = im.account(f.Line)
 		}
 	}
-	slices.SortFunc(im.failures, func(a, b LineFailure) int { return a.Line - b.Line })
+	slices.SortFunc(im.failures, func(a, b Failure) int { return a.Line - b.Line })
 	return err
 }
 
@@ -247,7 +204,7 @@ func (im *importer) parse(p *piece, first int, parser *userfile.Parser, line *us
 			p.changes, p.lines = append(p.changes, c), append(p.lines, first+i)
 			continue
 		}
-		p.failures = append(p.failures, LineFailure{Line: first + i, Reason: err.Error()})
+		p.failures = append(p.failures, Failure{Line: first + i, Reason: err.Error()})
 	}
 }
 
@@ -322,40 +279,4 @@ func checkAccount(a *app.App, l *userfile.Line) error {
 		return a.Settings.UserIDs.Check(l.Account)
 	}
 	return app.CheckRegistrationID(l.Account)
-}
-
-// exportUsers writes the users of an app.
-func (s *Service) exportUsers(ctx context.Context, in AppRequest, _ io.Reader, out *Answer) error {
-	if _, err := s.find(in.ID); err != nil {
-		return err
-	}
-	var attrs audience.Attributes
-	var line userfile.Line
-	var b []byte
-	write := func(err error) error {
-		if err == nil {
-			_, err = out.Write(b)
-		}
-		return err
-	}
-	return s.Users.Export(ctx, in.ID, func(a *audience.Attributes) (err error) {
-		attrs = *a
-		b, err = userfile.AppendHeader(b[:0], a)
-		return write(err)
-	}, func(u *audience.Exported) (err error) {
-		line = userfile.Line{Account: u.Account, Kind: u.Kind, Created: u.Created, Attrs: line.Attrs[:0], Tags: u.Tags}
-		for i, v := range u.Values {
-			if v != "" {
-				line.Attrs = append(line.Attrs, audience.NamedValue{Name: attrs[i].Name, Value: v})
-			}
-		}
-		if u.Nick != "" {
-			line.Nick = &u.Nick
-		}
-		if u.FaceURL != "" {
-			line.FaceURL = &u.FaceURL
-		}
-		b, err = userfile.AppendLine(b[:0], &line)
-		return write(err)
-	})
 }

@@ -1,4 +1,4 @@
-package admin
+package transfer
 
 import (
 	"bytes"
@@ -64,8 +64,14 @@ func (s *staleStore) Import(ctx context.Context, id uint32, batches iter.Seq[[]a
 	return errors.Join(err, stale)
 }
 
-// startStale makes a service over a staleStore in memory, with an app.
-func startStale(t *testing.T, names map[string]string) (*Service, *staleStore) {
+// A house is an app with users in memory.
+type house struct {
+	apps  *app.Registry
+	users audience.Store
+}
+
+// startStale creates a house over a staleStore.
+func startStale(t *testing.T, names map[string]string) (*house, *staleStore) {
 	t.Helper()
 	s, err := lsm.Open("", lsm.Options{FS: vfs.NewMem(), MemtableSize: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -88,37 +94,33 @@ func startStale(t *testing.T, names map[string]string) (*Service, *staleStore) {
 	if _, err := apps.Declare(t.Context(), app.Declaration{ID: appID, AttrNames: names}); err != nil {
 		t.Fatal(err)
 	}
-	return &Service{Apps: apps, Users: st}, st
+	return &house{apps, st}, st
 }
 
 // name gives slots names.
-func (s *Service) name(t *testing.T, names map[int]string) {
+func (h *house) name(t *testing.T, names map[int]string) {
 	t.Helper()
-	if err := s.Apps.NameAttributes(context.Background(), appID, names, nil); err != nil {
+	if err := h.apps.NameAttributes(context.Background(), appID, names, nil); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // load imports and returns the result.
-func (s *Service) load(t *testing.T, in ImportRequest, dryRun bool, body io.Reader) ImportResult {
+func (h *house) load(t *testing.T, chunk Chunk, dryRun bool, lines io.Reader) *Result {
 	t.Helper()
-	in.ID = appID
-	var out bytes.Buffer
-	if err := s.importChunk(t.Context(), in, dryRun, body, &Answer{Writer: &out}); err != nil {
-		t.Fatal(err)
-	}
-	var result ImportResult
-	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
+	chunk.App = appID
+	result, err := Apply(t.Context(), h.apps, h.users, chunk, dryRun, lines)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return result
 }
 
 // values returns what export says that each account has.
-func (s *Service) values(t *testing.T) map[string]map[string]string {
+func (h *house) values(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := s.exportUsers(t.Context(), AppRequest{appID}, nil, &Answer{Writer: &out}); err != nil {
+	if err := Write(t.Context(), h.users, appID, &out); err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]map[string]string{}
@@ -157,20 +159,20 @@ const header = `{"AttrNames":{"3":"plan"},"AttrTypes":{"3":0}}` + "\n"
 // TestImportWhileNamed: the app gets the name of the header while the lines are
 // on their way, but in another slot. The values go where the app has it.
 func TestImportWhileNamed(t *testing.T) {
-	s, _ := startStale(t, nil)
-	body := &slowBody{strings.NewReader(header + `{"To_Account":"u","Attrs":{"plan":"gold"}}`), func() { s.name(t, map[int]string{5: "plan"}) }}
-	if r := s.load(t, ImportRequest{Begins: true}, false, body); r.Users != 1 || len(r.Failures) != 0 {
+	h, _ := startStale(t, nil)
+	body := &slowBody{strings.NewReader(header + `{"To_Account":"u","Attrs":{"plan":"gold"}}`), func() { h.name(t, map[int]string{5: "plan"}) }}
+	if r := h.load(t, Chunk{Begins: true}, false, body); r.Users != 1 || len(r.Failures) != 0 {
 		t.Errorf("the result is %+v", r)
 	}
-	if a := s.Apps.App(appID).Attributes; a[3].Name != "" || a[5].Name != "plan" {
+	if a := h.apps.App(appID).Attributes; a[3].Name != "" || a[5].Name != "plan" {
 		t.Errorf("the attributes are %+v, want plan in slot 5", a)
 	}
-	if got := s.values(t)["u"]["plan"]; got != "gold" {
+	if got := h.values(t)["u"]["plan"]; got != "gold" {
 		t.Errorf("plan is %q, want gold", got)
 	}
 	// A header that no longer fits is a failure of its line, and the others go on.
-	body = &slowBody{strings.NewReader(strings.Replace(header, "plan", "tier", 1) + `{"To_Account":"v"}`), func() { s.name(t, map[int]string{3: "city"}) }}
-	if r := s.load(t, ImportRequest{Begins: true}, false, body); r.Users != 1 || len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Reason, "city") {
+	body = &slowBody{strings.NewReader(strings.Replace(header, "plan", "tier", 1) + `{"To_Account":"v"}`), func() { h.name(t, map[int]string{3: "city"}) }}
+	if r := h.load(t, Chunk{Begins: true}, false, body); r.Users != 1 || len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Reason, "city") {
 		t.Errorf("the result is %+v, want a failure that names city", r)
 	}
 }
@@ -178,10 +180,10 @@ func TestImportWhileNamed(t *testing.T) {
 // TestImportStale: two names are swapped between two batches of a chunk. All
 // lines end up under the names that they give, and each failure is told once.
 func TestImportStale(t *testing.T) {
-	s, st := startStale(t, map[string]string{"0": "plan", "1": "city"})
+	h, st := startStale(t, map[string]string{"0": "plan", "1": "city"})
 	st.before = func(batch int) {
 		if batch == 1 && st.asked == 1 {
-			s.name(t, map[int]string{0: "city", 1: "plan"})
+			h.name(t, map[int]string{0: "city", 1: "plan"})
 		}
 	}
 	var file strings.Builder
@@ -190,11 +192,11 @@ func TestImportStale(t *testing.T) {
 		fmt.Fprintf(&file, `{"To_Account":"u%d","Attrs":{"plan":"p%d","city":"c%d"}}`+"\n", i, i, i)
 	}
 	file.WriteString(`{"To_Account":"v","Attrs":{"shoe_size":"39"}}` + "\n")
-	r := s.load(t, ImportRequest{}, false, strings.NewReader(file.String()))
+	r := h.load(t, Chunk{}, false, strings.NewReader(file.String()))
 	if r.Users != users || len(r.Failures) != 1 || r.Failures[0].Line != users || st.asked != 2 {
 		t.Errorf("after %d tries the result is %+v, want %d users and line %d failed", st.asked, r, users, users)
 	}
-	values := s.values(t)
+	values := h.values(t)
 	for i := range users {
 		if got := values[fmt.Sprint("u", i)]; got["plan"] != fmt.Sprint("p", i) || got["city"] != fmt.Sprint("c", i) || len(got) != 2 {
 			t.Fatalf("u%d has %v", i, got)
@@ -204,16 +206,16 @@ func TestImportStale(t *testing.T) {
 
 // TestImportStaleWithoutEnd: an import does not go on for ever.
 func TestImportStaleWithoutEnd(t *testing.T) {
-	s, st := startStale(t, map[string]string{"0": "plan"})
+	h, st := startStale(t, map[string]string{"0": "plan"})
 	swapped := false
 	st.before = func(int) {
 		if swapped = !swapped; swapped {
-			s.name(t, map[int]string{0: "city", 1: "plan"})
+			h.name(t, map[int]string{0: "city", 1: "plan"})
 		} else {
-			s.name(t, map[int]string{0: "plan", 1: "city"})
+			h.name(t, map[int]string{0: "plan", 1: "city"})
 		}
 	}
-	err := s.importUsers(t.Context(), ImportRequest{ID: appID}, strings.NewReader(`{"To_Account":"u","Attrs":{"plan":"gold"}}`), &Answer{Writer: io.Discard})
+	_, err := Apply(t.Context(), h.apps, h.users, Chunk{App: appID}, false, strings.NewReader(`{"To_Account":"u","Attrs":{"plan":"gold"}}`))
 	if !errors.Is(err, audience.ErrStale) || st.asked != 1+maxStale {
 		t.Errorf("import = %v after %d tries, want %v after %d", err, st.asked, audience.ErrStale, 1+maxStale)
 	}
@@ -222,15 +224,15 @@ func TestImportStaleWithoutEnd(t *testing.T) {
 // TestDryRunOfHeader: lines that use what the header would name are good, if
 // their account is of its type, and nothing is changed.
 func TestDryRunOfHeader(t *testing.T) {
-	s, _ := startStale(t, map[string]string{"0": "city"})
-	before := s.Apps.App(appID)
-	r := s.load(t, ImportRequest{Begins: true}, true, strings.NewReader(header+
+	h, _ := startStale(t, map[string]string{"0": "city"})
+	before := h.apps.App(appID)
+	r := h.load(t, Chunk{Begins: true}, true, strings.NewReader(header+
 		`{"To_Account":"u","Attrs":{"plan":"gold","city":"Rome"}}`+"\n"+
 		`{"To_Account":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F","AccountType":1,"Attrs":{"plan":"gold"}}`+"\n"))
 	if r.Users != 1 || len(r.Failures) != 1 || r.Failures[0].Line != 2 || !strings.Contains(r.Failures[0].Reason, "account type") {
 		t.Errorf("the result is %+v, want one user and line 2 failed for its account type", r)
 	}
-	if a := s.Apps.App(appID); a != before || len(s.values(t)) != 1 {
-		t.Errorf("a dry run left %+v with %v", a, s.values(t))
+	if a := h.apps.App(appID); a != before || len(h.values(t)) != 1 {
+		t.Errorf("a dry run left %+v with %v", a, h.values(t))
 	}
 }

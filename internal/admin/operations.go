@@ -65,6 +65,8 @@ const (
 	ImportUsers StreamOp[transfer.Chunk]     = "users/import" // answers a transfer.Result
 	TryImport   StreamOp[transfer.Chunk]     = "users/try"    // the same
 	ExportUsers StreamOp[AppRequest]         = "users/export" // NDJSON: a header and a line for each user
+	ShowUser    Op[AccountRequest, User]     = "users/show"
+	DeleteUsers Op[UsersRequest, Deletion]   = "users/delete"
 	CheckStore  Op[None, CheckReport]        = "check"
 	Checkpoint  Op[None, store.Checkpoint]   = "store/checkpoint"
 	BackUp      StreamOp[BackupRequest]      = "store/backup" // answers BackupLines
@@ -96,6 +98,9 @@ var operations = []Operation{
 	streamRow(ImportUsers, Repeatable, Operator, logs("sdkappid"), "Imports a chunk of lines about users.", (*Service).importUsers),
 	streamRow(TryImport, Reads, Operator, nil, "Tells what an import of a chunk would come to.", (*Service).tryImport),
 	streamRow(ExportUsers, Reads, Operator, nil, "Exports all users of an app.", (*Service).exportUsers),
+
+	row(ShowUser, Reads, Viewer, nil, "Shows what is known of an account.", (*Service).showUser),
+	row(DeleteUsers, Once, Operator, logs("sdkappid"), "Deletes users with all that belongs to them.", (*Service).deleteUsers),
 
 	row(CheckStore, Reads, Operator, nil, "Reads everything that is stored and reports what is wrong.", (*Service).check),
 	row(Checkpoint, Repeatable, Operator, logs(), "Writes a checkpoint.", (*Service).checkpoint),

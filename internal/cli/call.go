@@ -215,14 +215,14 @@ func (t *target) requestURL(command string) string {
 
 // curl is a shell command that makes the same request.
 func (t *target) curl(command string, body []byte, f *targetFlags) string {
-	line := "curl -s"
+	line := "curl -sS"
 	if f.ca != "" {
 		line += " --cacert " + shellQuote(f.ca)
 	}
 	if f.insecure {
 		line += " --insecure"
 	}
-	return line + " " + shellQuote(t.requestURL(command)) + " --data-raw " + shellQuote(string(body))
+	return line + " " + shellQuote(t.requestURL(command)) + " --data-raw " + shellQuote(string(body)) + "; echo"
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

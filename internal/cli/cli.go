@@ -35,7 +35,7 @@ type env struct {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, lookup func(string) (string, bool)) error {
 	e := &env{stdin, stdout, stderr, lookup}
 	root := group("tidings", "A push and audience server that you run yourself",
-		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(),
+		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(), e.userCommand(),
 		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
 		e.backupCommand(), e.restoreCommand(), e.versionCommand())
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -46,6 +46,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	begun := false
 	noteStart(root, &begun)
+	plainSwitches(root)
+	e.completeAppNumbers(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return nil

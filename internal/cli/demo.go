@@ -48,11 +48,11 @@ Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with 
 
 Take attributes away from two of them:
 
-curl -s%[3]s '%[4]s/v4/timpush/remove_attr?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}'
+curl -sS%[3]s '%[4]s/v4/timpush/remove_attr?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"UserAttrs":[{"To_Account":"Mary","Attrs":["sex","city"]},{"To_Account":"xiaoming","Attrs":["sex","city"]}]}'; echo
 
 Ask who pays for gold and does not use the newest build, and how many by each of that:
 
-curl -s%[3]s '%[4]s/v4/tidings/estimate_audience?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"Where":"plan == \"gold\" && attr(\"app build\") < 42","Sample":10}'
+curl -sS%[3]s '%[4]s/v4/tidings/estimate_audience?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"Where":"plan == \"gold\" && attr(\"app build\") < 42","Sample":10}'; echo
 
 `, demoID, sig.Identifier, flags, url, sig.Ticket), nil
 }

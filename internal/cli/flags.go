@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tidings/internal/admin"
 	"tidings/internal/wording"
 )
 
@@ -141,6 +142,58 @@ func (e *env) data(cmd *cobra.Command) string {
 		dir = from
 	}
 	return dir
+}
+
+// A plainSwitch is a flag without a value whose help says no more than its name, where
+// pflag writes --json[=true|false]. Both are still read.
+type plainSwitch struct{ pflag.Value }
+
+// plainSwitches makes such flags of those of a command and of the commands below it.
+func plainSwitches(cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag()
+	for _, flags := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() == "bool" {
+				f.Value = plainSwitch{f.Value}
+			}
+		})
+	}
+	for _, c := range cmd.Commands() {
+		plainSwitches(c)
+	}
+}
+
+// completeApps has a shell complete the number of an app with those in the data
+// directory. It stays silent where that cannot be read.
+func (e *env) completeApps(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	apps, err := ask(e, cmd, admin.ListApps, admin.None{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var numbers []string
+	for _, a := range apps {
+		numbers = append(numbers, cobra.CompletionWithDesc(strconv.FormatUint(uint64(a.ID), 10), *a.Name))
+	}
+	return numbers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeAppNumbers has a shell complete the flag --app and the argument SDKAPPID of a
+// command and of the commands below it.
+func (e *env) completeAppNumbers(cmd *cobra.Command) {
+	if cmd.Flags().Lookup("app") != nil {
+		complete(cmd, "app", func(cmd *cobra.Command, _ []string, text string) ([]string, cobra.ShellCompDirective) {
+			return e.completeApps(cmd, nil, text)
+		})
+	}
+	if strings.Contains(cmd.Use, " SDKAPPID") && !strings.Contains(cmd.Use, "--app") && cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = e.completeApps
+	}
+	for _, c := range cmd.Commands() {
+		e.completeAppNumbers(c)
+	}
 }
 
 // complete has a shell complete the values of a flag.

@@ -38,7 +38,8 @@ func TestImportExportDocument(t *testing.T) {
 		t.Fatalf("the document has %d commands", len(commands))
 	}
 	for _, line := range commands {
-		command, file, _ := strings.Cut(line, " < ")
+		command, output, _ := strings.Cut(line, " > ")
+		command, file, _ := strings.Cut(command, " < ")
 		stdin := ""
 		if file != "" {
 			b, err := os.ReadFile(file)
@@ -48,8 +49,14 @@ func TestImportExportDocument(t *testing.T) {
 			stdin = string(b)
 		}
 		args := words(t, command)
-		if r := sh.run(t.Context(), stdin, args[1:]...); r.code != 0 || args[0] != "tidings" {
+		r := sh.run(t.Context(), stdin, args[1:]...)
+		if r.code != 0 || args[0] != "tidings" {
 			t.Errorf("%s: %+v", line, r)
+		}
+		if output != "" {
+			if err := os.WriteFile(output, []byte(r.stdout), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestDemo(t *testing.T) {
 	for range 2 {
 		s := serve(t, dir, "--demo")
 		lines := curlLines(t, s)
-		if got := sh(t, lines[0]); got != plainOK {
+		if got := sh(t, lines[0]); got != plainOK+"\n" {
 			t.Errorf("%s\nanswers %s", lines[0], got)
 		}
 		if got := sh(t, lines[1]); !strings.Contains(got, `"Count":2,`) || !strings.Contains(got, `"Sample":["kenji","omar"]`) {
@@ -81,7 +81,7 @@ func TestDemo(t *testing.T) {
 // curlLines waits for the two lines that a demo prints.
 func curlLines(t *testing.T, s *served) []string {
 	t.Helper()
-	return s.stdout.await(t, regexp.MustCompile(`(?m)^curl .*'$`), 2)
+	return s.stdout.await(t, regexp.MustCompile(`(?m)^curl .*'; echo$`), 2)
 }
 
 func sh(t *testing.T, line string) string {

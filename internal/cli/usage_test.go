@@ -41,6 +41,21 @@ func TestHelp(t *testing.T) {
 			t.Errorf("tidings %v prints nothing", args)
 		}
 	}
+	if out := must(t, "app", "set", "--help"); strings.Contains(out, "true|false") || !strings.Contains(out, "--json  ") || !strings.Contains(out, "--user-ids ascii|utf8") {
+		t.Errorf("help of app set:\n%s", out)
+	}
+	dir := newApp(t, false)
+	for _, args := range [][]string{
+		{"app", "show", ""}, {"app", "set", ""}, {"key", "remove", ""}, {"export", "--app", ""}, {"sig", "make", "--app", ""},
+	} {
+		args = append([]string{"__complete", args[0], "--data", dir}, args[1:]...)
+		if out := must(t, args...); !strings.HasPrefix(out, "9\tapp 9\n") {
+			t.Errorf("%v completes %q", args, out)
+		}
+	}
+	if out := must(t, "__complete", "app", "set", "9", "--user-ids", ""); !strings.HasPrefix(out, "ascii\nutf8\n") {
+		t.Errorf("completion of --user-ids: %q", out)
+	}
 	if out := must(t, "__complete", "call", ""); !strings.Contains(out, "timpush/remove_attr") {
 		t.Errorf("completion of call: %q", out)
 	}

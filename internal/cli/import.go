@@ -24,6 +24,7 @@ type importFlags struct {
 	app                       appID
 	format, errors            string
 	replace, dryRun, noResume bool
+	maxBad                    int
 	json                      *bool
 }
 
@@ -55,6 +56,7 @@ Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 	f.BoolVar(&flags.dryRun, "dry-run", false, "change nothing, tell which lines are bad")
 	f.StringVar(&flags.errors, "errors", "", "`FILE` for all bad lines, as NDJSON")
 	f.BoolVar(&flags.noResume, "no-resume", false, "begin anew, and note no progress")
+	f.IntVar(&flags.maxBad, "max-bad", 0, "stop after more than `N` bad lines, at the end of the lines under way; 0 is never")
 	flags.json = jsonFlag(cmd)
 	dataFlag(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return e.runImport(cmd, args[0], &flags) }
@@ -84,6 +86,9 @@ type importJob struct {
 }
 
 func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (err error) {
+	if flags.maxBad < 0 {
+		return usagef("--max-bad %d is less than 0", flags.maxBad)
+	}
 	format, err := fileFormat(name, flags.format)
 	if err != nil {
 		return err
@@ -110,7 +115,7 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 	}
 	j := &importJob{importFlags: flags, env: e, name: name, progress: newProgress(e.stderr, in.Size(), "users")}
 	j.Import = &transfer.Import{
-		File: in, App: app.ID, Replace: flags.replace, DryRun: flags.dryRun,
+		File: in, App: app.ID, Replace: flags.replace, DryRun: flags.dryRun, MaxBad: flags.maxBad,
 		Failed: j.failed, Watch: j.watch,
 		Send: func(ctx context.Context, chunk transfer.Chunk, lines []byte) (*transfer.Result, error) {
 			return sendChunk(ctx, c, op, chunk, lines)

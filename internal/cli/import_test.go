@@ -481,3 +481,30 @@ func TestProgress(t *testing.T) {
 		t.Errorf("prints %q", got)
 	}
 }
+
+// TestImportMaxBad: too many bad lines end an import after the chunk in which they are,
+// and the next run goes on behind it.
+func TestImportMaxBad(t *testing.T) {
+	dir := newApp(t, false)
+	var text strings.Builder
+	for i := range 120_000 {
+		if i%10_000 == 1 {
+			text.WriteString("nonsense\n")
+			continue
+		}
+		fmt.Fprintf(&text, "{\"To_Account\":\"u%d\"}\n", i)
+	}
+	file := write(t, "u.ndjson", text.String())
+	args := []string{"import", "--app", "9", file, "--data", dir, "--max-bad", "4"}
+	r := tidings(t, args...)
+	if r.code != 1 || !strings.Contains(r.stderr, "too many lines are bad: 5; all lines up to 50 000 are done; start the same import again to go on from there") {
+		t.Errorf("first: %+v", r)
+	}
+	if r = tidings(t, args...); r.code != 1 || !strings.Contains(r.stderr, "all lines up to 100 000 are done") {
+		t.Errorf("again: %+v", r)
+	}
+	if r = tidings(t, args...); r.code != 1 || !strings.Contains(r.stdout, "19 998 users imported") {
+		t.Errorf("to the end: %+v", r)
+	}
+	fails(t, 2, "--max-bad -1 is less than 0", "import", "--app", "9", file, "--data", dir, "--max-bad", "-1")
+}

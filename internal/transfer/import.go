@@ -24,7 +24,7 @@ type Import struct {
 	App     uint32
 	Replace bool
 	DryRun  bool  // nothing is changed
-	MaxBad  int   // more bad lines than this end it; 0: any number is fine
+	MaxBad  int   // more bad lines than this in this run end it; 0: any number is fine
 	Note    *Note // nil: it cannot be resumed
 
 	// Send carries a chunk and its lines to where the users are.
@@ -113,8 +113,8 @@ func (im *Import) apply(ctx context.Context, c *chunk) error {
 	if im.Watch != nil {
 		im.Watch(c.read, im.Done)
 	}
-	if im.MaxBad > 0 && im.Done.Bad > im.MaxBad {
-		return ErrTooManyBad
+	if bad := im.Done.Bad - im.Begin.Bad; im.MaxBad > 0 && bad > im.MaxBad {
+		return fmt.Errorf("%w: %d", ErrTooManyBad, bad)
 	}
 	if im.Note != nil {
 		return im.Note.saveSometimes(im.Done)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/client"
 	"tidings/internal/api"
-	"tidings/internal/apierr"
 )
 
 func (e *env) audienceCommand() *cobra.Command {
@@ -259,41 +259,32 @@ func (e *env) audienceExplainCommand() *cobra.Command {
 	return cmd
 }
 
-// ask sends a request and reads the answer into out, which is of an OK. Where
-// the app's rate is reached it waits a moment, as a list of many pages has to.
+// ask sends a request and reads the answer into out. All requests of a command take one
+// connection; where one comes too often it waits, as a list of many pages has to.
 func (t *target) ask(ctx context.Context, command string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
+	if t.client == nil {
+		var err error
+		if t.client, err = t.connect(); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	for {
-		resp, answer, err := t.post(ctx, command, body)
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.url, t.explain(withoutURL(err)))
-		}
-		var said struct {
-			ErrorCode *int
-			ErrorInfo string
-		}
-		switch isAnswer := json.Unmarshal(answer, &said) == nil && said.ErrorCode != nil; {
-		case resp.StatusCode != http.StatusOK:
-			return fmt.Errorf("%s answered with HTTP status %s", t.url, resp.Status)
-		case !isAnswer:
-			return fmt.Errorf("%s did not answer as the API does", t.url)
-		case *said.ErrorCode == 0:
-			return json.Unmarshal(answer, out)
-		case *said.ErrorCode != apierr.RateLimited.Code && *said.ErrorCode != apierr.AppRateLimited.Code && *said.ErrorCode != apierr.Overloaded.Code:
-			return fmt.Errorf("%s: error %d: %s", command, *said.ErrorCode, plain(said.ErrorInfo))
-		}
-		select {
-		case <-time.After(rateWait):
-		case <-ctx.Done():
-			return fmt.Errorf("%s: error %d: %s", command, *said.ErrorCode, plain(said.ErrorInfo))
-		}
+	err := t.client.Call(ctx, command, in, out)
+	if refused, ok := errors.AsType[*client.Error](err); ok {
+		return fmt.Errorf("%s: error %d: %s", command, int(refused.Code), plain(refused.Info))
 	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.url, t.explain(err))
+	}
+	return nil
 }
 
-// rateWait is how long a request waits that came too soon.
-const rateWait = 50 * time.Millisecond
+// connect returns a client that calls with the ticket of the target.
+func (t *target) connect() (*client.Client, error) {
+	return client.New(t.url, t.app, "",
+		client.WithIdentifier(t.identifier),
+		client.WithTicketSource(func(context.Context) (string, error) { return t.ticket, nil }),
+		client.WithUserAgent("tidings/"+currentVersion().Version),
+		client.WithHTTPClient(&http.Client{Transport: &http.Transport{TLSClientConfig: t.tls, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}}))
+}

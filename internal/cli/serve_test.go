@@ -240,7 +240,7 @@ func TestTLS(t *testing.T) {
 
 	_, err := exec.LookPath("curl")
 	testenv.Need(t, "curl", err)
-	if got := sh(t, curlLines(t, s)[0]); got != plainOK {
+	if got := sh(t, curlLines(t, s)[0]); got != plainOK+"\n" {
 		t.Errorf("curl answers %s", got)
 	}
 	if got := sh(t, strings.TrimSpace(must(t, append(call, "--curl", "--ca", cert)...))); !strings.Contains(got, `"ErrorCode":0`) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/client"
 	"tidings/internal/admin"
 	"tidings/internal/app"
 	"tidings/internal/control"
@@ -28,6 +29,7 @@ type target struct {
 	identifier string
 	ticket     string
 	tls        *tls.Config
+	client     *client.Client // of several requests; nil before the first
 }
 
 // targetFlags are the flags of commands that send requests.

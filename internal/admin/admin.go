@@ -33,7 +33,10 @@ type Service struct {
 	Checkpoint func(context.Context) (store.Checkpoint, error)
 	Backup     Backup
 	Info       Info
-	Log        *slog.Logger // nil: operations are not logged
+	// Certificate returns the certificate that the API shows at this moment, in DER; nil:
+	// it has none.
+	Certificate func() []byte
+	Log         *slog.Logger // nil: operations are not logged
 }
 
 // Info is about the server that answers.
@@ -41,8 +44,11 @@ type Info struct {
 	Version string `json:"version"`
 	URL     string `json:"url,omitempty"` // of the API; empty without a server
 	Metrics string `json:"metrics,omitempty"`
-	Data    string `json:"data"`
-	PID     int    `json:"pid,omitempty"`
+	// Certificate is what the API shows, in DER; empty without TLS. Whoever learned it
+	// here needs no other reason to trust it.
+	Certificate []byte `json:"certificate,omitempty"`
+	Data        string `json:"data"`
+	PID         int    `json:"pid,omitempty"`
 }
 
 // A Caller carries operations out somewhere. An operator's mistake is an *app.Error,

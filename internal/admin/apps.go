@@ -65,7 +65,13 @@ type (
 	}
 )
 
-func (s *Service) info(context.Context, None) (Info, error) { return s.Info, nil }
+func (s *Service) info(context.Context, None) (Info, error) {
+	info := s.Info
+	if s.Certificate != nil {
+		info.Certificate = s.Certificate()
+	}
+	return info, nil
+}
 
 // find returns an app; it is a mistake to ask for one that does not exist.
 func (s *Service) find(id uint32) (*app.App, error) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -109,6 +110,9 @@ func (t *target) complete(ctx context.Context, c admin.Caller, life time.Duratio
 			return err
 		}
 		t.url = dialable(info.URL)
+		if info.Certificate != nil && !t.tls.InsecureSkipVerify {
+			t.tls = pinned(info.Certificate)
+		}
 	}
 	if t.ticket == "" {
 		sig, err := admin.MakeSig.Do(ctx, c, admin.SigRequest{ID: t.app, Identifier: t.identifier, Life: life})
@@ -138,6 +142,21 @@ func (f *targetFlags) trust() (*tls.Config, error) {
 	return c, nil
 }
 
+// pinned returns what trusts one certificate and no other, whatever host it names: that
+// of the server on the data directory, which said so through its control socket.
+func pinned(certificate []byte) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // no chain and no name: the bytes are compared
+		VerifyConnection: func(c tls.ConnectionState) error {
+			if len(c.PeerCertificates) == 0 || !bytes.Equal(c.PeerCertificates[0].Raw, certificate) {
+				return errors.New("another certificate answers than that of the server on the data directory; try again if it was renewed at this moment")
+			}
+			return nil
+		},
+	}
+}
+
 // explain adds what to do about a certificate that is not trusted.
 func (t *target) explain(err error) error {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok {
@@ -146,8 +165,6 @@ func (t *target) explain(err error) error {
 	_, otherHost := errors.AsType[x509.HostnameError](err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	switch {
-	case otherHost && t.local:
-		return fmt.Errorf("%w; name the server as its certificate does with --url https://HOST:PORT", err)
 	case otherHost:
 		return fmt.Errorf("%w; name the server in --url as its certificate does", err)
 	case t.tls.RootCAs == nil:

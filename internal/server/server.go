@@ -102,6 +102,9 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
+	if cfg.TLSCert != "" {
+		s.control.Certificate = func() []byte { return s.cert.Certificate[0] }
+	}
 	s.build()
 	return s, nil
 }

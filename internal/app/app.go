@@ -136,7 +136,7 @@ func (a *App) IsAdmin(account string) bool {
 	return found
 }
 
-// GoodKeys are the keys accepted at time now, the primary first.
+// GoodKeys returns the keys accepted at time now, the primary first.
 func (a *App) GoodKeys(now time.Time) []Key {
 	keys := slices.DeleteFunc(slices.Clone(a.Keys), func(k Key) bool { return !k.Good(now) })
 	slices.SortStableFunc(keys, func(x, y Key) int {
@@ -199,14 +199,14 @@ func (a *App) setAdmins(admins []string) error {
 func (a *App) nameAttributes(names map[int]string, kinds map[int]audience.Kind) error {
 	attrs := a.Attributes
 	for slot, name := range names {
-		was, now := attrs[slot], audience.Attribute{Name: name, Kind: kinds[slot]}
-		if _, said := kinds[slot]; !said && was.Name != "" {
-			now.Kind = was.Kind
+		old, changed := attrs[slot], audience.Attribute{Name: name, Kind: kinds[slot]}
+		if _, given := kinds[slot]; !given && old.Name != "" {
+			changed.Kind = old.Kind
 		}
-		if was.Name != "" && was.Kind != now.Kind {
-			return apierr.InvalidAttribute.Errorf("attrName:%s at index:%d is for account type %d, which cannot be changed to %d", was.Name, slot, was.Kind, now.Kind)
+		if old.Name != "" && old.Kind != changed.Kind {
+			return apierr.InvalidAttribute.Errorf("attrName:%s at index:%d is for account type %d, which cannot be changed to %d", old.Name, slot, old.Kind, changed.Kind)
 		}
-		attrs[slot] = now
+		attrs[slot] = changed
 	}
 	for slot := range attrs {
 		if first := attrs.Index(attrs[slot].Name); first >= 0 && first != slot {

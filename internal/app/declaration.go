@@ -207,7 +207,7 @@ func checkSecret(s string) error {
 	return nil
 }
 
-// NewSecret makes a secret key from random bytes: 64 lower-case hexadecimal
+// NewSecret returns a secret key from random bytes: 64 lower-case hexadecimal
 // digits (spec/conventions.md, 1.7).
 func NewSecret(random [32]byte) string { return hex.EncodeToString(random[:]) }
 

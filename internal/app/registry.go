@@ -71,7 +71,7 @@ func (r *Registry) Close() {
 	r.writes.Wait()
 }
 
-// App finds an app; nil if there is none.
+// App returns an app; nil if there is none.
 func (r *Registry) App(id uint32) *App {
 	if a, ok := r.apps.Load(id); ok {
 		return a.(*App)
@@ -96,7 +96,7 @@ func (r *Registry) Settled(ctx context.Context, id uint32) (*App, error) {
 
 func unknown(id uint32) error { return apierr.UnknownApp.Errorf("app %d does not exist", id) }
 
-// All lists the apps by SDKAppID.
+// All returns the apps by SDKAppID.
 func (r *Registry) All() []*App {
 	var all []*App
 	r.apps.Range(func(_, a any) bool {
@@ -117,7 +117,7 @@ func errorf(format string, args ...any) error { return &Error{fmt.Sprintf(format
 // firstID is the SDKAppID of the first app that does not ask for one.
 const firstID = 1400000001
 
-// Create makes an app. A declaration without an SDKAppID gets the next free
+// Create creates an app. A declaration without an SDKAppID gets the next free
 // one, one without a key a new key.
 func (r *Registry) Create(ctx context.Context, d Declaration) (*App, error) {
 	create := func(old *App) (*App, error) {
@@ -284,7 +284,7 @@ func (r *Registry) SetStatus(ctx context.Context, id uint32, s Status) (*App, er
 	return r.update(ctx, id, func(a *App) error { a.Status = s; return nil })
 }
 
-// Delete takes a disabled app away with everything in it.
+// Delete deletes a disabled app with everything in it.
 func (r *Registry) Delete(ctx context.Context, id uint32) error {
 	_, err := r.change(ctx, id, func(old *App) (*App, error) {
 		switch {
@@ -298,7 +298,7 @@ func (r *Registry) Delete(ctx context.Context, id uint32) error {
 	return err
 }
 
-// AddKey gives an app a further key, a new one if secret is empty. A primary
+// AddKey adds a key to an app, a new one if secret is empty. A primary
 // key makes the one before it retiring, without an end.
 func (r *Registry) AddKey(ctx context.Context, id uint32, secret Secret, primary bool) (Key, error) {
 	if secret == "" {
@@ -341,7 +341,7 @@ func (r *Registry) RetireKey(ctx context.Context, id uint32, key int, ends time.
 	return retired, err
 }
 
-// RemoveKey takes a key away at once: tickets made with it fail from now on.
+// RemoveKey removes a key at once: tickets made with it fail from now on.
 func (r *Registry) RemoveKey(ctx context.Context, id uint32, key int) error {
 	_, err := r.update(ctx, id, func(a *App) error {
 		if a.key(key) == nil {

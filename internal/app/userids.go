@@ -8,7 +8,7 @@ import (
 	"tidings/internal/audience"
 )
 
-// Check tells why a text may not be a UserID. Lengths are bytes; letters are
+// Check returns why a text may not be a UserID. Lengths are bytes; letters are
 // compared byte for byte, so nothing is folded, trimmed or normalised.
 // Contract: spec/conventions.md, 2.9.
 func (u UserIDs) Check(id string) error {
@@ -32,7 +32,7 @@ func (u UserIDs) Check(id string) error {
 	return nil
 }
 
-// CheckRegistrationID tells why a text may not be a RegistrationID: it is UTF-8
+// CheckRegistrationID returns why a text may not be a RegistrationID: it is UTF-8
 // of at most audience.MaxAccountBytes without control characters. Contract:
 // spec/conventions.md, 2.9.
 func CheckRegistrationID(id string) error {
@@ -45,7 +45,7 @@ func CheckRegistrationID(id string) error {
 	return checkText(id)
 }
 
-// checkText tells why a text is not UTF-8 without control characters.
+// checkText returns why a text is not UTF-8 without control characters.
 func checkText(id string) error {
 	if !utf8.ValidString(id) {
 		return fmt.Errorf("%q is not UTF-8", id)

@@ -43,7 +43,7 @@ func (e *env) audienceFlags(cmd *cobra.Command) *audienceFlags {
 	return f
 }
 
-// request is the part of a request that says which users are meant.
+// request returns the part of a request that says which users are meant.
 func (f *audienceFlags) request(cmd *cobra.Command) (map[string]any, error) {
 	in := map[string]any{}
 	given := cmd.Flags().Changed
@@ -76,7 +76,7 @@ func (f *audienceFlags) request(cmd *cobra.Command) (map[string]any, error) {
 	return in, nil
 }
 
-// ready gives the request of a command and whom to send it to.
+// ready returns the request of a command and whom to send it to.
 func (e *env) ready(cmd *cobra.Command, f *audienceFlags) (map[string]any, *target, error) {
 	in, err := f.request(cmd)
 	if err != nil {

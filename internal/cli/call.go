@@ -99,7 +99,7 @@ func (e *env) command(name string, elsewhere bool) (string, error) {
 	return name, nil
 }
 
-// nearCommands are the commands that a wrong name may mean: those that end in
+// nearCommands returns the commands that a wrong name may mean: those that end in
 // it, else the one with the fewest letters changed.
 func nearCommands(name string, known []string) []string {
 	_, method, _ := strings.Cut(name, "/")

@@ -19,13 +19,13 @@ import (
 // takes checks that a command gets what it needs: names in brackets may be left
 // out.
 func takes(names ...string) cobra.PositionalArgs {
-	least := 0
-	for least < len(names) && !strings.HasPrefix(names[least], "[") {
-		least++
+	required := 0
+	for required < len(names) && !strings.HasPrefix(names[required], "[") {
+		required++
 	}
 	return func(_ *cobra.Command, given []string) error {
-		if len(given) < least {
-			return fmt.Errorf("%s is missing", enumerate(names[len(given):least], "and"))
+		if len(given) < required {
+			return fmt.Errorf("%s is missing", enumerate(names[len(given):required], "and"))
 		}
 		if len(given) > len(names) {
 			return fmt.Errorf("unexpected argument %q", given[len(names)])
@@ -34,7 +34,7 @@ func takes(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// flagError is the error of flags that cannot be parsed. If a group has a command
+// flagError returns the error of flags that cannot be parsed. If a group has a command
 // before them that it does not know, the flags are not what is wrong.
 func flagError(cmd *cobra.Command, err error) error {
 	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
@@ -46,7 +46,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// nearFlags are the flags that a wrong name most likely means: up to two letters may
+// nearFlags returns the flags that a wrong name most likely means: up to two letters may
 // be wrong, and of a short one a single letter.
 func nearFlags(flags *pflag.FlagSet, name string) (near []string) {
 	best := 2
@@ -66,7 +66,7 @@ func nearFlags(flags *pflag.FlagSet, name string) (near []string) {
 // appID is the value of --app and of the argument SDKAPPID.
 type appID uint32
 
-// String is the number; empty if there is none.
+// String returns the number; empty if there is none.
 func (a *appID) String() string {
 	if *a == 0 {
 		return ""
@@ -74,7 +74,7 @@ func (a *appID) String() string {
 	return strconv.FormatUint(uint64(*a), 10)
 }
 
-// Type is the word for the value in the help.
+// Type returns the word for the value in the help.
 func (*appID) Type() string { return "SDKAPPID" }
 
 // Set reads a number.
@@ -113,7 +113,7 @@ type span time.Duration
 // String writes whole days as days.
 func (s *span) String() string { return wording.Duration(time.Duration(*s)) }
 
-// Type is the word for the value in the help.
+// Type returns the word for the value in the help.
 func (*span) Type() string { return "duration" }
 
 // Set reads what wording.ParseDuration reads, from a second to maxDays.
@@ -135,7 +135,7 @@ func dataFlag(flags *pflag.FlagSet) {
 
 const defaultData = "./tidings-data"
 
-// data is the data directory a command acts on.
+// data returns the data directory a command acts on.
 func (e *env) data(cmd *cobra.Command) string {
 	dir, _ := cmd.Flags().GetString("data")
 	if from, _ := e.lookup("TIDINGS_DATA"); from != "" && !cmd.Flags().Changed("data") {

@@ -33,7 +33,7 @@ func newProgress(out io.Writer, total int64, what string) *progress {
 	return &progress{out: out, terminal: isTerminal(out), total: total, what: what, begun: now, last: now}
 }
 
-// update tells that done of the total is done and how many that are; more is
+// update takes in that done of the total is done and how many that are; more is
 // said after that.
 func (p *progress) update(done int64, count int, more func() string) {
 	now := time.Now()

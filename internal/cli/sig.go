@@ -62,7 +62,7 @@ func (e *env) sigMakeCommand() *cobra.Command {
 	return cmd
 }
 
-// makeSig makes a ticket with the key in a file.
+// makeSig returns a ticket made with the key in a file.
 func (e *env) makeSig(secretFile string, id uint32, identifier string, life time.Duration) (admin.Sig, error) {
 	secret, err := e.secret(secretFile)
 	if err != nil {
@@ -122,7 +122,7 @@ Exit codes: 0 it is good; 1 it is not.`,
 	return cmd
 }
 
-// ticket is the argument TICKET, or what is on standard input.
+// ticket returns the argument TICKET, or what is on standard input.
 func (e *env) ticket(arg, secretFile string) (string, error) {
 	if arg != "-" {
 		return arg, nil

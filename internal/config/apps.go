@@ -49,7 +49,7 @@ func appKeys(d *app.Declaration) []key {
 	return keys
 }
 
-// retiringKeys are the keys of an entry of retiring_keys.
+// retiringKeys returns the keys of an entry of retiring_keys.
 func retiringKeys(k *app.RetiringKey) []key {
 	return []key{
 		{
@@ -135,8 +135,8 @@ func secretFile(name string) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", errors.New("is not the name of a file")
 	}
-	const most = 4 << 10 // far more than a key has
-	data, err := readFile(name, most)
+	const limit = 4 << 10 // far more than a key has
+	data, err := readFile(name, limit)
 	if err != nil {
 		return "", fmt.Errorf("the file cannot be read: %w", err)
 	}

@@ -26,7 +26,7 @@ const socketName = "control.sock"
 // maxSocketPath is what every system's socket address has room for.
 const maxSocketPath = 100
 
-// socketPath is a path of the socket short enough for a socket address. Where
+// socketPath returns a path of the socket short enough for a socket address. Where
 // the real one is longer, Linux reaches it through the open directory; done
 // closes that.
 func socketPath(dir string) (path string, done func(), err error) {
@@ -44,7 +44,7 @@ func socketPath(dir string) (path string, done func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), socketName), func() { _ = d.Close() }, nil
 }
 
-// Listen makes the socket of a data directory, which the caller holds open: a
+// Listen creates the socket of a data directory, which the caller holds open: a
 // socket that is there already is left over from a process that died.
 func Listen(dir string) (net.Listener, error) {
 	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -85,7 +85,7 @@ var ErrNoServer = errors.New("no server is running on this data directory")
 // asked to change may be changed.
 var ErrStopped = errors.New("the server stopped before it had answered")
 
-// broken is the error of a request that got no answer. It leaves out the URL of the
+// broken returns the error of a request that got no answer. It leaves out the URL of the
 // request, which is of no use to anybody.
 func broken(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {

@@ -180,7 +180,7 @@ func (im *importer) run(ctx context.Context, users audience.Store) error {
 	return err
 }
 
-// account is whom a line is about, as far as that can be told.
+// account returns whom a line is about, as far as that can be told.
 func (im *importer) account(n int) string {
 	var p userfile.Parser
 	var l userfile.Line
@@ -208,7 +208,7 @@ func (im *importer) parse(p *piece, first int, parser *userfile.Parser, line *us
 	}
 }
 
-// read is what a line asks for.
+// read returns what a line asks for.
 func (im *importer) read(text []byte, parser *userfile.Parser, line *userfile.Line) (audience.Change, error) {
 	if len(text) > userfile.MaxLineBytes {
 		return audience.Change{}, fmt.Errorf("it has %d bytes, a line may have %d", len(text), userfile.MaxLineBytes)
@@ -219,7 +219,7 @@ func (im *importer) read(text []byte, parser *userfile.Parser, line *userfile.Li
 	return im.change(line)
 }
 
-// change is what a line does to its account, if the app allows it. What depends
+// change returns what a line does to its account, if the app allows it. What depends
 // on the account the store checks.
 func (im *importer) change(l *userfile.Line) (audience.Change, error) {
 	c := audience.Change{Account: l.Account, Create: true, Kind: l.Kind, OfKind: true, Created: l.Created}
@@ -273,7 +273,7 @@ func (im *importer) change(l *userfile.Line) (audience.Change, error) {
 	return c, nil
 }
 
-// checkAccount tells why a line's account may not be one of the app.
+// checkAccount returns why a line's account may not be one of the app.
 func checkAccount(a *app.App, l *userfile.Line) error {
 	if l.Kind == audience.UserID {
 		return a.Settings.UserIDs.Check(l.Account)

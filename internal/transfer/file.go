@@ -133,7 +133,7 @@ func (in *File) Close() error {
 	return in.file.Close()
 }
 
-// explain says what a reading error means.
+// explain returns a reading error with what it means.
 func (in *File) explain(err error) error {
 	switch {
 	case in.zip != nil && errors.Is(err, io.ErrUnexpectedEOF):

@@ -58,7 +58,7 @@ func TestBench(t *testing.T) {
 			t.Errorf("the table has no %q:\n%s", want, out)
 		}
 	}
-	fails(t, 2, "say --yes", "bench", "--url", "http://192.0.2.1", "--app", "9", "--secret-key-file", key)
+	fails(t, exitUsage, "say --yes", "bench", "--url", "http://192.0.2.1", "--app", "9", "--secret-key-file", key)
 }
 
 func TestInterruptedBench(t *testing.T) {

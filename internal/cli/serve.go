@@ -27,10 +27,10 @@ Every key of the configuration file is also a flag and a TIDINGS_ variable; a fl
 wins over a variable, a variable over the file. When the server is ready it prints
 one line with its address to standard output; it logs to standard error.
 
-Exit codes: 0 it was told to stop; 1 it could not start or go on; 2 the command
-line or the configuration is wrong, and every mistake has been listed, of flags that
-do not exist only the first; 70 the store failed: the disk refused a write, or a
-change could not be carried through.`,
+Exit codes: 0 it was told to stop; 1 it could not start or go on; 64 the command
+line is wrong; 70 the store failed: the disk refused a write, or a change could not
+be carried through; 78 the configuration is wrong, and every mistake has been
+listed. Starting it again after 64 or 78 cannot help.`,
 		Example: `  tidings serve --demo
   tidings serve --config tidings.yaml
   tidings serve --listen 127.0.0.1:0 --data /var/lib/tidings`,
@@ -55,9 +55,9 @@ change could not be carried through.`,
 func configError(err error) error {
 	mistakes, ok := errors.AsType[*config.Errors](err)
 	if !ok || len(mistakes.Mistakes) == 1 {
-		return usagef("%w", err)
+		return configf("%w", err)
 	}
-	return usagef("the configuration has %d mistakes:\n  %s", len(mistakes.Mistakes), strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	return configf("the configuration has %d mistakes:\n  %s", len(mistakes.Mistakes), strings.ReplaceAll(err.Error(), "\n", "\n  "))
 }
 
 // untilTold ends when the process is told to stop. A second signal then ends the

@@ -97,9 +97,9 @@ func sh(t *testing.T, line string) string {
 func TestDemoKeepsToItself(t *testing.T) {
 	dir := t.TempDir()
 	must(t, "app", "create", "--data", dir)
-	fails(t, 2, "--demo needs an empty data directory, "+dir+" is not empty", "serve", "--demo", "--data", dir)
+	fails(t, exitUsage, "--demo needs an empty data directory, "+dir+" is not empty", "serve", "--demo", "--data", dir)
 	file := write(t, "tidings.yaml", "apps:\n  - sdkappid: 5\n")
-	fails(t, 2, "--demo makes an app of its own", "serve", "--demo", "--config", file, "--data", t.TempDir())
+	fails(t, exitUsage, "--demo makes an app of its own", "serve", "--demo", "--config", file, "--data", t.TempDir())
 	// A start that fails makes no directory.
 	dir = filepath.Join(t.TempDir(), "demo")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -161,7 +161,7 @@ func TestForeignDirectory(t *testing.T) {
 func TestMisspeltVariable(t *testing.T) {
 	t.Setenv("TIDINGS_LISEN", "127.0.0.1:0")
 	r := tidings(t, "serve", "--listen", "nonsense")
-	if !strings.HasPrefix(r.stderr, "tidings: warning: the variable TIDINGS_LISEN is no setting, did you mean TIDINGS_LISTEN?\ntidings: --listen") || r.code != 2 {
+	if !strings.HasPrefix(r.stderr, "tidings: warning: the variable TIDINGS_LISEN is no setting, did you mean TIDINGS_LISTEN?\ntidings: --listen") || r.code != exitConfig {
 		t.Errorf("%+v", r)
 	}
 }
@@ -263,8 +263,8 @@ func TestBinary(t *testing.T) {
 		t.Errorf("version: %q, %v", out, err)
 	}
 	err = exec.CommandContext(t.Context(), program, "apps").Run()
-	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 2 {
-		t.Errorf("apps: %v, want exit code 2", err)
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 64 {
+		t.Errorf("apps: %v, want exit code 64", err)
 	}
 
 	dir := t.TempDir()

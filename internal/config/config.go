@@ -9,7 +9,6 @@ package config
 import (
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +20,13 @@ import (
 
 // Config is what an operator has chosen. It is checked and never changes.
 type Config struct {
+	File          string // that was read; empty if there was none
+	SecretsInFile bool   // the file holds a secret_key
+
 	Listen           string // host:port
-	MetricsListen    string // loopback host:port; empty is off
+	MetricsListen    string // host:port; empty is off
 	MetricsListenSet bool   // false: MetricsListen is the default, and another port will do
+	MetricsApps      int    // with more apps than this there are no figures by app
 	TLSCert          string // PEM file; empty with TLSKey: no TLS
 	TLSKey           string // PEM file
 	TrustedProxies   []netip.Prefix
@@ -73,12 +76,12 @@ func keys(c *Config, commands []string) []key {
 	return []key{
 		{
 			"listen", "127.0.0.1:8080",
-			"Where the API answers. `:8080` listens on every interface.",
+			"Where the API answers. `:8080` listens on all addresses of the machine, `0.0.0.0:8080` on all IPv4 ones.",
 			one("address", &c.Listen, address),
 		},
 		{
 			"tls_cert", "",
-			"Certificate chain for HTTPS, a PEM file. Set `tls_cert` and `tls_key` together; with neither, the server speaks plain HTTP and belongs behind a proxy that ends TLS.",
+			"Certificate chain for HTTPS, a PEM file. Set `tls_cert` and `tls_key` together; with neither, the server speaks plain HTTP and belongs behind a proxy that ends TLS. Files that change are read again without a restart ([how](operating.md#tls-or-a-proxy)).",
 			one("path", &c.TLSCert, text),
 		},
 		{
@@ -98,8 +101,13 @@ func keys(c *Config, commands []string) []key {
 		},
 		{
 			"metrics_listen", "127.0.0.1:8081",
-			"Where metrics are served, a loopback address. `off` switches it off. If this key is not set and the default port is taken, a free one is used; if it is set, a port that is taken stops the start.",
-			one("address", &c.MetricsListen, loopback),
+			"Where metrics are served. `off` switches it off. Whoever reaches the address can read them, so one that is not loopback belongs to a private network. [Profiles](operating.md#profiles) are there too if the address is loopback. If this key is not set and the default port is taken, a free one is used; if it is set, a port that is taken stops the start.",
+			one("address", &c.MetricsListen, addressOrOff),
+		},
+		{
+			"metrics_apps", "1000",
+			"Apps that the metrics tell apart. A server with more of them gives no figures by app, only those of all together; 0 is none. Each app has about four lines in the metrics. From 0 to 100000.",
+			one("number", &c.MetricsApps, number(0, 100_000)),
 		},
 
 		{
@@ -263,6 +271,7 @@ func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file stri
 	set := map[string]spot{} // where the value that counts is written
 	if file != "" {
 		set = r.file(file, all)
+		c.File, c.SecretsInFile = file, r.hasSecret()
 	}
 	for _, k := range all {
 		if k.fileOnly {
@@ -308,26 +317,6 @@ func UnknownVariables(environ []string) (unknown []string) {
 	}
 	slices.Sort(unknown)
 	return unknown
-}
-
-func (c *Config) checkTLS(r *reader, set map[string]spot) {
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		at, missing := set["tls_cert"], "tls_key"
-		if c.TLSCert == "" {
-			at, missing = set["tls_key"], "tls_cert"
-		}
-		r.wrong(at, "needs %s as well", missing)
-	}
-	for _, f := range []struct{ name, path string }{{"tls_cert", c.TLSCert}, {"tls_key", c.TLSKey}} {
-		if f.path == "" {
-			continue
-		}
-		if info, err := os.Stat(f.path); err != nil {
-			r.wrong(set[f.name], "%s: %v", shown(f.path), reason(err))
-		} else if info.IsDir() {
-			r.wrong(set[f.name], "%s is a directory", shown(f.path))
-		}
-	}
 }
 
 // Errors are all mistakes of a configuration.

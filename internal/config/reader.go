@@ -239,6 +239,16 @@ func (r *reader) fields(at spot, n *yaml.Node, keys []key) map[string]spot {
 	return set
 }
 
+// hasSecret reports whether the file holds the text of a secret.
+func (r *reader) hasSecret() bool {
+	for path := range r.lines {
+		if strings.HasSuffix(path, ".secret_key") {
+			return true
+		}
+	}
+	return false
+}
+
 // locate finds the spot of a member of the mapping at base. What was left out
 // has the line of what should hold it.
 func (r *reader) locate(base spot, member string) spot {

@@ -46,6 +46,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
 		e.backupCommand(), e.restoreCommand(), e.versionCommand(),
 		e.benchCommand(), e.benchServerCommand(), e.benchBaselineCommand())
+	root.Version = versionLine(currentVersion())
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.SetArgs(append([]string{}, args...)) // nil would be os.Args

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"tidings/internal/server"
 )
 
 func TestUsageMistakes(t *testing.T) {
@@ -50,7 +52,7 @@ func TestVersion(t *testing.T) {
 	if out := must(t, "version"); !strings.HasPrefix(out, "tidings ") || !strings.Contains(out, runtime.GOOS+"/"+runtime.GOARCH) {
 		t.Errorf("version prints %q", out)
 	}
-	var b build
+	var b server.Build
 	if err := json.Unmarshal([]byte(must(t, "version", "--json")), &b); err != nil || b.Version == "" || b.Go != runtime.Version() {
 		t.Errorf("version --json: %+v, %v", b, err)
 	}

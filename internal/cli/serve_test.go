@@ -292,7 +292,7 @@ func TestBinary(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v: %v\n%s", signal, err, &stderr)
 		}
-		if !strings.HasSuffix(stderr.String(), " level=INFO msg=stopped\n") {
+		if !regexp.MustCompile(` level=INFO msg=stopped duration=\S+ uptime=\S+\n$`).MatchString(stderr.String()) {
 			t.Errorf("%v: the last line of the log is not that it stopped:\n%s", signal, &stderr)
 		}
 		if left, err := filepath.Glob(filepath.Join(dir, "*.sock")); err != nil || len(left) > 0 {

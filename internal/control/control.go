@@ -35,6 +35,7 @@ type Service struct {
 	// Checkpoint writes a checkpoint and returns when it is complete.
 	Checkpoint func(context.Context) (store.Checkpoint, error)
 	Backup     Backup
+	Status     func(context.Context) (Status, error)
 	Info       Info
 	Log        *slog.Logger // nil: operations are not logged
 }
@@ -173,6 +174,8 @@ var operations = map[string]operation{
 	"sig/check":    op((*Service).sigCheck),
 	OpCheck:        op((*Service).check),
 	OpCheckpoint:   op((*Service).checkpoint),
+	OpStatus:       op((*Service).status),
+	OpChanges:      op((*Service).appChanges),
 }
 
 func (s *Service) info(context.Context, struct{}) (any, error) { return s.Info, nil }
@@ -453,7 +456,7 @@ func (s *Service) logLine(name string, id uint32, attrs ...slog.Attr) {
 
 // reads are the operations that change nothing.
 var reads = map[string]bool{
-	"info": true, "app/list": true, "app/show": true, "key/list": true, "sig/make": true, "sig/check": true, OpCheck: true, OpExport: true,
+	"info": true, "app/list": true, "app/show": true, "key/list": true, "sig/make": true, "sig/check": true, OpCheck: true, OpExport: true, OpStatus: true, OpChanges: true,
 }
 
 // ServeHTTP answers operations: POST /app/create with its request as the body.

@@ -5,12 +5,14 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidings/internal/config"
+	"tidings/internal/control"
 )
 
-// NewLogger makes the logger of a configuration. Lines below Warn are gathered
+// NewLogger creates the logger of a configuration. Lines below Warn are gathered
 // for up to logDelay, so that a request's line costs no system call of its own;
 // flush writes what is left.
 func NewLogger(w io.Writer, cfg *config.Config) (log *slog.Logger, flush func()) {
@@ -36,6 +38,8 @@ type lineWriter struct {
 	lines   []byte
 	pending bool // the timer will flush
 	timer   *time.Timer
+
+	lastError atomic.Pointer[control.StatusError]
 }
 
 func newLineWriter(w io.Writer) *lineWriter {
@@ -82,10 +86,29 @@ type promptHandler struct {
 // Handle writes a record.
 func (h promptHandler) Handle(ctx context.Context, r slog.Record) error {
 	err := h.Handler.Handle(ctx, r)
+	if r.Level >= slog.LevelError {
+		last := &control.StatusError{Time: r.Time.UTC(), Message: r.Message}
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == "error" {
+				last.Error = a.Value.String()
+			}
+			return true
+		})
+		h.lines.lastError.Store(last)
+	}
 	if r.Level >= slog.LevelWarn {
 		h.lines.flush()
 	}
 	return err
+}
+
+// lastError returns the last line of level ERROR that a logger of NewLogger wrote; nil if
+// there was none.
+func lastError(log *slog.Logger) *control.StatusError {
+	if h, ok := log.Handler().(promptHandler); ok {
+		return h.lines.lastError.Load()
+	}
+	return nil
 }
 
 // WithAttrs keeps the writer.

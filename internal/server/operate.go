@@ -38,42 +38,43 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		}
 	}
 	info := control.Info{Version: version, Data: dir}
+	status := func(context.Context) (control.Status, error) { return directoryStatus(dir), nil }
 	open := func(ctx context.Context) (control.Caller, error) {
-		store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly, KeepLog: lsm.KeepAsBefore})
+		s, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly, KeepLog: lsm.KeepAsBefore, Opening: func(store.Opening) error { return context.Cause(ctx) }})
 		if err != nil {
 			return nil, err
 		}
-		apps, err := app.Open(ctx, store.Apps, api.Commands())
+		apps, err := app.Open(ctx, s.Apps, api.Commands())
 		if err != nil {
-			return nil, errors.Join(err, store.Close())
+			return nil, errors.Join(err, s.Close())
 		}
-		service := &control.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Backup: backup(store, false), Info: info}
+		service := &control.Service{Apps: apps, Users: s.Users, Check: s.Check, Checkpoint: s.Checkpoint, Backup: backup(s, false), Status: status, Info: info}
 		return service.Local(func() error {
 			apps.Close()
-			return store.Close()
+			return s.Close()
 		}), nil
 	}
 	if !readOnly {
 		return open(ctx)
 	}
-	check := &control.Service{Info: info, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
+	closed := &control.Service{Info: info, Status: status, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
 		return lsm.CheckDir(ctx, dir, lsm.Options{Logger: log}, report)
 	}}
-	return &reader{check: check.Local(func() error { return nil }), open: open}, nil
+	return &reader{closed: closed.Local(func() error { return nil }), open: open}, nil
 }
 
 // reader is a Caller for a data directory that no server has open and that it
 // will not change. It is for one goroutine.
 type reader struct {
-	check control.Caller
-	open  func(context.Context) (control.Caller, error)
-	all   control.Caller // nil until an operation needs it
+	closed control.Caller // does what needs no open directory
+	open   func(context.Context) (control.Caller, error)
+	all    control.Caller // nil until an operation needs it
 }
 
 // Call does an operation here.
 func (r *reader) Call(ctx context.Context, op string, in, out any) error {
-	if op == control.OpCheck && r.all == nil {
-		return r.check.Call(ctx, op, in, out)
+	if (op == control.OpCheck || op == control.OpStatus) && r.all == nil {
+		return r.closed.Call(ctx, op, in, out)
 	}
 	if err := r.need(ctx); err != nil {
 		return err

@@ -59,4 +59,11 @@ func checkOwner(dir string, uid int) error {
 	return nil
 }
 
+// othersCanRead reports whether every user of the machine can read a file, as far as its
+// own mode says.
+func othersCanRead(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().Perm()&0o004 != 0
+}
+
 func octal(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode) }

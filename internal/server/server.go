@@ -5,23 +5,16 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tidings/internal/api"
 	"tidings/internal/app"
@@ -38,7 +31,9 @@ type Server struct {
 	apps     *app.Registry
 	registry *prometheus.Registry
 	control  *control.Service
-	cert     tls.Certificate
+	build    Build
+	cert     *certificate // nil: no TLS
+	started  time.Time    // when it was ready
 
 	api, metrics, socket             *http.Server
 	apiAddr, metricsAddr, socketAddr net.Listener
@@ -51,7 +46,8 @@ type Server struct {
 // listeners of one that exists are opened last: until the users are in memory a client
 // is refused and does not wait, and a second server says that the directory is in use.
 func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry(), build: ThisBuild(version)}
+	start := newStartLog(log, cfg, s.build)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -62,12 +58,12 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	if cfg.TLSCert != "" {
-		if s.cert, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+		if s.cert, err = newCertificate(cfg.LoadCertificate, log); err != nil {
+			return nil, err
 		}
 	}
 	if fresh {
-		if err := s.listen(); err != nil {
+		if err := s.listen(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -79,10 +75,11 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			return nil, err
 		}
 	}
-	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, Logger: log})
+	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, Logger: log, Opening: start.opening(ctx)})
 	if err != nil {
 		return nil, err
 	}
+	start.opened()
 	if s.apps, err = app.Open(ctx, s.store.Apps, api.Commands()); err != nil {
 		return nil, err
 	}
@@ -90,67 +87,26 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	if !fresh {
-		if err := s.listen(); err != nil {
+		if err := s.listen(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if s.socketAddr, err = control.Listen(cfg.Data); err != nil {
 		return nil, err
 	}
-	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Info: control.Info{
+	s.control = &control.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Info: control.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
-	s.build()
+	s.serveWith()
+	s.started = time.Now().UTC().Truncate(time.Second)
+	start.ready(ctx, s)
 	return s, nil
 }
 
-// declareApps makes the apps of the configuration so.
-func (s *Server) declareApps(ctx context.Context) error {
-	for _, d := range s.cfg.Apps {
-		known := s.apps.App(d.ID) != nil
-		a, err := s.apps.Declare(ctx, d)
-		if err != nil {
-			return fmt.Errorf("app %d of the configuration: %w", d.ID, err)
-		}
-		if !known {
-			s.log.Info("app created", "app", a.ID, "name", a.Name)
-		}
-	}
-	return nil
-}
-
-// fallbackMetrics is where metrics are served when the default address is taken.
-const fallbackMetrics = "127.0.0.1:0"
-
-// listen opens the listeners of the API and of the metrics.
-func (s *Server) listen() (err error) {
-	if s.apiAddr, err = net.Listen("tcp", s.cfg.Listen); err != nil {
-		return listenError("listen", s.cfg.Listen, err)
-	}
-	if s.cfg.MetricsListen != "" {
-		s.metricsAddr, err = net.Listen("tcp", s.cfg.MetricsListen)
-		if errors.Is(err, syscall.EADDRINUSE) && !s.cfg.MetricsListenSet {
-			s.log.Warn("the default address for metrics is taken, using a free port", "address", s.cfg.MetricsListen)
-			s.metricsAddr, err = net.Listen("tcp", fallbackMetrics)
-		}
-		if err != nil {
-			return listenError("metrics_listen", s.cfg.MetricsListen, err)
-		}
-	}
-	return nil
-}
-
-func listenError(key, address string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s: %s is in use by another program; choose another with --%s", key, address, strings.ReplaceAll(key, "_", "-"))
-	}
-	return fmt.Errorf("%s: %w", key, err)
-}
-
-// build makes the HTTP servers.
-func (s *Server) build() {
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.store.Register(s.registry)
+// serveWith creates the HTTP servers.
+func (s *Server) serveWith() {
+	s.registerProgram()
+	s.store.Register(s.registry, s.cfg.MetricsApps)
 	handler := api.New(s.apps, s.store.Users, api.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
@@ -174,13 +130,8 @@ func (s *Server) build() {
 		MaxHeaderBytes:               maxHeaderBytes,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	s.metrics = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	s.socket = &http.Server{Handler: s.control, ReadHeaderTimeout: 5 * time.Second}
+	s.metrics = s.metricsServer()
+	s.socket = s.socketServer()
 }
 
 // maxHeaderBytes bounds the request line and the headers: the longest URL that
@@ -208,26 +159,18 @@ func (s *Server) withHealth(next http.Handler) http.Handler {
 	})
 }
 
-// URL is where the API is served.
-func (s *Server) URL() string {
-	scheme := "http"
-	if s.cfg.TLSCert != "" {
-		scheme = "https"
-	}
-	return scheme + "://" + s.apiAddr.Addr().String()
-}
-
-// MetricsURL is where the metrics are served; empty if they are off.
-func (s *Server) MetricsURL() string {
-	if s.metricsAddr == nil {
-		return ""
-	}
-	return "http://" + s.metricsAddr.Addr().String() + "/metrics"
-}
-
 // Control carries out an operator's operations in this process.
 func (s *Server) Control() control.Caller {
 	return s.control.Local(func() error { return nil })
+}
+
+// Reload reads the certificate again if its files have changed. It is what a SIGHUP asks for.
+func (s *Server) Reload() {
+	if s.cert == nil {
+		s.log.Info("nothing to reload: there is no certificate, and the rest of the configuration is read at a start only")
+		return
+	}
+	s.cert.look(true)
 }
 
 // Run serves until ctx ends, then finishes the requests in flight, within the
@@ -244,8 +187,8 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serve(func() error {
-		if s.cfg.TLSCert != "" {
-			s.api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.cert}}
+		if s.cert != nil {
+			s.api.TLSConfig = s.cert.config()
 			return s.api.ServeTLS(s.apiAddr, "", "")
 		}
 		return s.api.Serve(s.apiAddr)
@@ -257,6 +200,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 	pacing, stop := context.WithCancel(ctx)
 	wg.Go(func() { paceCollector(pacing) })
+	if s.cert != nil {
+		wg.Go(func() { s.cert.watch(pacing) })
+	}
 
 	var err error
 	select {
@@ -264,6 +210,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	stop()
+	began := time.Now()
 	s.log.Info("stopping", "limit", s.cfg.ShutdownTimeout)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
@@ -276,7 +223,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Wait()
 	err = errors.Join(err, s.close())
 	if err == nil {
-		s.log.Info("stopped")
+		s.log.Info("stopped", "duration", time.Since(began).Round(time.Microsecond), "uptime", time.Since(s.started).Round(time.Second))
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := group("tidings", "A push and audience server that you run yourself",
 		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(),
 		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
-		e.backupCommand(), e.restoreCommand(), e.versionCommand(),
+		e.backupCommand(), e.restoreCommand(), e.statusCommand(), e.versionCommand(),
 		e.benchCommand(), e.benchServerCommand(), e.benchBaselineCommand())
 	root.Version = versionLine(currentVersion())
 	root.SetVersionTemplate("{{.Version}}\n")

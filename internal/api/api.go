@@ -34,6 +34,10 @@ type Options struct {
 	LogRequests     LogRequests    // default LogAll
 	Logger          *slog.Logger   // default slog.Default()
 	Metrics         prometheus.Registerer
+
+	// Answered is called after each request that named an app that exists, with the ErrorCode
+	// of its answer.
+	Answered func(app uint32, code int)
 }
 
 // LogRequests says which requests get a log line.

@@ -211,6 +211,13 @@ func (s *Server) finish(w http.ResponseWriter, r *request, out any, err error) {
 	writeJSON(w, body)
 	took := time.Since(r.start)
 	s.metrics.count(r.command, e, took)
+	if r.app != nil && s.opts.Answered != nil {
+		code := 0
+		if e != nil {
+			code = e.Kind.Code
+		}
+		s.opts.Answered(r.app.ID, code)
+	}
 	s.logRequest(r, e, took)
 }
 

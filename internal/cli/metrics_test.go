@@ -58,6 +58,14 @@ func TestMetrics(t *testing.T) {
 		if all["tidings_ready"] != 1 || all["tidings_users"] != 3 {
 			t.Errorf("ready %v, users %v", all["tidings_ready"], all["tidings_users"])
 		}
+		must(t, "call", "--data", dir, "--app", "5", "timpush/get_attr_name")
+		fails(t, 1, "", "call", "--data", dir, "--app", "5", "timpush/get_attr", "{}")
+		all = series(t, s.metrics)
+		for result, want := range map[string]float64{"ok": 1, "failed": 1} {
+			if n, there := all[`tidings_app_requests_total{app="5",result="`+result+`"}`]; there != told || told && n != want {
+				t.Errorf("metrics_apps %s: %v requests of app 5 are %s, %v", setting, n, result, there)
+			}
+		}
 		users, there := all[`tidings_app_users{app="5"}`]
 		if there != told || told && users != 2 {
 			t.Errorf("metrics_apps %s: users of app 5 %v, %v", setting, users, there)

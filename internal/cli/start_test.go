@@ -15,7 +15,7 @@ import (
 // line returns the line of a log with a message.
 func line(t *testing.T, log, msg string) string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^.* msg="?` + regexp.QuoteMeta(msg) + `[" ].*$`).FindAllString(log, -1)
+	m := regexp.MustCompile(`(?m)^.* msg="?`+regexp.QuoteMeta(msg)+`[" ].*$`).FindAllString(log, -1)
 	if len(m) != 1 {
 		t.Fatalf("%d lines %q:\n%s", len(m), msg, log)
 	}

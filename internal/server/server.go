@@ -107,6 +107,8 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 func (s *Server) serveWith() {
 	s.registerProgram()
 	s.store.Register(s.registry, s.cfg.MetricsApps)
+	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
+	s.registry.MustRegister(requests)
 	handler := api.New(s.apps, s.store.Users, api.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
@@ -119,6 +121,7 @@ func (s *Server) serveWith() {
 		LogRequests:     api.LogRequests(s.cfg.LogRequests),
 		Logger:          s.log,
 		Metrics:         s.registry,
+		Answered:        requests.answered,
 	})
 	s.api = &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either

@@ -36,7 +36,6 @@ func TestCheckConfig(t *testing.T) {
 	}
 	must(t, "app", "create", "5", "--attr", "0=city", "--secret-key-file", write(t, "key", "very-secret-text"), "--admin", "a", "--limit", "default=7", "--data", dir)
 	must(t, "app", "create", "6", "--data", dir)
-	before := tree(t, dir)
 	for running := range 2 {
 		if running == 1 {
 			serve(t, dir)
@@ -58,7 +57,7 @@ func TestCheckConfig(t *testing.T) {
 			must(t, "key", "remove", "5", "1", "--data", dir)
 			must(t, "key", "remove", "5", "2", "--data", dir)
 			must(t, "key", "add", "5", "--primary", "--secret-key-file", write(t, "key", "very-secret-text"), "--data", dir)
-			before = tree(t, dir)
+			before := tree(t, dir)
 			if r := check(file); r.code != 0 {
 				t.Errorf("%+v", r)
 			}

@@ -77,8 +77,8 @@ func configError(err error) error {
 	return configf("the configuration has %d mistakes:\n  %s", len(mistakes.Mistakes), strings.ReplaceAll(err.Error(), "\n", "\n  "))
 }
 
-// untilTold ends when the process is told to stop. A second signal then ends the
-// process at once.
+// untilTold returns a context that ends when the process is told to stop. A second signal
+// then ends the process at once.
 func untilTold(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -91,11 +91,11 @@ func blocks(data []byte) (certificates [][]byte, privateKey string) {
 // checkTLS checks tls_cert and tls_key together. Set says where they are written.
 func (c *Config) checkTLS(r *reader, set map[string]spot) {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		at, missing := set["tls_cert"], "tls_key"
+		pos, missing := set["tls_cert"], "tls_key"
 		if c.TLSCert == "" {
-			at, missing = set["tls_key"], "tls_cert"
+			pos, missing = set["tls_key"], "tls_cert"
 		}
-		r.wrong(at, "needs %s as well", missing)
+		r.wrong(pos, "needs %s as well", missing)
 	}
 	files := map[string][]byte{}
 	for _, f := range []struct{ key, name string }{{"tls_cert", c.TLSCert}, {"tls_key", c.TLSKey}} {

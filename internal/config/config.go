@@ -18,7 +18,7 @@ import (
 	"tidings/internal/app"
 )
 
-// Config is what an operator has chosen. It is checked and never changes.
+// Config is what an operator has chosen. A Config is checked and never changes.
 type Config struct {
 	File          string // that was read; empty if there was none
 	SecretsInFile bool   // the file holds a secret_key
@@ -70,8 +70,8 @@ func (k key) env() string  { return envPrefix + strings.ToUpper(k.name) }
 
 const envPrefix = "TIDINGS_"
 
-// keys are the keys of the configuration, in the order of its documentation.
-// What is read goes into c. Commands are those that an app's limits may name.
+// keys returns the keys of the configuration, in the order of its documentation. Reading a
+// key sets its field of c. Commands are those that the limits of an app may name.
 func keys(c *Config, commands []string) []key {
 	return []key{
 		{
@@ -211,8 +211,8 @@ func keys(c *Config, commands []string) []key {
 	}
 }
 
-// AddFlags adds a flag for every key that can be set by one. The flag that names
-// the file is the caller's, who gives its value to Load.
+// AddFlags adds a flag for every key that can be set by a flag. The caller adds the flag
+// that names the file, and passes its value to Load.
 func AddFlags(flags *pflag.FlagSet) {
 	for _, k := range keys(new(Config), nil) {
 		if k.fileOnly {
@@ -235,13 +235,13 @@ type flagText struct {
 	set  bool
 }
 
-// String is the text so far; a list that was given twice is joined.
+// String returns the text so far. A list that was given twice is joined.
 func (f *flagText) String() string { return f.text }
 
-// Type is the word for the value in the help.
+// Type returns the word for the value in the help.
 func (f *flagText) Type() string { return f.typ }
 
-// Set takes any text.
+// Set sets the text, which may be any.
 func (f *flagText) Set(text string) error {
 	if f.list && f.set {
 		text = f.text + "," + text
@@ -250,11 +250,10 @@ func (f *flagText) Set(text string) error {
 	return nil
 }
 
-// Load reads defaults, file, environment and flags, the later ones over the
-// earlier. An empty file means the one that TIDINGS_CONFIG names, or none;
-// flags may be nil, and need not have all flags. Commands are those that an
-// app's limits and disabled_commands may name. Mistakes are reported together,
-// as *Errors.
+// Load returns the configuration of defaults, file, environment and flags, of which a later
+// source wins over an earlier one. If file is empty, TIDINGS_CONFIG names the file, or there
+// is none. Flags may be nil, and need not have all flags. Commands are those that limits and
+// disabled_commands of an app may name. All mistakes are returned together, as *Errors.
 func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file string, commands []string) (*Config, error) {
 	c := new(Config)
 	all := keys(c, commands)
@@ -297,7 +296,7 @@ func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file stri
 	return c, nil
 }
 
-// UnknownVariables lists variables that look like settings and are none, of an
+// UnknownVariables returns the variables that look like settings and are none, of an
 // environment as os.Environ returns it, a sentence each. They are no mistakes: others may
 // have made them, as Kubernetes does for a service named tidings.
 func UnknownVariables(environ []string) (unknown []string) {
@@ -319,7 +318,7 @@ func UnknownVariables(environ []string) (unknown []string) {
 	return unknown
 }
 
-// Errors are all mistakes of a configuration.
+// Errors holds all mistakes of a configuration.
 type Errors struct {
 	Mistakes []string // a line each, with the place; without secrets
 }

@@ -17,65 +17,66 @@ import (
 	"tidings/internal/wording"
 )
 
-// A value is how a key is read, and what may be written there.
+// A value says how a key is read, and what may be written there.
 type value struct {
 	typ      string // for help and documentation
 	list     bool   // a YAML list; separated by commas in a variable or flag
 	fileOnly bool   // there is no variable and no flag
-	read     func(r *reader, at spot, n *yaml.Node)
+	read     func(r *reader, pos spot, n *yaml.Node)
 }
 
-// one is a value of one text. Into keeps what it has if that is wrong.
+// one returns the value of a key with one text. If the text is wrong, *into stays as it is.
 func one[T any](typ string, into *T, parse func(string) (T, error)) value {
-	return value{typ: typ, read: func(r *reader, at spot, n *yaml.Node) {
-		if v, ok := scalar(r, at, n, parse); ok {
+	return value{typ: typ, read: func(r *reader, pos spot, n *yaml.Node) {
+		if v, ok := scalar(r, pos, n, parse); ok {
 			*into = v
 		}
 	}}
 }
 
-// list is a list of texts. An empty one is not nil: it was set.
+// list returns the value of a key with a list of texts. A list that was set is not nil, even
+// if it is empty.
 func list[T any](typ string, into *[]T, parse func(string) (T, error)) value {
-	return value{typ: typ, list: true, read: func(r *reader, at spot, n *yaml.Node) {
-		if !r.is(yaml.SequenceNode, at, n) {
+	return value{typ: typ, list: true, read: func(r *reader, pos spot, n *yaml.Node) {
+		if !r.is(yaml.SequenceNode, pos, n) {
 			return
 		}
 		all := make([]T, 0, len(n.Content))
 		for i, item := range n.Content {
 			// A wrong one is there too, so that the others keep their place.
-			v, _ := scalar(r, r.item(at, i, item), item, parse)
+			v, _ := scalar(r, r.item(pos, i, item), item, parse)
 			all = append(all, v)
 		}
 		*into = all
 	}}
 }
 
-// table is a mapping from any text to one text.
+// table returns the value of a key with a mapping from any text to one text.
 func table[M ~map[string]T, T any](typ string, into *M, parse func(string) (T, error)) value {
-	return value{typ: typ, read: func(r *reader, at spot, n *yaml.Node) {
+	return value{typ: typ, read: func(r *reader, pos spot, n *yaml.Node) {
 		all := M{}
-		r.entries(at, n, func(at spot, name string, n *yaml.Node) {
+		r.entries(pos, n, func(pos spot, name string, n *yaml.Node) {
 			// A wrong one is there too, so that what refers to it is not a second mistake.
-			all[name], _ = scalar(r, at, n, parse)
+			all[name], _ = scalar(r, pos, n, parse)
 		})
 		*into = all
 	}}
 }
 
-func scalar[T any](r *reader, at spot, n *yaml.Node, parse func(string) (T, error)) (T, bool) {
+func scalar[T any](r *reader, pos spot, n *yaml.Node, parse func(string) (T, error)) (T, bool) {
 	var none T
-	if !r.is(yaml.ScalarNode, at, n) {
+	if !r.is(yaml.ScalarNode, pos, n) {
 		return none, false
 	}
 	v, err := parse(n.Value)
 	if err != nil {
-		r.wrong(at, "%v", err)
+		r.wrong(pos, "%v", err)
 		return none, false
 	}
 	return v, true
 }
 
-// textNode is the node of a text in a variable or flag.
+// textNode returns the node of the text of a variable or flag.
 func textNode(text string, list bool) *yaml.Node {
 	if !list {
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: text}
@@ -89,7 +90,7 @@ func textNode(text string, list bool) *yaml.Node {
 	return n
 }
 
-// ptr is parse for a member that is nil when it is not set.
+// ptr returns parse for a member that is nil when it is not set.
 func ptr[T any](parse func(string) (T, error)) func(string) (*T, error) {
 	return func(text string) (*T, error) {
 		v, err := parse(text)
@@ -133,7 +134,7 @@ func level(s string) (slog.Level, error) {
 	return l, l.UnmarshalText([]byte(s))
 }
 
-// integer is for numbers whose range is checked elsewhere.
+// integer parses a number whose range is checked elsewhere.
 func integer(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -142,23 +143,23 @@ func integer(s string) (int, error) {
 	return n, nil
 }
 
-func number(least, most int) func(string) (int, error) {
+func number(lowest, highest int) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < least || n > most {
-			return 0, fmt.Errorf("%s is not a number from %d to %d", shown(s), least, most)
+		if err != nil || n < lowest || n > highest {
+			return 0, fmt.Errorf("%s is not a number from %d to %d", shown(s), lowest, highest)
 		}
 		return n, nil
 	}
 }
 
-// units of sizes, the largest first; the empty one matches any text.
+// units are those of sizes, the largest first. The empty unit matches any text.
 var units = []struct {
 	suffix string
 	bytes  int64
 }{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
 
-func size(least, most int64) func(string) (int64, error) {
+func size(lowest, highest int64) func(string) (int64, error) {
 	return func(s string) (int64, error) {
 		for _, u := range units {
 			digits, ok := strings.CutSuffix(s, u.suffix)
@@ -169,8 +170,8 @@ func size(least, most int64) func(string) (int64, error) {
 			switch {
 			case err != nil:
 				return 0, fmt.Errorf("%s is not a size: write a number of bytes, or one with KiB, MiB or GiB", shown(s))
-			case n > most/u.bytes || n*u.bytes < least:
-				return 0, fmt.Errorf("%s is not from %s to %s", shown(s), sizeText(least), sizeText(most))
+			case n > highest/u.bytes || n*u.bytes < lowest:
+				return 0, fmt.Errorf("%s is not from %s to %s", shown(s), sizeText(lowest), sizeText(highest))
 			}
 			return n * u.bytes, nil
 		}
@@ -187,17 +188,17 @@ func sizeText(n int64) string {
 	panic("the last unit divides every number")
 }
 
-func duration(least, most time.Duration) func(string) (time.Duration, error) {
+func duration(lowest, highest time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {
 		d, err := anyDuration(s)
-		if err == nil && (d < least || d > most) {
-			return 0, fmt.Errorf("%s is not from %v to %v", shown(s), least, most)
+		if err == nil && (d < lowest || d > highest) {
+			return 0, fmt.Errorf("%s is not from %v to %v", shown(s), lowest, highest)
 		}
 		return d, err
 	}
 }
 
-// anyDuration is for durations whose range is checked elsewhere.
+// anyDuration parses a duration whose range is checked elsewhere.
 func anyDuration(s string) (time.Duration, error) {
 	d, err := wording.ParseDuration(s)
 	if err != nil {
@@ -225,8 +226,8 @@ func addressOrOff(s string) (string, error) {
 	return address(s)
 }
 
-// prefix is a network or a single address. One that is an IPv4 network in IPv6
-// form becomes IPv4, as source addresses are.
+// prefix parses a network or a single address. An IPv4 network in IPv6 form becomes an
+// IPv4 network, as source addresses are IPv4.
 func prefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
@@ -257,7 +258,7 @@ func origin(s string) (string, error) {
 	return s, nil
 }
 
-// ending is a moment, or a day that stands for its first moment in UTC.
+// ending parses a moment, or a day, which stands for its first moment in UTC.
 func ending(s string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -14,10 +14,10 @@ import (
 	"tidings/internal/store/lsm"
 )
 
-// Operate reaches a data directory for an operator: through its server if one
-// runs, else by opening it here, read-only if readOnly. Read-only, the
-// directory is opened by the first operation that needs it; a check only looks
-// at what is on disk, so it works on a directory that does not open.
+// Operate returns a Caller for a data directory: through its server if one runs, else
+// in this process. A directory that is only read is opened by the first operation that
+// needs it. A check and the status look at files, so they work on a directory that does
+// not open.
 func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (control.Caller, error) {
 	c, err := control.Dial(ctx, dir)
 	if !errors.Is(err, control.ErrNoServer) {
@@ -63,15 +63,15 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 	return &reader{closed: closed.Local(func() error { return nil }), open: open}, nil
 }
 
-// reader is a Caller for a data directory that no server has open and that it
-// will not change. It is for one goroutine.
+// reader is a Caller that reads a data directory which no server has open. It is for one
+// goroutine.
 type reader struct {
 	closed control.Caller // does what needs no open directory
 	open   func(context.Context) (control.Caller, error)
 	all    control.Caller // nil until an operation needs it
 }
 
-// Call does an operation here.
+// Call carries an operation out in this process.
 func (r *reader) Call(ctx context.Context, op string, in, out any) error {
 	if (op == control.OpCheck || op == control.OpStatus) && r.all == nil {
 		return r.closed.Call(ctx, op, in, out)
@@ -82,7 +82,7 @@ func (r *reader) Call(ctx context.Context, op string, in, out any) error {
 	return r.all.Call(ctx, op, in, out)
 }
 
-// Stream does an operation here.
+// Stream carries an operation out in this process.
 func (r *reader) Stream(ctx context.Context, op string, in any, body []byte) (io.ReadCloser, error) {
 	if err := r.need(ctx); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (r *reader) Stream(ctx context.Context, op string, in any, body []byte) (io
 	return r.all.Stream(ctx, op, in, body)
 }
 
-// need opens the data directory if it is not open.
+// need opens the data directory unless it is open.
 func (r *reader) need(ctx context.Context) (err error) {
 	if r.all == nil {
 		r.all, err = r.open(ctx)

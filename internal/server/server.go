@@ -1,6 +1,6 @@
-// Package server puts the parts together: it opens a data directory, makes the
-// apps of the configuration so, serves the API, the metrics and the control
-// socket, and stops it all in order.
+// Package server puts the parts together: it opens a data directory, sets the apps to
+// what the configuration says, serves the API, the metrics and the control socket, and
+// stops in order.
 package server
 
 import (
@@ -39,12 +39,13 @@ type Server struct {
 	apiAddr, metricsAddr, socketAddr net.Listener
 }
 
-// Start opens the data directory and all listeners of a configuration; Run
-// serves them. On an error nothing is left open.
+// Start opens the data directory and all listeners of a configuration. Run serves them.
+// On an error nothing is left open.
 //
-// A new data directory is made only once everything else that can fail is there. The
-// listeners of one that exists are opened last: until the users are in memory a client
-// is refused and does not wait, and a second server says that the directory is in use.
+// A new data directory is made last, so that a start that fails leaves none behind. With a
+// directory that exists, the listeners are opened last: until the users are in memory a
+// client is refused and does not wait, and a second server fails because the directory is
+// in use and not because the port is.
 func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry(), build: ThisBuild(version)}
 	start := newStartLog(log, cfg, s.build)
@@ -137,11 +138,12 @@ func (s *Server) serveWith() {
 	s.socket = s.socketServer()
 }
 
-// maxHeaderBytes bounds the request line and the headers: the longest URL that
-// is read, and room for what proxies add.
+// maxHeaderBytes bounds the request line and the headers together: the longest URL that
+// is read, and room for headers that proxies add.
 const maxHeaderBytes = 32 << 10
 
-// withHealth answers the probes of an orchestrator beside the API.
+// withHealth returns a handler that answers the probes of an orchestrator, and leaves other
+// requests to next.
 func (s *Server) withHealth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -162,7 +164,7 @@ func (s *Server) withHealth(next http.Handler) http.Handler {
 	})
 }
 
-// Control carries out an operator's operations in this process.
+// Control returns a Caller for the operations of an operator in this process.
 func (s *Server) Control() control.Caller {
 	return s.control.Local(func() error { return nil })
 }

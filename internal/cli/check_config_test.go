@@ -23,6 +23,13 @@ func TestCheckConfig(t *testing.T) {
 	if r := check(file); r != (result{"tidings: the configuration is good: 2 apps, of which a start makes 2 and changes 0\n", "", 0}) {
 		t.Errorf("%+v", r)
 	}
+	readable := write(t, "readable.yaml", file)
+	if err := os.Chmod(readable, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := check(file, "--config", readable); r.code != 0 || !strings.Contains(r.stderr, "every user of this machine can read the file") || strings.Contains(r.stderr, "very-secret") {
+		t.Errorf("%+v", r)
+	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory was made: %v", err)
 	}

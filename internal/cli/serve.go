@@ -148,7 +148,7 @@ func reload(ctx context.Context, signals <-chan os.Signal, f func()) {
 // checkConfig compares the apps of a configuration, which is sound in itself, with those
 // in the data directory, and prints what a start would change.
 func (e *env) checkConfig(ctx context.Context, cfg *config.Config) error {
-	changes, err := server.CheckApps(ctx, cfg, currentVersion().Version, e.warnings())
+	changes, err := server.Check(ctx, cfg, currentVersion().Version, e.warnings())
 	if _, ok := errors.AsType[*server.Unfit](err); ok {
 		return configf("%w", err)
 	}

@@ -36,10 +36,14 @@ func newStartLog(log *slog.Logger, cfg *config.Config, b Build) *startLog {
 		args = append(args, "commit", b.Commit)
 	}
 	log.Info("starting", append(args, "go", b.Go, "pid", os.Getpid(), "data", cfg.Data, "config", cfg.File)...)
+	warnOfReaders(log, cfg)
+	return &startLog{log: log, began: now, next: now.Add(progressPause)}
+}
+
+func warnOfReaders(log *slog.Logger, cfg *config.Config) {
 	if cfg.SecretsInFile && othersCanRead(cfg.File) {
 		log.Warn("the configuration file holds a secret_key, and every user of this machine can read the file", "file", cfg.File)
 	}
-	return &startLog{log: log, began: now, next: now.Add(progressPause)}
 }
 
 // opening returns the hook for the opening of the data directory: it writes a line now and
@@ -55,7 +59,7 @@ func (l *startLog) opening(ctx context.Context) func(store.Opening) error {
 			l.part, l.partBegan = o.Part, now
 		}
 		l.groups = o.Groups
-		if now.After(l.next) {
+		if !now.Before(l.next) {
 			l.next = now.Add(progressPause)
 			percent := int64(100)
 			if o.Total > 0 {
@@ -154,10 +158,17 @@ type AppChange struct {
 	control.Changes
 }
 
-// CheckApps returns what a start with a configuration would change in the apps of the data
-// directory, those that it would make too. It changes nothing. An app that does not fit is
-// *Unfit. A directory that no server has open is read, as at a start.
-func CheckApps(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (all []AppChange, err error) {
+// Check returns what a start with a configuration would change in the apps of the data
+// directory, the apps that it would create too, and logs what a start would warn of. Check
+// changes nothing. The error of an app that does not fit is *Unfit. A directory that no
+// server has open is read, as at a start.
+func Check(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (all []AppChange, err error) {
+	warnOfReaders(log, cfg)
+	if cfg.TLSCert != "" {
+		if _, err := newCertificate(cfg.LoadCertificate, log); err != nil {
+			return nil, err
+		}
+	}
 	fresh, err := isNew(cfg.Data)
 	if err != nil || len(cfg.Apps) == 0 {
 		return nil, err

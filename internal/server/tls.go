@@ -37,8 +37,8 @@ func newCertificate(load func() (*tls.Certificate, error), log *slog.Logger) (*c
 		return nil, err
 	}
 	c.used.Store(pair)
-	if time.Now().After(pair.Leaf.NotAfter) {
-		log.Warn("the certificate has ended, clients will refuse it", "ended", pair.Leaf.NotAfter)
+	if reason := untimely(pair); reason != "" {
+		log.Warn("clients will refuse the certificate", append([]any{"reason", reason}, certificateAttrs(pair)...)...)
 	}
 	return c, nil
 }
@@ -70,7 +70,7 @@ func (c *certificate) look(asked bool) {
 	old := c.used.Load()
 	pair, err := c.load()
 	complaint := ""
-	switch now := time.Now(); {
+	switch {
 	case err != nil:
 		complaint = err.Error()
 	case sameChain(old, pair):
@@ -79,10 +79,8 @@ func (c *certificate) look(asked bool) {
 			c.log.Info("the certificate has not changed", certificateAttrs(old)...)
 		}
 		return
-	case now.After(pair.Leaf.NotAfter):
-		complaint = "it ended at " + pair.Leaf.NotAfter.UTC().Format(time.RFC3339)
-	case now.Before(pair.Leaf.NotBefore):
-		complaint = "it is good only from " + pair.Leaf.NotBefore.UTC().Format(time.RFC3339) + " on"
+	default:
+		complaint = untimely(pair)
 	}
 	if complaint == "" {
 		c.used.Store(pair)
@@ -94,6 +92,17 @@ func (c *certificate) look(asked bool) {
 		c.told = complaint
 		c.log.Warn("the new certificate cannot be used, the one of before stays", append([]any{"reason", complaint}, certificateAttrs(old)...)...)
 	}
+}
+
+// untimely returns why a certificate is not good now; empty if it is.
+func untimely(pair *tls.Certificate) string {
+	switch now := time.Now(); {
+	case now.After(pair.Leaf.NotAfter):
+		return "it ended at " + pair.Leaf.NotAfter.UTC().Format(time.RFC3339)
+	case now.Before(pair.Leaf.NotBefore):
+		return "it is good only from " + pair.Leaf.NotBefore.UTC().Format(time.RFC3339) + " on"
+	}
+	return ""
 }
 
 // sameChain reports whether two pairs have the same certificates, and so the same key.

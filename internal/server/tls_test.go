@@ -71,11 +71,17 @@ func TestCertificateWatch(t *testing.T) {
 	})
 }
 
-// TestEndedCertificate: it is warned of at the start.
-func TestEndedCertificate(t *testing.T) {
+// TestUntimelyCertificate: a start warns of it.
+func TestUntimelyCertificate(t *testing.T) {
 	var log bytes.Buffer
-	old := pairOf("old", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))
-	if _, err := newCertificate(func() (*tls.Certificate, error) { return old, nil }, slog.New(slog.NewTextHandler(&log, nil))); err != nil || !strings.Contains(log.String(), "the certificate has ended") {
-		t.Errorf("%v\n%s", err, &log)
+	now := time.Now()
+	for want, pair := range map[string]*tls.Certificate{
+		"it ended at":          pairOf("old", now.Add(-2*time.Hour), now.Add(-time.Hour)),
+		"it is good only from": pairOf("early", now.Add(time.Hour), now.Add(2*time.Hour)),
+	} {
+		log.Reset()
+		if _, err := newCertificate(func() (*tls.Certificate, error) { return pair, nil }, slog.New(slog.NewTextHandler(&log, nil))); err != nil || !strings.Contains(log.String(), "clients will refuse the certificate\" reason=\""+want) {
+			t.Errorf("%v\n%s", err, &log)
+		}
 	}
 }

@@ -32,9 +32,6 @@ func TestCertificateWatch(t *testing.T) {
 		if err != nil || log.Len() > 0 {
 			t.Fatalf("%v\n%s", err, &log)
 		}
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		go c.watch(ctx)
 		second := pairOf("second", now.Add(-time.Hour), now.Add(90*day))
 		for _, step := range []struct {
 			name   string
@@ -52,8 +49,9 @@ func TestCertificateWatch(t *testing.T) {
 		} {
 			log.Reset()
 			file, broken = step.file, step.broken
-			time.Sleep(5 * lookAtCertificate)
-			synctest.Wait()
+			ctx, stop := context.WithTimeout(t.Context(), 5*lookAtCertificate+time.Second)
+			c.watch(ctx)
+			stop()
 			if c.used.Load() != step.used {
 				t.Errorf("%s: another certificate is in use", step.name)
 			}
@@ -66,8 +64,6 @@ func TestCertificateWatch(t *testing.T) {
 				}
 			}
 		}
-		stop()
-		synctest.Wait()
 	})
 }
 

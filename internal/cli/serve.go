@@ -153,7 +153,7 @@ func (e *env) checkConfig(ctx context.Context, cfg *config.Config) error {
 		return configf("%w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("the configuration is sound in itself; its apps could not be compared with the data directory: %w", err)
+		return fmt.Errorf("the configuration is sound in itself, but its data directory cannot be used: %w", err)
 	}
 	made := 0
 	var lines strings.Builder

@@ -145,6 +145,12 @@ func TestForeignDirectory(t *testing.T) {
 			t.Errorf("the directory has mode %v and %v, %v", info.Mode(), entries, err)
 		}
 	}
+	file := write(t, "file", "")
+	for _, command := range [][]string{{"serve"}, {"serve", "--demo"}, {"serve", "--check-config"}, {"app", "create", "9"}, {"app", "list"}, {"status"}} {
+		if r := tidings(t, append(command, "--data", file)...); r.code != 1 || !strings.HasSuffix(r.stderr, ": "+file+" is a file and not a directory: choose another with --data\n") {
+			t.Errorf("%v: %+v", command, r)
+		}
+	}
 	volume := t.TempDir()
 	if err := errors.Join(os.Mkdir(filepath.Join(volume, "lost+found"), 0o700), os.Mkdir(filepath.Join(volume, ".snapshot"), 0o700)); err != nil {
 		t.Fatal(err)

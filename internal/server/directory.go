@@ -26,6 +26,9 @@ func markDemo(dir string) error {
 // may be lost. A single part is not enough, and of log and db the db must be Pebble's: /var
 // has a log and a db too.
 func isData(dir string) (bool, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return false, fmt.Errorf("%s is a file and not a directory: choose another with --data", dir)
+	}
 	have := map[string]bool{}
 	for _, part := range []string{"db", "log", "checkpoints"} {
 		if _, err := os.Stat(filepath.Join(dir, part)); err == nil {

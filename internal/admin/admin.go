@@ -32,6 +32,7 @@ type Service struct {
 	// Checkpoint writes a checkpoint and returns when it is complete.
 	Checkpoint func(context.Context) (store.Checkpoint, error)
 	Backup     Backup
+	Status     func(context.Context) (Status, error)
 	Info       Info
 	// Certificate returns the certificate that the API shows at this moment, in DER; nil:
 	// it has none.

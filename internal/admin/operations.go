@@ -49,6 +49,7 @@ const (
 	GetInfo     Op[None, Info]               = "info"
 	CreateApp   Op[app.Declaration, App]     = "app/create"
 	SetApp      Op[app.Declaration, App]     = "app/set"
+	AppChanges  Op[app.Declaration, Changes] = "app/changes"
 	ListApps    Op[None, []App]              = "app/list"
 	ShowApp     Op[AppRequest, App]          = "app/show"
 	SetStatus   Op[StatusRequest, App]       = "app/status"
@@ -67,6 +68,7 @@ const (
 	ExportUsers StreamOp[AppRequest]         = "users/export" // NDJSON: a header and a line for each user
 	ShowUser    Op[AccountRequest, User]     = "users/show"
 	DeleteUsers Op[UsersRequest, Deletion]   = "users/delete"
+	StoreStatus Op[None, Status]             = "status"
 	CheckStore  Op[None, CheckReport]        = "check"
 	Checkpoint  Op[None, store.Checkpoint]   = "store/checkpoint"
 	BackUp      StreamOp[BackupRequest]      = "store/backup" // answers BackupLines
@@ -78,6 +80,7 @@ var operations = []Operation{
 
 	row(CreateApp, Once, Owner, logs("sdkappid"), "Creates an app and shows its keys.", (*Service).createApp),
 	row(SetApp, Repeatable, Owner, logs("sdkappid"), "Changes the settings of an app.", (*Service).setApp),
+	row(AppChanges, Reads, Owner, nil, "Reports what a declaration would change of an app.", (*Service).appChanges),
 	row(ListApps, Reads, Viewer, nil, "Lists the apps.", (*Service).listApps),
 	row(ShowApp, Reads, Viewer, nil, "Shows an app with its settings.", (*Service).showApp),
 	row(SetStatus, Repeatable, Operator, logs("sdkappid"), "Enables, disables or suspends an app.", (*Service).setStatus),
@@ -102,6 +105,7 @@ var operations = []Operation{
 	row(ShowUser, Reads, Viewer, nil, "Shows what is known of an account.", (*Service).showUser),
 	row(DeleteUsers, Once, Operator, logs("sdkappid"), "Deletes users with all that belongs to them.", (*Service).deleteUsers),
 
+	row(StoreStatus, Reads, Viewer, nil, "Reports how the server and its data directory are.", (*Service).status),
 	row(CheckStore, Reads, Operator, nil, "Reads everything that is stored and reports what is wrong.", (*Service).check),
 	row(Checkpoint, Repeatable, Operator, logs(), "Writes a checkpoint.", (*Service).checkpoint),
 	streamRow(BackUp, Once, Owner, logs("dir"), "Copies the data directory as it is at one moment.", (*Service).backUp),

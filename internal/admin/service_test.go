@@ -37,5 +37,8 @@ func newService(t *testing.T) *Service {
 	if _, err := apps.Declare(t.Context(), app.Declaration{ID: appID}); err != nil {
 		t.Fatal(err)
 	}
-	return &Service{Apps: apps, Users: s.Users, Check: s.Check, Checkpoint: s.Checkpoint}
+	return &Service{
+		Apps: apps, Users: s.Users, Check: s.Check, Checkpoint: s.Checkpoint,
+		Status: func(context.Context) (Status, error) { return Status{}, nil },
+	}
 }

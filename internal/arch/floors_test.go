@@ -11,7 +11,7 @@ import (
 // floors first. A package imports from lower floors only. A new package needs a place
 // here: beside others, or on a floor of its own.
 var floors = []string{
-	"doc internal/arch internal/testenv internal/store/storetest internal/store/faulty", // for tests, so nothing imports them
+	"doc dist internal/arch internal/testenv internal/store/storetest internal/store/faulty", // for tests, so nothing imports them
 	"cmd/tidings",
 	"internal/cli",
 	"internal/server",

@@ -225,7 +225,7 @@ func TestBackupCommand(t *testing.T) {
 	fails(t, 1, at("one")+" is a backup, which must not change", "serve", "--listen", "127.0.0.1:0", "--data", at("one"))
 	must(t, "app", "show", "9", "--data", at("one"))
 
-	fails(t, 2, `--until "yesterday" is not a time`, "restore", at("one"), "--data", at("new"), "--until", "yesterday")
+	fails(t, exitUsage, `--until "yesterday" is not a time`, "restore", at("one"), "--data", at("new"), "--until", "yesterday")
 	fails(t, 1, "the backup can be restored to "+report.Time.Format(time.RFC3339)+" or later", "restore", at("one"), "--data", at("new"), "--until", "2020-01-01T00:00:00Z")
 	fails(t, 1, "nothing was restored: "+data+" is not empty", "restore", at("one"), "--data", data)
 	fails(t, 1, data+" is no complete backup: it has no manifest.json", "restore", data, "--data", at("new"))

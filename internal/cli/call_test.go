@@ -59,14 +59,14 @@ func TestCallWithKeyFile(t *testing.T) {
 	must(t, append(remote, "--secret-key-file", key)...)
 	fails(t, 1, "no key to sign with, name a file with --secret-key-file: there is no data directory", remote...)
 	fails(t, 1, "timpush/get_attr_name: error 70009", append(remote, "--secret-key-file", write(t, "key", "another-key"))...)
-	fails(t, 2, "standard input", append(remote, "-", "--secret-key-file", "-")...)
+	fails(t, exitUsage, "standard input", append(remote, "-", "--secret-key-file", "-")...)
 
 	// A command that this version does not know may exist elsewhere.
 	r := tidings(t, "call", "--url", s.url, "--app", "9", "--secret-key-file", key, "timpush/pussh")
 	if r.code != 1 || !strings.Contains(r.stderr, `warning: unknown command "timpush/pussh"`) || !strings.Contains(r.stdout, "ErrorCode") {
 		t.Errorf("an unknown command: %+v", r)
 	}
-	fails(t, 2, `unknown command "timpush"`, "call", "--url", s.url, "--app", "9", "--secret-key-file", key, "timpush")
+	fails(t, exitUsage, `unknown command "timpush"`, "call", "--url", s.url, "--app", "9", "--secret-key-file", key, "timpush")
 }
 
 func TestCallCurl(t *testing.T) {

@@ -1,10 +1,17 @@
 // Package cli is the program: its verbs and flags, what it prints and how it exits.
 //
-// Exit codes: 0 done; 1 it failed, or the answer is no (an ErrorCode, a ticket
-// that is not good, findings); 2 it was asked wrongly: a mistake on the command
-// line or in the configuration, where trying again cannot help; 70 the store
-// failed. Results go to standard output; errors, warnings and progress go to
-// standard error.
+// Exit codes, those above 2 as in sysexits.h:
+//
+//	0   done
+//	1   it failed, or the answer is no (an ErrorCode, a ticket that is not good, findings)
+//	2   left to the Go runtime, which ends a program with it after a panic or without
+//	    memory; tidings check also ends with it when it could not check
+//	64  a mistake on the command line
+//	70  the store failed
+//	78  a mistake in the configuration
+//
+// Repeating a command that ended with 64 or 78 cannot help. Results go to standard
+// output; errors, warnings and progress go to standard error.
 package cli
 
 import (
@@ -37,7 +44,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := group("tidings", "A push and audience server that you run yourself",
 		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(), e.userCommand(),
 		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
-		e.backupCommand(), e.restoreCommand(), e.versionCommand())
+		e.backupCommand(), e.restoreCommand(), e.statusCommand(), e.versionCommand())
+	root.Version = versionLine(currentVersion())
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.SetArgs(append([]string{}, args...)) // nil would be os.Args
@@ -126,14 +135,21 @@ var errNo error = &exitError{code: exitFailure}
 
 const (
 	exitFailure = 1
-	exitUsage   = 2
+	exitUsage   = 64 // EX_USAGE
+	exitConfig  = 78 // EX_CONFIG
 )
 
-// usagef is an error for a command that was asked wrongly.
+// usagef returns the error of a command line that is wrong.
 func usagef(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
+// configf returns the error of a configuration that is wrong.
+func configf(format string, args ...any) error {
+	return &exitError{exitConfig, fmt.Errorf(format, args...)}
+}
+
+// exitCode returns the exit code of the process for the error of its command.
 func exitCode(err error) int {
 	if err == nil {
 		return 0

@@ -149,7 +149,8 @@ func serve(t *testing.T, dir string, args ...string) *served {
 	}()
 	s.stop = sync.OnceValue(func() result {
 		cancel()
-		return result{s.stdout.String(), s.stderr.String(), exitCode(<-done)}
+		code := exitCode(<-done) // before what it printed is looked at
+		return result{s.stdout.String(), s.stderr.String(), code}
 	})
 	t.Cleanup(func() {
 		if r := s.stop(); r.code != 0 {

@@ -131,8 +131,8 @@ func TestImportFormats(t *testing.T) {
 			t.Errorf("%q as NDJSON: %d hints: %+v", stdin, n, r)
 		}
 	}
-	fails(t, 2, `the name "users.txt" does not tell the format`, "import", "--app", "9", "users.txt", "--data", dir)
-	fails(t, 2, `--format "xml" is neither ndjson nor csv`, "export", "--app", "9", "--format", "xml", "--data", dir)
+	fails(t, exitUsage, `the name "users.txt" does not tell the format`, "import", "--app", "9", "users.txt", "--data", dir)
+	fails(t, exitUsage, `--format "xml" is neither ndjson nor csv`, "export", "--app", "9", "--format", "xml", "--data", dir)
 	fails(t, 1, "no such file", "import", "--app", "9", "none.csv", "--data", dir)
 	fails(t, 1, "is a directory", "import", "--app", "9", "--format", "csv", dir, "--data", dir)
 	fails(t, 1, "app 8 does not exist", "import", "--app", "8", write(t, "u.csv", csv), "--data", dir)
@@ -506,5 +506,5 @@ func TestImportMaxBad(t *testing.T) {
 	if r = tidings(t, args...); r.code != 1 || !strings.Contains(r.stdout, "19 998 users imported") {
 		t.Errorf("to the end: %+v", r)
 	}
-	fails(t, 2, "--max-bad -1 is less than 0", "import", "--app", "9", file, "--data", dir, "--max-bad", "-1")
+	fails(t, exitUsage, "--max-bad -1 is less than 0", "import", "--app", "9", file, "--data", dir, "--max-bad", "-1")
 }

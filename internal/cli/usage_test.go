@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"tidings/internal/server"
 )
 
 func TestUsageMistakes(t *testing.T) {
@@ -20,7 +22,7 @@ func TestUsageMistakes(t *testing.T) {
 		"backup", "backup a b", "restore", "restore a --until x",
 	} {
 		r := tidings(t, strings.Fields(line)...)
-		if r.code != 2 || r.stdout != "" {
+		if r.code != exitUsage || r.stdout != "" {
 			t.Errorf("tidings %s: exit code %d, stdout %q", line, r.code, r.stdout)
 		}
 		if strings.Count(r.stderr, "\n") != 1 {
@@ -65,7 +67,7 @@ func TestVersion(t *testing.T) {
 	if out := must(t, "version"); !strings.HasPrefix(out, "tidings ") || !strings.Contains(out, runtime.GOOS+"/"+runtime.GOARCH) {
 		t.Errorf("version prints %q", out)
 	}
-	var b build
+	var b server.Build
 	if err := json.Unmarshal([]byte(must(t, "version", "--json")), &b); err != nil || b.Version == "" || b.Go != runtime.Version() {
 		t.Errorf("version --json: %+v, %v", b, err)
 	}
@@ -74,12 +76,12 @@ func TestVersion(t *testing.T) {
 func TestConfigurationMistakes(t *testing.T) {
 	file := write(t, "tidings.yaml", "listen: nonsense\nmax_bdy: 1MiB\napps:\n  - sdkappid: 0\n    secret_key: short-and-secret-\x00\n")
 	r := tidings(t, "serve", "--config", file)
-	if r.code != 2 || r.stdout != "" || strings.Contains(r.stderr, "short-and-secret") {
+	if r.code != exitConfig || r.stdout != "" || strings.Contains(r.stderr, "short-and-secret") {
 		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 	}
 	file = write(t, "tidings.yaml", "listen: nonsense\nmax_bdy: 1MiB\napps:\n  - sdkappid: 0\n    secret_key: secret\n    limits: {default: -1}\n")
 	r = tidings(t, "serve", "--config", file, "--cache-size", "1", "--tls-cert", "none.pem")
-	if r.code != 2 || r.stdout != "" {
+	if r.code != exitConfig || r.stdout != "" {
 		t.Errorf("exit code %d: %s", r.code, r.stdout)
 	}
 	golden(t, "configuration.txt", strings.ReplaceAll(r.stderr, file, "tidings.yaml"))

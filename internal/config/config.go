@@ -9,7 +9,6 @@ package config
 import (
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -20,11 +19,15 @@ import (
 	"tidings/internal/wording"
 )
 
-// Config is what an operator has chosen. It is checked and never changes.
+// Config is what an operator has chosen. A Config is checked and never changes.
 type Config struct {
+	File          string // that was read; empty if there was none
+	SecretsInFile bool   // the file holds a secret_key
+
 	Listen           string // host:port
-	MetricsListen    string // loopback host:port; empty is off
+	MetricsListen    string // host:port; empty is off
 	MetricsListenSet bool   // false: MetricsListen is the default, and another port will do
+	MetricsApps      int    // with more apps than this there are no figures by app
 	TLSCert          string // PEM file; empty with TLSKey: no TLS
 	TLSKey           string // PEM file
 	TrustedProxies   []netip.Prefix
@@ -68,18 +71,18 @@ func (k key) env() string  { return envPrefix + strings.ToUpper(k.name) }
 
 const envPrefix = "TIDINGS_"
 
-// keys are the keys of the configuration, in the order of its documentation.
-// What is read goes into c. Commands are those that an app's limits may name.
+// keys returns the keys of the configuration, in the order of its documentation. Reading a
+// key sets its field of c. Commands are those that the limits of an app may name.
 func keys(c *Config, commands []string) []key {
 	return []key{
 		{
 			"listen", "127.0.0.1:8080",
-			"Where the API answers. `:8080` listens on every interface.",
+			"Where the API answers. `:8080` listens on all addresses of the machine, `0.0.0.0:8080` on all IPv4 ones.",
 			one("address", &c.Listen, address),
 		},
 		{
 			"tls_cert", "",
-			"Certificate chain for HTTPS, a PEM file. Set `tls_cert` and `tls_key` together; with neither, the server speaks plain HTTP and belongs behind a proxy that ends TLS.",
+			"Certificate chain for HTTPS, a PEM file. Set `tls_cert` and `tls_key` together; with neither, the server speaks plain HTTP and belongs behind a proxy that ends TLS. Files that change are read again without a restart ([how](operating.md#tls-or-a-proxy)).",
 			one("path", &c.TLSCert, text),
 		},
 		{
@@ -99,8 +102,13 @@ func keys(c *Config, commands []string) []key {
 		},
 		{
 			"metrics_listen", "127.0.0.1:8081",
-			"Where metrics are served, a loopback address. `off` switches it off. If this key is not set and the default port is taken, a free one is used; if it is set, a port that is taken stops the start.",
-			one("address", &c.MetricsListen, loopback),
+			"Where metrics are served. `off` switches it off. Whoever reaches the address can read them, so one that is not loopback belongs to a private network. [Profiles](operating.md#profiles) are there too if the address is loopback. If this key is not set and the default port is taken, a free one is used; if it is set, a port that is taken stops the start.",
+			one("address", &c.MetricsListen, addressOrOff),
+		},
+		{
+			"metrics_apps", "1000",
+			"Apps that the metrics tell apart. A server with more of them gives no figures by app, only those of all together; 0 is none. Each app has about four lines in the metrics. From 0 to 100000.",
+			one("number", &c.MetricsApps, number(0, 100_000)),
 		},
 
 		{
@@ -204,8 +212,8 @@ func keys(c *Config, commands []string) []key {
 	}
 }
 
-// AddFlags adds a flag for every key that can be set by one. The flag that names
-// the file is the caller's, who gives its value to Load.
+// AddFlags adds a flag for every key that can be set by a flag. The caller adds the flag
+// that names the file, and passes its value to Load.
 func AddFlags(flags *pflag.FlagSet) {
 	for _, k := range keys(new(Config), nil) {
 		if k.fileOnly {
@@ -228,13 +236,13 @@ type flagText struct {
 	set  bool
 }
 
-// String is the text so far; a list that was given twice is joined.
+// String returns the text so far. A list that was given twice is joined.
 func (f *flagText) String() string { return f.text }
 
-// Type is the word for the value in the help.
+// Type returns the word for the value in the help.
 func (f *flagText) Type() string { return f.typ }
 
-// Set takes any text.
+// Set sets the text, which may be any.
 func (f *flagText) Set(text string) error {
 	if f.list && f.set {
 		text = f.text + "," + text
@@ -243,11 +251,10 @@ func (f *flagText) Set(text string) error {
 	return nil
 }
 
-// Load reads defaults, file, environment and flags, the later ones over the
-// earlier. An empty file means the one that TIDINGS_CONFIG names, or none;
-// flags may be nil, and need not have all flags. Commands are those that an
-// app's limits and disabled_commands may name. Mistakes are reported together,
-// as *Errors.
+// Load returns the configuration of defaults, file, environment and flags, of which a later
+// source wins over an earlier one. If file is empty, TIDINGS_CONFIG names the file, or there
+// is none. Flags may be nil, and need not have all flags. Commands are those that limits and
+// disabled_commands of an app may name. All mistakes are returned together, as *Errors.
 func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file string, commands []string) (*Config, error) {
 	c := new(Config)
 	all := keys(c, commands)
@@ -264,6 +271,7 @@ func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file stri
 	set := map[string]spot{} // where the value that counts is written
 	if file != "" {
 		set = r.file(file, all)
+		c.File, c.SecretsInFile = file, r.hasSecret()
 	}
 	for _, k := range all {
 		if k.fileOnly {
@@ -289,7 +297,7 @@ func Load(flags *pflag.FlagSet, lookupEnv func(string) (string, bool), file stri
 	return c, nil
 }
 
-// UnknownVariables lists variables that look like settings and are none, of an
+// UnknownVariables returns the variables that look like settings and are none, of an
 // environment as os.Environ returns it, a sentence each. They are no mistakes: others may
 // have made them, as Kubernetes does for a service named tidings.
 func UnknownVariables(environ []string) (unknown []string) {
@@ -311,27 +319,7 @@ func UnknownVariables(environ []string) (unknown []string) {
 	return unknown
 }
 
-func (c *Config) checkTLS(r *reader, set map[string]spot) {
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		at, missing := set["tls_cert"], "tls_key"
-		if c.TLSCert == "" {
-			at, missing = set["tls_key"], "tls_cert"
-		}
-		r.wrong(at, "needs %s as well", missing)
-	}
-	for _, f := range []struct{ name, path string }{{"tls_cert", c.TLSCert}, {"tls_key", c.TLSKey}} {
-		if f.path == "" {
-			continue
-		}
-		if info, err := os.Stat(f.path); err != nil {
-			r.wrong(set[f.name], "%s: %v", wording.Quote(f.path), reason(err))
-		} else if info.IsDir() {
-			r.wrong(set[f.name], "%s is a directory", wording.Quote(f.path))
-		}
-	}
-}
-
-// Errors are all mistakes of a configuration.
+// Errors holds all mistakes of a configuration.
 type Errors struct {
 	Mistakes []string // a line each, with the place; without secrets
 }

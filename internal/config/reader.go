@@ -24,7 +24,7 @@ import (
 // the size an installation is made for, with 1600 bytes each.
 const maxFileBytes = 16 << 20
 
-// A spot is where something is written, for the text of a mistake.
+// A spot says where something is written, for the text of a mistake.
 type spot struct {
 	source string // file, variable or flag
 	line   int    // in a file, counted from 1; else 0
@@ -41,10 +41,10 @@ func (s spot) String() string {
 	return fmt.Sprintf("%s:%d: %s", s.source, s.line, s.path)
 }
 
-// A reader walks YAML nodes and collects what is wrong with them. Texts of
-// variables and flags are made nodes too, so that a key has one way to be read.
+// A reader walks YAML nodes and collects the mistakes in them. The texts of variables
+// and flags become nodes too, so that there is one way to read a key.
 //
-// Aliases are refused, so the walk takes no longer than the file is.
+// Aliases are refused, so the time of a walk is bounded by the size of the file.
 type reader struct {
 	mistakes []mistake
 	lines    map[string]int  // of the paths in the file
@@ -60,12 +60,13 @@ func newReader() *reader {
 	return &reader{lines: map[string]int{}, bad: map[string]bool{}}
 }
 
-func (r *reader) wrong(at spot, format string, args ...any) {
-	r.bad[at.path] = true
-	r.mistakes = append(r.mistakes, mistake{at, fmt.Sprintf(format, args...)})
+func (r *reader) wrong(pos spot, format string, args ...any) {
+	r.bad[pos.path] = true
+	r.mistakes = append(r.mistakes, mistake{pos, fmt.Sprintf(format, args...)})
 }
 
-// err is nil or *Errors: the mistakes in the file by line, then the others.
+// err returns *Errors, the mistakes in the file by line and then the others; nil if there
+// are none.
 func (r *reader) err() error {
 	if len(r.mistakes) == 0 {
 		return nil
@@ -80,22 +81,22 @@ func (r *reader) err() error {
 	return e
 }
 
-// file reads a file and tells which keys it sets, and where.
+// file reads a file. It returns where the file sets each of its keys.
 func (r *reader) file(name string, keys []key) map[string]spot {
-	at := spot{source: name}
+	pos := spot{source: name}
 	set := map[string]spot{}
 	data, err := readFile(name, maxFileBytes)
 	if err != nil {
-		r.wrong(at, "%v", err)
+		r.wrong(pos, "%v", err)
 		return set
 	}
 	if !utf8.Valid(data) {
-		r.wrong(at, "is not UTF-8 text")
+		r.wrong(pos, "is not UTF-8 text")
 		return set
 	}
 	if i := bytes.IndexFunc(data, isControl); i >= 0 {
-		at.line = lineAt(data, i)
-		r.wrong(at, "holds a control character")
+		pos.line = lineAt(data, i)
+		r.wrong(pos, "holds a control character")
 		return set
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -104,51 +105,51 @@ func (r *reader) file(name string, keys []key) map[string]spot {
 	case errors.Is(err, io.EOF):
 		return set
 	case err != nil:
-		r.syntax(at, data, err)
+		r.syntax(pos, data, err)
 		return set
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		at.line = second.Line
-		r.wrong(at, "a second document begins here, there can be only one")
+		pos.line = second.Line
+		r.wrong(pos, "a second document begins here, there can be only one")
 		return set
 	case !errors.Is(err, io.EOF):
-		r.syntax(at, data, err)
+		r.syntax(pos, data, err)
 		return set
 	}
 	root := doc.Content[0]
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
 		return set
 	}
-	at.line = root.Line
-	return r.fields(at, root, keys)
+	pos.line = root.Line
+	return r.fields(pos, root, keys)
 }
 
 var syntaxError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // syntax reports an error of the YAML parser. Its texts are fixed ones, but
 // for that of an unknown anchor, whose name may be a secret that begins with "*".
-func (r *reader) syntax(at spot, data []byte, err error) {
+func (r *reader) syntax(pos spot, data []byte, err error) {
 	m := syntaxError.FindStringSubmatch(err.Error())
 	if m == nil {
-		r.wrong(at, "is not YAML")
+		r.wrong(pos, "is not YAML")
 		return
 	}
 	text := m[2]
 	if name, ok := strings.CutPrefix(text, "unknown anchor '"); ok {
 		name = strings.TrimSuffix(name, "' referenced")
-		at.line = lineAt(data, bytes.Index(data, []byte("*"+name)))
-		r.wrong(at, "is an alias (*name) of nothing; a text that begins with * needs quotes")
+		pos.line = lineAt(data, bytes.Index(data, []byte("*"+name)))
+		r.wrong(pos, "is an alias (*name) of nothing; a text that begins with * needs quotes")
 		return
 	}
-	at.line, _ = strconv.Atoi(m[1]) // the first line is left out
-	if at.line == 0 || strings.HasPrefix(text, "did not find expected") {
-		at.line++ // the parser counts from 0, its scanner from 1
+	pos.line, _ = strconv.Atoi(m[1]) // the first line is left out
+	if pos.line == 0 || strings.HasPrefix(text, "did not find expected") {
+		pos.line++ // the parser counts from 0, its scanner from 1
 	}
 	if text == "found character that cannot start any token" {
 		text = "found a tab, or another character that cannot begin a value"
 	}
-	r.wrong(at, "is not YAML: %s", text)
+	r.wrong(pos, "is not YAML: %s", text)
 }
 
 func lineAt(data []byte, offset int) int {
@@ -161,43 +162,43 @@ func isControl(c rune) bool {
 }
 
 // is reports whether a node has the kind that is needed. If not it adds a mistake.
-func (r *reader) is(kind yaml.Kind, at spot, n *yaml.Node) bool {
+func (r *reader) is(kind yaml.Kind, pos spot, n *yaml.Node) bool {
 	names := map[yaml.Kind]string{yaml.ScalarNode: "one value", yaml.SequenceNode: "a list", yaml.MappingNode: "a mapping"}
 	switch {
 	case n.Kind == yaml.AliasNode:
-		r.wrong(at, "is an alias (*name), write the value itself; a text that begins with * needs quotes")
+		r.wrong(pos, "is an alias (*name), write the value itself; a text that begins with * needs quotes")
 	case n.Style&yaml.TaggedStyle != 0:
-		r.wrong(at, "has a YAML tag, leave it out; a text that begins with ! needs quotes")
+		r.wrong(pos, "has a YAML tag, leave it out; a text that begins with ! needs quotes")
 	case n.Tag == "!!null":
-		r.wrong(at, "has no value")
+		r.wrong(pos, "has no value")
 	case n.Kind != kind:
-		r.wrong(at, "is %s, must be %s", names[n.Kind], names[kind])
+		r.wrong(pos, "is %s, must be %s", names[n.Kind], names[kind])
 	default:
 		return true
 	}
 	return false
 }
 
-// item is the spot of an element of a list.
-func (r *reader) item(at spot, i int, n *yaml.Node) spot {
-	at.path += "[" + itoa(i) + "]"
-	if at.line > 0 {
-		at.line = n.Line
-		r.lines[at.path] = n.Line
+// item returns the spot of an element of a list.
+func (r *reader) item(pos spot, i int, n *yaml.Node) spot {
+	pos.path += "[" + itoa(i) + "]"
+	if pos.line > 0 {
+		pos.line = n.Line
+		r.lines[pos.path] = n.Line
 	}
-	return at
+	return pos
 }
 
 // entries calls f for each entry of a mapping, and reports keys that are
 // written twice or are no text.
-func (r *reader) entries(at spot, n *yaml.Node, f func(at spot, name string, n *yaml.Node)) {
-	if !r.is(yaml.MappingNode, at, n) {
+func (r *reader) entries(pos spot, n *yaml.Node, f func(pos spot, name string, n *yaml.Node)) {
+	if !r.is(yaml.MappingNode, pos, n) {
 		return
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
-		in := spot{at.source, k.Line, at.path}
+		in := spot{pos.source, k.Line, pos.path}
 		if k.Kind != yaml.ScalarNode || k.Style&yaml.TaggedStyle != 0 {
 			r.wrong(in, "has a key that is not a plain text")
 			continue
@@ -216,12 +217,12 @@ func (r *reader) entries(at spot, n *yaml.Node, f func(at spot, name string, n *
 	}
 }
 
-// fields reads a mapping whose keys are known, and tells which it has, and
-// where. A key that is not known is named only if it looks like one: it could
-// be "secret_key:..." with the space missing.
-func (r *reader) fields(at spot, n *yaml.Node, keys []key) map[string]spot {
+// fields reads a mapping whose keys are known. It returns where the mapping sets each of
+// them. A mistake names an unknown key only if that looks like a key: the text could be
+// "secret_key:..." with the space missing.
+func (r *reader) fields(pos spot, n *yaml.Node, keys []key) map[string]spot {
 	set := map[string]spot{}
-	r.entries(at, n, func(in spot, name string, n *yaml.Node) {
+	r.entries(pos, n, func(in spot, name string, n *yaml.Node) {
 		for _, k := range keys {
 			if k.name == name {
 				set[name] = in
@@ -233,33 +234,43 @@ func (r *reader) fields(at spot, n *yaml.Node, keys []key) map[string]spot {
 		if near := nearest(name, keys); near != "" {
 			hint = ", did you mean " + near + "?"
 		}
-		in.path = at.path
+		in.path = pos.path
 		r.wrong(in, "unknown key %s%s", keyName(name), hint)
 	})
 	return set
 }
 
-// locate finds the spot of a member of the mapping at base. What was left out
-// has the line of what should hold it.
-func (r *reader) locate(base spot, member string) spot {
-	at := spot{base.source, base.line, base.path + "." + member}
-	if _, ok := r.lines[at.path]; !ok {
-		if line, ok := r.lines[at.path+fileSuffix]; ok {
-			at.path += fileSuffix
-			at.line = line
-			return at
+// hasSecret reports whether the file holds the text of a secret.
+func (r *reader) hasSecret() bool {
+	for path := range r.lines {
+		if strings.HasSuffix(path, ".secret_key") {
+			return true
 		}
 	}
-	for path := at.path; len(path) > len(base.path); path = path[:strings.LastIndexAny(path, ".[")] {
+	return false
+}
+
+// locate returns the spot of a member of the mapping at base. A member that was left out
+// has the line of the mapping that should hold it.
+func (r *reader) locate(base spot, member string) spot {
+	pos := spot{base.source, base.line, base.path + "." + member}
+	if _, ok := r.lines[pos.path]; !ok {
+		if line, ok := r.lines[pos.path+fileSuffix]; ok {
+			pos.path += fileSuffix
+			pos.line = line
+			return pos
+		}
+	}
+	for path := pos.path; len(path) > len(base.path); path = path[:strings.LastIndexAny(path, ".[")] {
 		if line, ok := r.lines[path]; ok {
-			at.line = line
+			pos.line = line
 			break
 		}
 	}
-	return at
+	return pos
 }
 
-// nearest is the key that a misspelt name most likely means, or empty.
+// nearest returns the key that a misspelt name most likely means; empty if no key is near.
 func nearest(name string, keys []key) string {
 	best, near := 3, "" // up to two letters may be wrong
 	for _, k := range keys {
@@ -281,10 +292,10 @@ func keyName(name string) string {
 
 // oneLine makes a text fit for a line of the list of mistakes.
 func oneLine(text string) string {
-	const most = 500
+	const limit = 500
 	var b strings.Builder
 	for _, c := range text {
-		if b.Len() > most {
+		if b.Len() > limit {
 			b.WriteString("...")
 			break
 		}
@@ -297,25 +308,25 @@ func oneLine(text string) string {
 	return b.String()
 }
 
-// readFile reads a file of at most so many bytes. Its errors do not hold the
-// name.
-func readFile(name string, most int64) ([]byte, error) {
+// readFile returns the content of a file, which has at most limit bytes. Its errors do not
+// hold the name of the file.
+func readFile(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, reason(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, reason(err)
 	}
-	if int64(len(data)) > most {
-		return nil, fmt.Errorf("is larger than %d bytes", most)
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("is larger than %d bytes", limit)
 	}
 	return data, nil
 }
 
-// reason is an error of a file operation without the name of the file.
+// reason returns an error of a file operation without the name of the file.
 func reason(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,33 +17,34 @@ import (
 	"tidings/internal/wording"
 )
 
-// A value is how a key is read, and what may be written there.
+// A value says how a key is read, and what may be written there.
 type value struct {
 	typ      string // for help and documentation
 	list     bool   // a YAML list; separated by commas in a variable or flag
 	fileOnly bool   // there is no variable and no flag
-	read     func(r *reader, at spot, n *yaml.Node)
+	read     func(r *reader, pos spot, n *yaml.Node)
 }
 
-// one is a value of one text. Into keeps what it has if that is wrong.
+// one returns the value of a key with one text. If the text is wrong, *into stays as it is.
 func one[T any](typ string, into *T, parse func(string) (T, error)) value {
-	return value{typ: typ, read: func(r *reader, at spot, n *yaml.Node) {
-		if v, ok := scalar(r, at, n, parse); ok {
+	return value{typ: typ, read: func(r *reader, pos spot, n *yaml.Node) {
+		if v, ok := scalar(r, pos, n, parse); ok {
 			*into = v
 		}
 	}}
 }
 
-// list is a list of texts. An empty one is not nil: it was set.
+// list returns the value of a key with a list of texts. A list that was set is not nil, even
+// if it is empty.
 func list[T any](typ string, into *[]T, parse func(string) (T, error)) value {
-	return value{typ: typ, list: true, read: func(r *reader, at spot, n *yaml.Node) {
-		if !r.is(yaml.SequenceNode, at, n) {
+	return value{typ: typ, list: true, read: func(r *reader, pos spot, n *yaml.Node) {
+		if !r.is(yaml.SequenceNode, pos, n) {
 			return
 		}
 		all := make([]T, 0, len(n.Content))
 		for i, item := range n.Content {
 			// A wrong one is there too, so that the others keep their place.
-			v, _ := scalar(r, r.item(at, i, item), item, parse)
+			v, _ := scalar(r, r.item(pos, i, item), item, parse)
 			all = append(all, v)
 		}
 		*into = all
@@ -83,20 +83,20 @@ func setting(s app.Setting) value {
 	}}
 }
 
-func scalar[T any](r *reader, at spot, n *yaml.Node, parse func(string) (T, error)) (T, bool) {
+func scalar[T any](r *reader, pos spot, n *yaml.Node, parse func(string) (T, error)) (T, bool) {
 	var none T
-	if !r.is(yaml.ScalarNode, at, n) {
+	if !r.is(yaml.ScalarNode, pos, n) {
 		return none, false
 	}
 	v, err := parse(n.Value)
 	if err != nil {
-		r.wrong(at, "%v", err)
+		r.wrong(pos, "%v", err)
 		return none, false
 	}
 	return v, true
 }
 
-// textNode is the node of a text in a variable or flag.
+// textNode returns the node of the text of a variable or flag.
 func textNode(text string, list bool) *yaml.Node {
 	if !list {
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: text}
@@ -137,23 +137,23 @@ func level(s string) (slog.Level, error) {
 	return l, l.UnmarshalText([]byte(s))
 }
 
-func number(least, most int) func(string) (int, error) {
+func number(lowest, highest int) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < least || n > most {
-			return 0, fmt.Errorf("%s is not a number from %d to %d", wording.Quote(s), least, most)
+		if err != nil || n < lowest || n > highest {
+			return 0, fmt.Errorf("%s is not a number from %d to %d", wording.Quote(s), lowest, highest)
 		}
 		return n, nil
 	}
 }
 
-// units of sizes, the largest first; the empty one matches any text.
+// units are those of sizes, the largest first. The empty unit matches any text.
 var units = []struct {
 	suffix string
 	bytes  int64
 }{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
 
-func size(least, most int64) func(string) (int64, error) {
+func size(lowest, highest int64) func(string) (int64, error) {
 	return func(s string) (int64, error) {
 		for _, u := range units {
 			digits, ok := strings.CutSuffix(s, u.suffix)
@@ -164,8 +164,8 @@ func size(least, most int64) func(string) (int64, error) {
 			switch {
 			case err != nil:
 				return 0, fmt.Errorf("%s is not a size: write a number of bytes, or one with KiB, MiB or GiB", wording.Quote(s))
-			case n > most/u.bytes || n*u.bytes < least:
-				return 0, fmt.Errorf("%s is not from %s to %s", wording.Quote(s), sizeText(least), sizeText(most))
+			case n > highest/u.bytes || n*u.bytes < lowest:
+				return 0, fmt.Errorf("%s is not from %s to %s", wording.Quote(s), sizeText(lowest), sizeText(highest))
 			}
 			return n * u.bytes, nil
 		}
@@ -182,12 +182,12 @@ func sizeText(n int64) string {
 	panic("the last unit divides every number")
 }
 
-func duration(least, most time.Duration) func(string) (time.Duration, error) {
+func duration(lowest, highest time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {
 		span, err := wording.ParseSpan(s)
 		d := time.Duration(span)
-		if err == nil && (d < least || d > most) {
-			return 0, fmt.Errorf("%s is not from %v to %v", wording.Quote(s), least, most)
+		if err == nil && (d < lowest || d > highest) {
+			return 0, fmt.Errorf("%s is not from %v to %v", wording.Quote(s), lowest, highest)
 		}
 		return d, err
 	}
@@ -204,23 +204,14 @@ func address(s string) (string, error) {
 	return s, nil
 }
 
-// loopback is an address, or empty for "off".
-func loopback(s string) (string, error) {
+// addressOrOff parses an address; "off" is the empty one.
+func addressOrOff(s string) (string, error) {
 	if s == "off" {
 		return "", nil
 	}
-	if _, err := address(s); err != nil {
-		return "", err
-	}
-	host, _, _ := net.SplitHostPort(s)
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
-		return "", fmt.Errorf("%s is not a loopback address such as 127.0.0.1:8081", wording.Quote(s))
-	}
-	return s, nil
+	return address(s)
 }
 
-// prefix is a network or a single address. One that is an IPv4 network in IPv6
-// form becomes IPv4, as source addresses are.
 func origin(s string) (string, error) {
 	if s == "*" {
 		return s, nil
@@ -233,7 +224,7 @@ func origin(s string) (string, error) {
 	return s, nil
 }
 
-// ending is a moment, or a day that stands for its first moment in UTC.
+// ending parses a moment, or a day, which stands for its first moment in UTC.
 func ending(s string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -44,7 +44,10 @@ func socketPath(dir string) (path string, done func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), socketName), func() { _ = d.Close() }, nil
 }
 
-// Listen creates the socket of a data directory, which the caller holds open: a
+// Path returns the name of the socket of a data directory.
+func Path(dir string) string { return filepath.Join(dir, socketName) }
+
+// Listen makes the socket of a data directory, which the caller holds open: a
 // socket that is there already is left over from a process that died.
 func Listen(dir string) (net.Listener, error) {
 	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -33,6 +33,10 @@ type Options struct {
 	Logger          *slog.Logger     // default slog.Default()
 	Now             func() time.Time // the clock of tickets and rates; default time.Now
 	Metrics         prometheus.Registerer
+
+	// Answered is called after each request that named an app that exists, with the ErrorCode
+	// of its answer.
+	Answered func(app uint32, code int)
 }
 
 // LogRequests says which requests get a log line.

@@ -138,6 +138,13 @@ func (g *Gate) finish(w http.ResponseWriter, r *request, out any, err error) {
 	writeJSON(w, body)
 	took := time.Since(r.start)
 	g.metrics.count(r.command, e, took)
+	if r.app != nil && g.opts.Answered != nil {
+		code := 0
+		if e != nil {
+			code = e.Kind.Code
+		}
+		g.opts.Answered(r.app.ID, code)
+	}
 	g.logRequest(r, e, took)
 }
 

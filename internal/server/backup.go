@@ -17,16 +17,16 @@ func backup(s *lsm.Store, paced bool) admin.Backup {
 	}
 }
 
-// VerifyBackup proves in this process that a backup can be restored.
+// VerifyBackup checks that a backup can be restored, by reading it as a restore does.
 func VerifyBackup(ctx context.Context, dir string, log *slog.Logger, progress func(done, total int64)) (store.Backup, store.Summary, error) {
 	return lsm.VerifyBackup(ctx, dir, lsm.Options{Logger: log}, progress)
 }
 
-// RestoreOptions tunes a restore.
+// RestoreOptions are the options of Restore.
 type RestoreOptions = lsm.RestoreOptions
 
-// Restore makes a data directory of a backup in this process. The data directory does not
-// exist, or is empty.
+// Restore creates a data directory from a backup. The data directory does not exist, or is
+// empty.
 func Restore(ctx context.Context, from, dir string, log *slog.Logger, o RestoreOptions) (store.Restored, error) {
 	keepPrivate()
 	if err := checkOwner(dir, os.Geteuid()); err != nil {

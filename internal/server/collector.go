@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Go's collector lets the heap grow to twice what is live before it collects. With an
-// index of gigabytes that is gigabytes of nothing, for work that is not much: the index
-// has few pointers. So the room is as much again for a small heap, and less for a large
-// one.
+// Go's collector lets the heap grow to twice the live bytes before it collects. With an
+// index of gigabytes that wastes gigabytes, to save little work: the index has few
+// pointers. So the heap may grow by its own size while it is small, and by less when it is
+// large.
 const (
 	collectorRoom = 256 << 20 // bytes that the heap may grow by in any case
 	leastRoom     = 30        // percent of what is live, of the largest heap
@@ -22,8 +22,8 @@ func roomFor(live uint64) int {
 	return int(min(100, max(leastRoom, collectorRoom*100/max(live, 1))))
 }
 
-// paceCollector sets how much room the collector leaves, until ctx ends. Whoever sets
-// GOGC decides instead.
+// paceCollector sets GOGC for the heap as it is, again and again until ctx ends. It does
+// nothing if the environment sets GOGC.
 func paceCollector(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return

@@ -10,8 +10,8 @@ import (
 // demoAttributes are the attributes of the demo app, by slot.
 var demoAttributes = []string{"sex", "city", "country", "plan", "region", "app build", "since"}
 
-// demoUsers are its users: those of the contract's examples, and enough others
-// that an audience is some of them.
+// demoUsers are the users of the demo app: those in the examples of the contract, and
+// enough others that a condition selects a part of them.
 var demoUsers = []struct {
 	account string
 	values  audience.Values
@@ -30,7 +30,7 @@ var demoUsers = []struct {
 	{"tom", audience.Values{}, nil},
 }
 
-// Demo declares the demo app.
+// Demo returns the declaration of the demo app.
 func Demo(id uint32) app.Declaration {
 	name := "demo"
 	d := app.Declaration{ID: id, Name: &name, AttrNames: map[string]string{}}
@@ -40,8 +40,7 @@ func Demo(id uint32) app.Declaration {
 	return d
 }
 
-// FillDemo gives an app that Demo declares its users, where they are not there
-// yet.
+// FillDemo creates the users of the demo app that do not exist yet.
 func (s *Server) FillDemo(ctx context.Context, id uint32) error {
 	attrs := &s.apps.App(id).Attributes
 	var accounts []string

@@ -11,8 +11,8 @@ import (
 	"tidings/internal/store/lsm"
 )
 
-// DemoMarker is a file in the data directory of a demo. It tells a later demo that
-// an earlier one made the directory.
+// DemoMarker is the name of a file in the data directory of a demo. From the file a later
+// demo knows that an earlier one made the directory.
 const DemoMarker = "demo"
 
 func markDemo(dir string) error {
@@ -22,9 +22,13 @@ func markDemo(dir string) error {
 	return nil
 }
 
-// isData reports whether a directory has two of the parts of a data directory, one of
-// which may be lost. One is not enough: /var has a log and a db too, and neither is ours.
+// isData reports whether a directory has two of the three parts of a data directory: one
+// may be lost. A single part is not enough, and of log and db the db must be Pebble's: /var
+// has a log and a db too.
 func isData(dir string) (bool, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return false, fmt.Errorf("%s is a file and not a directory: choose another with --data", dir)
+	}
 	have := map[string]bool{}
 	for _, part := range []string{"db", "log", "checkpoints"} {
 		if _, err := os.Stat(filepath.Join(dir, part)); err == nil {
@@ -41,9 +45,9 @@ func isData(dir string) (bool, error) {
 }
 
 // isNew reports whether a data directory is yet to be made: nothing is there, or an
-// empty directory. A directory of somebody else is refused, for becoming a data
-// directory would shut everybody else out of it. The marker of a demo, hidden files
-// and lost+found do not count.
+// empty directory. It returns an error for a directory of somebody else, which nobody
+// else could open any more if it became a data directory. The marker of a demo, hidden
+// files and lost+found do not count.
 func isNew(dir string) (bool, error) {
 	if ours, err := isData(dir); err != nil || ours {
 		return false, err

@@ -5,14 +5,16 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"tidings/internal/admin"
 	"tidings/internal/config"
 )
 
-// NewLogger makes the logger of a configuration. Lines below Warn are gathered
-// for up to logDelay, so that a request's line costs no system call of its own;
-// flush writes what is left.
+// NewLogger creates the logger of a configuration. Lines below Warn are gathered
+// for up to logDelay, so that the line of a request costs no system call of its own.
+// Flush writes the lines that are left.
 func NewLogger(w io.Writer, cfg *config.Config) (log *slog.Logger, flush func()) {
 	lines := newLineWriter(w)
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
@@ -36,6 +38,8 @@ type lineWriter struct {
 	lines   []byte
 	pending bool // the timer will flush
 	timer   *time.Timer
+
+	lastError atomic.Pointer[admin.StatusError]
 }
 
 func newLineWriter(w io.Writer) *lineWriter {
@@ -59,21 +63,21 @@ func (l *lineWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// flush writes what was gathered.
+// flush writes the gathered lines.
 func (l *lineWriter) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.write()
 }
 
-// write needs mu. A log that cannot be written is nothing the server could
-// report anywhere.
+// write writes the gathered lines. The caller holds mu. An error is dropped: there is
+// nowhere to report a log that cannot be written.
 func (l *lineWriter) write() {
 	_, _ = l.w.Write(l.lines)
 	l.lines, l.pending = l.lines[:0], false
 }
 
-// promptHandler writes lines that somebody should see at once.
+// promptHandler writes lines of level Warn and above at once, and keeps the last error.
 type promptHandler struct {
 	slog.Handler
 	lines *lineWriter
@@ -82,18 +86,37 @@ type promptHandler struct {
 // Handle writes a record.
 func (h promptHandler) Handle(ctx context.Context, r slog.Record) error {
 	err := h.Handler.Handle(ctx, r)
+	if r.Level >= slog.LevelError {
+		last := &admin.StatusError{Time: r.Time.UTC(), Message: r.Message}
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == "error" {
+				last.Error = a.Value.String()
+			}
+			return true
+		})
+		h.lines.lastError.Store(last)
+	}
 	if r.Level >= slog.LevelWarn {
 		h.lines.flush()
 	}
 	return err
 }
 
-// WithAttrs keeps the writer.
+// lastError returns the last line of level ERROR that a logger of NewLogger wrote; nil if
+// there was none.
+func lastError(log *slog.Logger) *admin.StatusError {
+	if h, ok := log.Handler().(promptHandler); ok {
+		return h.lines.lastError.Load()
+	}
+	return nil
+}
+
+// WithAttrs returns a handler with attributes and the same writer.
 func (h promptHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return promptHandler{h.Handler.WithAttrs(attrs), h.lines}
 }
 
-// WithGroup keeps the writer.
+// WithGroup returns a handler with a group and the same writer.
 func (h promptHandler) WithGroup(name string) slog.Handler {
 	return promptHandler{h.Handler.WithGroup(name), h.lines}
 }

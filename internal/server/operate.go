@@ -15,10 +15,10 @@ import (
 	"tidings/internal/store/lsm"
 )
 
-// Operate reaches a data directory for an operator: through its server if one
-// runs, else by opening it here, read-only if readOnly. Read-only, the
-// directory is opened by the first operation that needs it; a check only looks
-// at what is on disk, so it works on a directory that does not open.
+// Operate returns a Caller for a data directory: through its server if one runs, else
+// in this process. A directory that is only read is opened by the first operation that
+// needs it. A check and the status look at files, so they work on a directory that does
+// not open.
 func Operate(ctx context.Context, dir string, readOnly bool, version string, log *slog.Logger) (admin.Caller, error) {
 	c, err := control.Dial(ctx, dir)
 	if !errors.Is(err, control.ErrNoServer) {
@@ -39,42 +39,43 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		}
 	}
 	info := admin.Info{Version: version, Data: dir}
+	status := func(context.Context) (admin.Status, error) { return directoryStatus(dir), nil }
 	open := func(ctx context.Context) (admin.Caller, error) {
-		store, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly, KeepLog: lsm.KeepAsBefore})
+		s, err := lsm.Open(dir, lsm.Options{Logger: log, ReadOnly: readOnly, KeepLog: lsm.KeepAsBefore, Opening: func(store.Opening) error { return context.Cause(ctx) }})
 		if err != nil {
 			return nil, err
 		}
-		apps, err := app.Open(ctx, store.Apps, api.Commands())
+		apps, err := app.Open(ctx, s.Apps, api.Commands())
 		if err != nil {
-			return nil, errors.Join(err, store.Close())
+			return nil, errors.Join(err, s.Close())
 		}
-		service := &admin.Service{Apps: apps, Users: store.Users, Check: store.Check, Checkpoint: store.Checkpoint, Backup: backup(store, false), Info: info}
+		service := &admin.Service{Apps: apps, Users: s.Users, Check: s.Check, Checkpoint: s.Checkpoint, Backup: backup(s, false), Status: status, Info: info}
 		return control.Local(service, func() error {
 			apps.Close()
-			return store.Close()
+			return s.Close()
 		}), nil
 	}
 	if !readOnly {
 		return open(ctx)
 	}
-	check := &admin.Service{Info: info, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
+	closed := &admin.Service{Info: info, Status: status, Check: func(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
 		return lsm.CheckDir(ctx, dir, lsm.Options{Logger: log}, report)
 	}}
-	return &reader{check: control.Local(check, func() error { return nil }), open: open}, nil
+	return &reader{closed: control.Local(closed, func() error { return nil }), open: open}, nil
 }
 
-// reader is a Caller for a data directory that no server has open and that it
-// will not change. It is for one goroutine.
+// reader is a Caller that reads a data directory which no server has open. It is for one
+// goroutine.
 type reader struct {
-	check admin.Caller
-	open  func(context.Context) (admin.Caller, error)
-	all   admin.Caller // nil until an operation needs it
+	closed admin.Caller // does what needs no open directory
+	open   func(context.Context) (admin.Caller, error)
+	all    admin.Caller // nil until an operation needs it
 }
 
-// Call does an operation here.
+// Call carries an operation out in this process.
 func (r *reader) Call(ctx context.Context, op string, in, out any) error {
-	if op == string(admin.CheckStore) && r.all == nil {
-		return r.check.Call(ctx, op, in, out)
+	if (op == string(admin.CheckStore) || op == string(admin.StoreStatus)) && r.all == nil {
+		return r.closed.Call(ctx, op, in, out)
 	}
 	if err := r.need(ctx); err != nil {
 		return err
@@ -82,7 +83,7 @@ func (r *reader) Call(ctx context.Context, op string, in, out any) error {
 	return r.all.Call(ctx, op, in, out)
 }
 
-// Stream does an operation here.
+// Stream carries an operation out in this process.
 func (r *reader) Stream(ctx context.Context, op string, in any, body []byte) (io.ReadCloser, error) {
 	if err := r.need(ctx); err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func (r *reader) Stream(ctx context.Context, op string, in any, body []byte) (io
 	return r.all.Stream(ctx, op, in, body)
 }
 
-// need opens the data directory if it is not open.
+// need opens the data directory unless it is open.
 func (r *reader) need(ctx context.Context) (err error) {
 	if r.all == nil {
 		r.all, err = r.open(ctx)

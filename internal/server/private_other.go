@@ -20,5 +20,8 @@ func makePrivate(dir string, _ *slog.Logger) error {
 // keepPrivate does nothing: modes mean nothing here.
 func keepPrivate() {}
 
+// othersCanRead reports nothing: modes mean nothing here.
+func othersCanRead(string) bool { return false }
+
 // checkOwner refuses nothing.
 func checkOwner(string, int) error { return nil }

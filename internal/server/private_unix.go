@@ -13,11 +13,11 @@ import (
 
 // makePrivate creates the data directory if it does not exist.
 //
-// Only the owner of a data directory may read what is in it: the keys of all apps
-// and the users. So whatever this process creates from now on is for its user
-// only, 0600 or 0700, whichever mode a library asks for; and a directory that
-// exists becomes 0700. If its mode cannot be changed, as on a volume that belongs
-// to somebody else, it stays and the files in it are private at least.
+// Only the owner of a data directory may read the keys and users in it. So each file
+// and directory that this process creates from now on has mode 0600 or 0700, whichever
+// mode a library asks for, and a data directory that exists becomes 0700. If the mode of
+// the directory cannot be changed, as on a volume of another owner, the directory stays
+// as it is, and the files in it are private.
 func makePrivate(dir string, log *slog.Logger) error {
 	keepPrivate()
 	if err := checkOwner(dir, os.Geteuid()); err != nil {
@@ -42,12 +42,13 @@ func makePrivate(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// keepPrivate makes whatever this process creates from now on its user's only.
+// keepPrivate sets the umask, so that others cannot read what this process creates from
+// now on.
 func keepPrivate() { syscall.Umask(0o077) }
 
-// checkOwner refuses root in a data directory that another user's server has filled:
-// the files that root would leave in it are root's only, and that server could not open
-// them. Anybody else fails without it.
+// checkOwner returns an error for root in a data directory that the server of another
+// user has filled: that server could not open files that root leaves in it. A user who
+// is not root cannot open such a directory at all.
 func checkOwner(dir string, uid int) error {
 	info, err := os.Stat(filepath.Join(dir, "db"))
 	if uid != 0 || err != nil {
@@ -57,6 +58,13 @@ func checkOwner(dir string, uid int) error {
 		return fmt.Errorf("data directory %s belongs to user %d: run this as that user, for root would leave files that the server cannot open (or make all of it root's with chown)", dir, stat.Uid)
 	}
 	return nil
+}
+
+// othersCanRead reports whether every user of the machine can read a file, as far as its
+// own mode says.
+func othersCanRead(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().Perm()&0o004 != 0
 }
 
 func octal(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode) }

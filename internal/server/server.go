@@ -1,27 +1,20 @@
-// Package server puts the parts together: it opens a data directory, makes the
-// apps of the configuration so, serves the API, the metrics and the control
-// socket, and stops it all in order.
+// Package server puts the parts together: it opens a data directory, sets the apps to
+// what the configuration says, serves the API, the metrics and the control socket, and
+// stops in order.
 package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tidings/internal/admin"
 	"tidings/internal/api"
@@ -40,20 +33,24 @@ type Server struct {
 	apps     *app.Registry
 	registry *prometheus.Registry
 	control  *admin.Service
-	cert     tls.Certificate
+	build    Build
+	cert     *certificate // nil: no TLS
+	started  time.Time    // when it was ready
 
 	api, metrics, socket             *http.Server
 	apiAddr, metricsAddr, socketAddr net.Listener
 }
 
-// Start opens the data directory and all listeners of a configuration; Run
-// serves them. On an error nothing is left open.
+// Start opens the data directory and all listeners of a configuration. Run serves them.
+// On an error nothing is left open.
 //
-// A new data directory is made only once everything else that can fail is there. The
-// listeners of one that exists are opened last: until the users are in memory a client
-// is refused and does not wait, and a second server says that the directory is in use.
+// A new data directory is made last, so that a start that fails leaves none behind. With a
+// directory that exists, the listeners are opened last: until the users are in memory a
+// client is refused and does not wait, and a second server fails because the directory is
+// in use and not because the port is.
 func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry(), build: ThisBuild(version)}
+	start := newStartLog(log, cfg, s.build)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -64,12 +61,12 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	if cfg.TLSCert != "" {
-		if s.cert, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+		if s.cert, err = newCertificate(cfg.LoadCertificate, log); err != nil {
+			return nil, err
 		}
 	}
 	if fresh {
-		if err := s.listen(); err != nil {
+		if err := s.listen(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -81,10 +78,11 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			return nil, err
 		}
 	}
-	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, Logger: log})
+	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, Logger: log, Opening: start.opening(ctx)})
 	if err != nil {
 		return nil, err
 	}
+	start.opened()
 	if s.apps, err = app.Open(ctx, s.store.Apps, api.Commands()); err != nil {
 		return nil, err
 	}
@@ -92,70 +90,31 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	if !fresh {
-		if err := s.listen(); err != nil {
+		if err := s.listen(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if s.socketAddr, err = control.Listen(cfg.Data); err != nil {
 		return nil, err
 	}
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Info: admin.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
-	if cfg.TLSCert != "" {
-		s.control.Certificate = func() []byte { return s.cert.Certificate[0] }
+	if s.cert != nil {
+		s.control.Certificate = s.cert.leaf
 	}
-	s.build()
+	s.serveWith()
+	s.started = time.Now().UTC().Truncate(time.Second)
+	start.ready(ctx, s)
 	return s, nil
 }
 
-// declareApps makes the apps of the configuration so.
-func (s *Server) declareApps(ctx context.Context) error {
-	for _, d := range s.cfg.Apps {
-		known := s.apps.App(d.ID) != nil
-		a, err := s.apps.Declare(ctx, d)
-		if err != nil {
-			return fmt.Errorf("app %d of the configuration: %w", d.ID, err)
-		}
-		if !known {
-			s.log.Info("app created", "app", a.ID, "name", a.Name)
-		}
-	}
-	return nil
-}
-
-// fallbackMetrics is where metrics are served when the default address is taken.
-const fallbackMetrics = "127.0.0.1:0"
-
-// listen opens the listeners of the API and of the metrics.
-func (s *Server) listen() (err error) {
-	if s.apiAddr, err = net.Listen("tcp", s.cfg.Listen); err != nil {
-		return listenError("listen", s.cfg.Listen, err)
-	}
-	if s.cfg.MetricsListen != "" {
-		s.metricsAddr, err = net.Listen("tcp", s.cfg.MetricsListen)
-		if errors.Is(err, syscall.EADDRINUSE) && !s.cfg.MetricsListenSet {
-			s.log.Warn("the default address for metrics is taken, using a free port", "address", s.cfg.MetricsListen)
-			s.metricsAddr, err = net.Listen("tcp", fallbackMetrics)
-		}
-		if err != nil {
-			return listenError("metrics_listen", s.cfg.MetricsListen, err)
-		}
-	}
-	return nil
-}
-
-func listenError(key, address string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s: %s is in use by another program; choose another with --%s", key, address, strings.ReplaceAll(key, "_", "-"))
-	}
-	return fmt.Errorf("%s: %w", key, err)
-}
-
-// build makes the HTTP servers.
-func (s *Server) build() {
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.store.Register(s.registry)
+// serveWith creates the HTTP servers.
+func (s *Server) serveWith() {
+	s.registerProgram()
+	s.store.Register(s.registry, s.cfg.MetricsApps)
+	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
+	s.registry.MustRegister(requests)
 	handler := api.New(s.apps, s.store.Users, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
@@ -168,6 +127,7 @@ func (s *Server) build() {
 		LogRequests:     gate.LogRequests(s.cfg.LogRequests),
 		Logger:          s.log,
 		Metrics:         s.registry,
+		Answered:        requests.answered,
 	})
 	s.api = &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
@@ -179,20 +139,16 @@ func (s *Server) build() {
 		MaxHeaderBytes:               maxHeaderBytes,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	s.metrics = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	s.socket = &http.Server{Handler: control.Handler(s.control), ReadHeaderTimeout: 5 * time.Second}
+	s.metrics = s.metricsServer()
+	s.socket = s.socketServer()
 }
 
-// maxHeaderBytes bounds the request line and the headers: the longest URL that
-// is read, and room for what proxies add.
+// maxHeaderBytes bounds the request line and the headers together: the longest URL that
+// is read, and room for headers that proxies add.
 const maxHeaderBytes = 32 << 10
 
-// withHealth answers the probes of an orchestrator beside the API.
+// withHealth returns a handler that answers the probes of an orchestrator, and leaves other
+// requests to next.
 func (s *Server) withHealth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -213,26 +169,18 @@ func (s *Server) withHealth(next http.Handler) http.Handler {
 	})
 }
 
-// URL is where the API is served.
-func (s *Server) URL() string {
-	scheme := "http"
-	if s.cfg.TLSCert != "" {
-		scheme = "https"
-	}
-	return scheme + "://" + s.apiAddr.Addr().String()
-}
-
-// MetricsURL is where the metrics are served; empty if they are off.
-func (s *Server) MetricsURL() string {
-	if s.metricsAddr == nil {
-		return ""
-	}
-	return "http://" + s.metricsAddr.Addr().String() + "/metrics"
-}
-
-// Control carries out an operator's operations in this process.
+// Control returns a Caller for the operations of an operator in this process.
 func (s *Server) Control() admin.Caller {
 	return control.Local(s.control, func() error { return nil })
+}
+
+// Reload reads the certificate again if its files have changed. It is what a SIGHUP asks for.
+func (s *Server) Reload() {
+	if s.cert == nil {
+		s.log.Info("nothing to reload: there is no certificate, and the rest of the configuration is read at a start only")
+		return
+	}
+	s.cert.look(true)
 }
 
 // Run serves until ctx ends, then finishes the requests in flight, within the
@@ -249,8 +197,8 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serve(func() error {
-		if s.cfg.TLSCert != "" {
-			s.api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.cert}}
+		if s.cert != nil {
+			s.api.TLSConfig = s.cert.config()
 			return s.api.ServeTLS(s.apiAddr, "", "")
 		}
 		return s.api.Serve(s.apiAddr)
@@ -262,6 +210,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 	pacing, stop := context.WithCancel(ctx)
 	wg.Go(func() { paceCollector(pacing) })
+	if s.cert != nil {
+		wg.Go(func() { s.cert.watch(pacing) })
+	}
 
 	var err error
 	select {
@@ -269,6 +220,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	stop()
+	began := time.Now()
 	s.log.Info("stopping", "limit", s.cfg.ShutdownTimeout)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
@@ -281,7 +233,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Wait()
 	err = errors.Join(err, s.close())
 	if err == nil {
-		s.log.Info("stopped")
+		s.log.Info("stopped", "duration", time.Since(began).Round(time.Microsecond), "uptime", time.Since(s.started).Round(time.Second))
 	}
 	return err
 }

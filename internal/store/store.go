@@ -17,6 +17,23 @@ type Summary struct {
 	Other int `json:"other"` // records of other tables
 }
 
+// An OpeningPart is what the opening of a data directory reads.
+type OpeningPart string
+
+// The parts, in order. A directory may lack one.
+const (
+	OpeningCheckpoint OpeningPart = "checkpoint" // twice: to verify it, and into memory
+	OpeningLog        OpeningPart = "log"        // into memory
+	OpeningTables     OpeningPart = "tables"     // the log once more, for what the tables lack
+)
+
+// An Opening says how far the opening of a data directory is.
+type Opening struct {
+	Part        OpeningPart
+	Done, Total int64  // bytes of the part that are read, and about how many there are
+	Groups      uint64 // of the log that are read
+}
+
 // A Checkpoint describes a file that a start reads instead of the log before it.
 type Checkpoint struct {
 	Position uint64  `json:"position"` // of the log

@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidings/bench/load"
-	"tidings/internal/app"
 	"tidings/internal/admin"
+	"tidings/internal/app"
 	"tidings/internal/control"
 	"tidings/internal/usersig"
 )

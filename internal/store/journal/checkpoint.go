@@ -125,6 +125,9 @@ func (db *DB) loadCheckpoint() (checkpoint, error) {
 	}
 	for _, pos := range all {
 		c, err := db.openCheckpoint(pos, db.memory.Load)
+		if db.opening.ended != nil {
+			return c, db.opening.ended
+		}
 		var bad *badCheckpoint
 		if err == nil || !errors.As(err, &bad) {
 			return c, err
@@ -160,6 +163,9 @@ func (db *DB) openCheckpoint(pos Pos, load func(io.Reader, int64) error) (checkp
 		return c, err
 	}
 	c.size = stat.Size()
+	if err := db.opening.begin(store.OpeningCheckpoint, 2*c.size); err != nil {
+		return c, err
+	}
 	header := make([]byte, checkpointHeader)
 	if err := db.verifyCheckpoint(f, &c, header); err != nil {
 		return c, &badCheckpoint{pos, c.file, err}
@@ -167,7 +173,7 @@ func (db *DB) openCheckpoint(pos Pos, load func(io.Reader, int64) error) (checkp
 	c.chain = binary.LittleEndian.Uint64(header[24:])
 	c.second = int64(binary.LittleEndian.Uint64(header[32:]))
 	size := c.size - checkpointHeader - checkpointTrailer
-	body := bufio.NewReaderSize(io.NewSectionReader(f, checkpointHeader, size), checkpointPiece)
+	body := bufio.NewReaderSize(openingReader{io.NewSectionReader(f, checkpointHeader, size), &db.opening}, checkpointPiece)
 	if err := load(body, size); err != nil {
 		return c, &badCheckpoint{pos, c.file, err}
 	}
@@ -187,7 +193,7 @@ func (db *DB) verifyCheckpoint(f io.ReaderAt, c *checkpoint, header []byte) erro
 	}
 	sum := xxh3.New()
 	body := io.NewSectionReader(f, 0, c.size-checkpointTrailer)
-	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{body}, make([]byte, checkpointPiece)); err != nil {
+	if _, err := io.CopyBuffer(sum, openingReader{body, &db.opening}, make([]byte, checkpointPiece)); err != nil {
 		return err
 	}
 	var want [checkpointTrailer]byte

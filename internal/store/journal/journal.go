@@ -33,6 +33,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tidings/internal/store"
 )
 
 // Options tunes a DB. The zero value is good for one small node.
@@ -48,6 +50,11 @@ type Options struct {
 	CheckpointLog int64         // bytes of log after which a checkpoint is due, or half the size of the last if that is more; default 256 MiB
 	KeepLog       time.Duration // how long segments of the log are kept that are needed no more; KeepAsBefore: as long as the last Open said; default none
 	CheckpointAge time.Duration // after the last checkpoint was begun, when one is due if anything was changed; default 12 h, so that what is erased has left both within 24
+
+	// Opening is called now and then while the directory is opened, by one goroutine, with
+	// how far that is. Its error ends the opening, which then returns it. Nothing is
+	// changed by an opening that ends before the tables.
+	Opening func(store.Opening) error
 
 	// Fatal ends the process. It is called once, when a change can no longer be
 	// made durable; should it return, every change and every answer that rests on
@@ -144,6 +151,7 @@ type DB struct {
 	second  int64
 
 	checkpoints checkpoints
+	opening     opening // of the goroutine in Open
 }
 
 // Open opens a directory, which must exist, and brings memory and tables up to the end
@@ -153,7 +161,7 @@ func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
 	o.setDefaults()
 	db := &DB{
 		dir: dir, opts: o, memory: m, fault: &fault{end: o.Fatal, log: o.Logger},
-		ends: make(chan struct{}), backups: make(chan struct{}, 1),
+		ends: make(chan struct{}), backups: make(chan struct{}, 1), opening: opening{hook: o.Opening},
 	}
 	if o.ReadOnly {
 		db.opts.FS = readOnlyFS{o.FS}
@@ -167,6 +175,7 @@ func Open(dir string, o Options, m Memory, list ...*Table) (*DB, error) {
 		}
 		return nil, errors.Join(err, db.unmark(), db.lock.Close())
 	}
+	db.opening.hook = nil
 	go db.run()
 	ctx, cancel := context.WithCancel(context.Background())
 	db.checkpoints.cancel = cancel

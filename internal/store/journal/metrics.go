@@ -5,18 +5,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 )
 
 // Register adds the figures of log, checkpoints and tables to a registry.
 func (db *DB) Register(reg prometheus.Registerer) {
-	buckets := []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}
 	commits := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "tidings_commit_duration_seconds", Buckets: buckets,
+		Name: "tidings_commit_duration_seconds", Buckets: durationBuckets,
 		Help: "Time to make one group of changes durable and to apply it to the tables.",
 	})
 	syncs := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "tidings_log_append_duration_seconds", Buckets: buckets,
+		Name: "tidings_log_append_duration_seconds", Buckets: durationBuckets,
 		Help: "Time to write one group of changes to the log, its fsync included.",
 	})
 	sizes := prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -35,6 +33,9 @@ func (db *DB) Register(reg prometheus.Registerer) {
 		reg.MustRegister(fsyncHistogram{m.LogWriter.FsyncLatency})
 	}
 }
+
+// durationBuckets are the limits of the buckets of durations, in seconds.
+var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}
 
 // collector reads figures when they are asked for.
 type collector struct{ db *DB }
@@ -102,9 +103,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(readAmpDesc, float64(m.ReadAmp()))
 }
 
-// fsyncHistogram is Pebble's histogram of WAL fsyncs, which is in nanoseconds,
-// in seconds and under our name.
-type fsyncHistogram struct{ prometheus.Histogram }
+// fsyncHistogram is Pebble's histogram of WAL fsyncs, under our name and with our
+// buckets: Pebble's is of nanoseconds, in a hundred buckets.
+type fsyncHistogram struct{ of prometheus.Histogram }
 
 var fsyncDesc = desc("tidings_store_fsync_duration_seconds", "Time of one fsync of the tables' own log, for which no change waits.")
 
@@ -112,23 +113,28 @@ var fsyncDesc = desc("tidings_store_fsync_duration_seconds", "Time of one fsync 
 func (f fsyncHistogram) Describe(ch chan<- *prometheus.Desc) { ch <- fsyncDesc }
 
 // Collect copies the histogram.
-func (f fsyncHistogram) Collect(ch chan<- prometheus.Metric) { ch <- inSeconds{f.Histogram} }
-
-// inSeconds is a histogram of nanoseconds, written in seconds.
-type inSeconds struct{ prometheus.Metric }
-
-// Desc is our name.
-func (inSeconds) Desc() *prometheus.Desc { return fsyncDesc }
-
-// Write converts.
-func (h inSeconds) Write(m *dto.Metric) error {
-	if err := h.Metric.Write(m); err != nil {
-		return err
+func (f fsyncHistogram) Collect(ch chan<- prometheus.Metric) {
+	var m dto.Metric
+	if err := f.of.Write(&m); err != nil {
+		return
 	}
-	const unit = float64(time.Second)
-	m.Histogram.SampleSum = proto.Float64(m.Histogram.GetSampleSum() / unit)
-	for _, b := range m.Histogram.Bucket {
-		b.UpperBound = proto.Float64(b.GetUpperBound() / unit)
+	h := m.GetHistogram()
+	ch <- prometheus.MustNewConstHistogram(fsyncDesc, h.GetSampleCount(), h.GetSampleSum()/float64(time.Second), inSeconds(h.GetBucket()))
+}
+
+// inSeconds returns buckets of nanoseconds as the buckets of durations. What is in a fine
+// bucket counts as its upper limit, so a time is taken for up to a fine bucket longer than
+// it was.
+func inSeconds(fine []*dto.Bucket) map[float64]uint64 {
+	coarse := make(map[float64]uint64, len(durationBuckets))
+	for _, limit := range durationBuckets {
+		var n uint64
+		for _, b := range fine { // ascending, and so are their counts
+			if b.GetUpperBound() <= limit*float64(time.Second) {
+				n = b.GetCumulativeCount()
+			}
+		}
+		coarse[limit] = n
 	}
-	return nil
+	return coarse
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"tidings/internal/store"
 )
 
 // A replay brings memory and tables up to the end of the log at a start.
@@ -36,6 +38,13 @@ func (r *replay) run(list []*Table, fresh bool) error {
 		return err
 	}
 	r.log.floor = r.begin.pos
+	total, err := db.logSize()
+	if err != nil {
+		return err
+	}
+	if err := db.opening.begin(store.OpeningLog, total); err != nil {
+		return err
+	}
 	if err := r.log.read(r.cutter(r.remember)); err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
@@ -66,12 +75,18 @@ func (r *replay) run(list []*Table, fresh bool) error {
 	if db.opts.cut != nil {
 		return nil // they are made elsewhere
 	}
+	if err := db.opening.begin(store.OpeningTables, total); err != nil {
+		return err
+	}
 	return r.tables(list)
 }
 
 // remember is the memory's half of a group.
 func (r *replay) remember(info groupInfo, blocks []byte, size int) error {
 	begin, tables := &r.begin, r.db.tables
+	if err := r.db.opening.group(size); err != nil {
+		return err
+	}
 	if r.first == 0 {
 		if r.first = info.pos; info.pos > begin.pos+1 {
 			return r.gap()
@@ -195,7 +210,10 @@ func (r *replay) tables(list []*Table) error {
 		return nil
 	}
 	again := db.newLogReader(position)
-	return again.read(func(info groupInfo, blocks []byte, _ int) error {
+	return again.read(func(info groupInfo, blocks []byte, size int) error {
+		if err := db.opening.group(size); err != nil {
+			return err
+		}
 		switch {
 		case info.pos <= position:
 			return nil

@@ -38,6 +38,7 @@ type Options struct {
 	KeepLog       time.Duration
 	Logger        *slog.Logger
 	ReadOnly      bool
+	Opening       func(store.Opening) error
 
 	// Fatal ends the process. It is called when the disk refuses a write, or a change
 	// panics, after which no change could be made durable; should it return, every change and
@@ -96,7 +97,7 @@ func (o Options) journal() journal.Options {
 	}
 	return journal.Options{
 		FS: o.FS, MemtableSize: o.MemtableSize, CacheSize: o.CacheSize, CheckpointLog: o.CheckpointLog, KeepLog: o.KeepLog,
-		Logger: o.Logger, ReadOnly: o.ReadOnly, Room: o.room, SegmentSize: o.segmentSize,
+		Logger: o.Logger, ReadOnly: o.ReadOnly, Opening: o.Opening, Room: o.room, SegmentSize: o.segmentSize,
 		Fatal: func(error) { o.Fatal() },
 	}
 }

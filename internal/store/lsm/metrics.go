@@ -2,23 +2,29 @@ package lsm
 
 import (
 	"runtime/metrics"
+	"strconv"
 	"time"
 	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Register adds the store's figures to a registry.
-func (s *Store) Register(reg prometheus.Registerer) {
+// Register adds the store's figures to a registry. Those by app are left out while there
+// are more apps than byApp: all or none, for a sum over some apps would be wrong.
+func (s *Store) Register(reg prometheus.Registerer, byApp int) {
 	s.journal.Register(reg)
-	reg.MustRegister(&collector{s})
+	reg.MustRegister(&collector{s, byApp})
 }
 
 // collector reads the store's figures when they are asked for.
-type collector struct{ s *Store }
+type collector struct {
+	s     *Store
+	byApp int
+}
 
 var (
 	usersDesc   = prometheus.NewDesc("tidings_users", "Accounts of all apps.", nil, nil)
+	appDesc     = prometheus.NewDesc("tidings_app_users", "Accounts of an app. Left out of a server with more apps than metrics_apps.", []string{"app"}, nil)
 	restingDesc = prometheus.NewDesc("tidings_resting_numbers", "Numbers of deleted users that were not given to others again.", nil, nil)
 	oldestDesc  = prometheus.NewDesc("tidings_oldest_list_seconds", "How long the oldest list whose next page may be asked for has been kept. Numbers of users deleted since wait for it.", nil, nil)
 	indexDesc   = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them.", []string{"part"}, nil)
@@ -36,12 +42,20 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	var users, resting int
 	var oldest time.Duration
 	parts := map[string]int64{"program": c.s.program}
-	for _, x := range c.s.tenants.all() {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	all := c.s.tenants.all()
+	for _, x := range all {
 		x.mu.RLock()
-		users += x.users.Len()
+		n, gone := x.users.Len(), x.gone
+		users += n
 		resting += x.users.Resting()
 		m := x.users.Memory()
 		x.mu.RUnlock()
+		if len(all) <= c.byApp && !gone {
+			gauge(appDesc, float64(n), strconv.FormatUint(uint64(x.id), 10))
+		}
 		oldest = max(oldest, x.pages.age())
 		parts["accounts"] += m.Accounts
 		parts["values"] += m.Values
@@ -49,9 +63,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		parts["apps"] += int64(unsafe.Sizeof(*x)) + appBytes
 		parts["lists"] += x.pages.memory()
 		parts["counts"] += x.estimates.memory()
-	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(usersDesc, float64(users))
 	gauge(restingDesc, float64(resting))

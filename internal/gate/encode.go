@@ -2,7 +2,6 @@ package gate
 
 import (
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strconv"
 
@@ -107,5 +106,3 @@ func (g *Gate) cors(w http.ResponseWriter, r *http.Request) (preflight bool) {
 	w.WriteHeader(http.StatusNoContent)
 	return true
 }
-
-func stack() string { return string(debug.Stack()) }

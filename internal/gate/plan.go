@@ -62,9 +62,6 @@ const (
 	numbersKind // map[string]int64
 )
 
-// The JSON types of the kinds in words.
-var kindWords = [...]string{"a string", "an integer", "an object", "an array", "an array", "an object", "an object"}
-
 // planOf returns the plan of a struct. A field that no plan can hold is a mistake of
 // the program.
 func planOf(t reflect.Type) *plan {

@@ -9,6 +9,7 @@ package apierr
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // Retry says what a client may do with the same request after a failure
@@ -58,12 +59,29 @@ type Error struct {
 	Cause error  // logged, never shown; may be nil
 }
 
-// Info returns the ErrorInfo for the caller.
+// MaxInfoBytes bounds an ErrorInfo, whatever the values that it quotes: it is in answers
+// and in the log.
+const MaxInfoBytes = 1 << 10
+
+// Info returns the ErrorInfo for the caller, cut to MaxInfoBytes.
 func (e *Error) Info() string {
 	if e.Msg != "" {
-		return e.Msg
+		return clip(e.Msg)
 	}
-	return e.Kind.Text
+	return clip(e.Kind.Text)
+}
+
+// clip returns a text of at most MaxInfoBytes.
+func clip(s string) string {
+	if len(s) <= MaxInfoBytes {
+		return s
+	}
+	const dots = "..."
+	end := MaxInfoBytes - len(dots)
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + dots
 }
 
 // Error returns the text for logs: code, info and cause.

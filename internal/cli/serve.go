@@ -93,8 +93,8 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 	signal.Notify(hangups, syscall.SIGHUP) // from now on none ends the process
 	defer signal.Stop(hangups)
 
-	log, flush := server.NewLogger(e.stderr, cfg)
-	defer flush()
+	log, done := server.NewLogger(e.stderr, cfg)
+	defer done()
 	s, err := server.Start(ctx, cfg, currentVersion().Version, log)
 	switch {
 	case err != nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))):

@@ -40,7 +40,9 @@ type Config struct {
 	CacheSize     int64 // bytes
 
 	MaxBody         int64 // bytes
+	MaxBodyMemory   int64 // bytes
 	MaxInFlight     int   // requests
+	MaxConnections  int   // 0: what the limit of open files allows
 	SourceLimit     int   // requests per second and source address; 0 is unlimited
 	RequestTimeout  time.Duration
 	BodyTimeout     time.Duration
@@ -139,12 +141,22 @@ func keys(c *Config, commands []string) []key {
 
 		{
 			"max_body", "1MiB",
-			"Largest request body. A larger one is refused with 93000 or 60008; some commands have a smaller limit of their own. From 16KiB to 64MiB.",
+			"Largest request body. A larger one is refused with 93000 or 60008; some commands have a limit of their own. From 16KiB to 64MiB.",
 			one("size", &c.MaxBody, size(16<<10, 64<<20)),
 		},
 		{
+			"max_body_memory", "256MiB",
+			"Memory for the bodies of all requests together, as they come and as they are decoded. One app gets a quarter. What there is no room for is refused with 60018. From 64MiB to 64GiB.",
+			one("size", &c.MaxBodyMemory, size(64<<20, 64<<30)),
+		},
+		{
+			"max_connections", "0",
+			"Connections to the API at the same time. More are closed as they come. One source address gets a quarter, a trusted proxy all. 0 is as many as the limit of open files allows, less 1160 that the store and the operator may need, and at most 16384; an idle connection takes some 20 KiB of memory.",
+			one("number", &c.MaxConnections, number(0, 1_000_000)),
+		},
+		{
 			"max_in_flight", "2048",
-			"Requests worked on at the same time. More are refused with 60018.",
+			"Requests worked on at the same time. One app gets a quarter, and no fewer than 64. More are refused with 60018.",
 			one("number", &c.MaxInFlight, number(1, 1_000_000)),
 		},
 		{
@@ -173,8 +185,8 @@ func keys(c *Config, commands []string) []key {
 			one("duration", &c.ShutdownTimeout, duration(100*time.Millisecond, 10*time.Minute)),
 		},
 		{
-			"strict_usersig", "true",
-			"Checks of a UserSig that the hosted service does not make. `false` accepts a ticket with another `TLS.ver`, with an issue time in the future, or with bytes after its compressed part, and nothing else.",
+			"strict_usersig", "false",
+			"Refuses what some clients send in a UserSig and its signature does not cover: a `TLS.ver` other than `2.0`, numbers written as text, and a `+` of standard base64 that is not percent-encoded. By default these are accepted.",
 			one("bool", &c.StrictUserSig, wording.ParseBool),
 		},
 		{

@@ -51,10 +51,10 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: "127.0.0.1:8080", MetricsListen: "127.0.0.1:8081", MetricsApps: 1000,
 		Data: "./tidings-data", MemtableSize: 4 << 20, CheckpointLog: 256 << 20, CacheSize: 8 << 20,
-		MaxBody: 1 << 20, MaxInFlight: 2048,
+		MaxBody: 1 << 20, MaxBodyMemory: 256 << 20, MaxInFlight: 2048,
 		RequestTimeout: 3 * time.Second, BodyTimeout: 10 * time.Second,
 		IdleTimeout: 75 * time.Second, ShutdownTimeout: 10 * time.Second,
-		StrictUserSig: true, LogFormat: "text", LogLevel: slog.LevelInfo, LogRequests: "all",
+		LogFormat: "text", LogLevel: slog.LevelInfo, LogRequests: "all",
 	}
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "{}\n", "\ufeff"} {
 		got, err := load(t, text, nil)
@@ -89,6 +89,8 @@ var samples = map[string][3]struct {
 	"keep_log":           {{"1h", time.Hour}, {"30d", 720 * time.Hour}, {"90s", 90 * time.Second}},
 	"cache_size":         {{"1MiB", int64(1 << 20)}, {"2MiB", int64(2 << 20)}, {"64GiB", int64(64 << 30)}},
 	"max_body":           {{"16KiB", int64(16 << 10)}, {"20000", int64(20000)}, {"64MiB", int64(64 << 20)}},
+	"max_body_memory":    {{"64MiB", int64(64 << 20)}, {"1GiB", int64(1 << 30)}, {"128MiB", int64(128 << 20)}},
+	"max_connections":    {{"1", 1}, {"20000", 20000}, {"3", 3}},
 	"max_in_flight":      {{"1", 1}, {"2", 2}, {"3", 3}},
 	"source_limit":       {{"1", 1}, {"2", 2}, {"3", 3}},
 	"request_timeout":    {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},

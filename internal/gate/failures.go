@@ -112,9 +112,9 @@ func (l *failureLog) block(who attempt, now time.Time) {
 	l.newest.Store(until.UnixNano())
 }
 
-// network is the address itself, or the /64 of an IPv6 address: one host has as
+// Network returns the address itself, or the /64 of an IPv6 address: one host has as
 // many addresses in it as it likes.
-func network(a netip.Addr) netip.Addr {
+func Network(a netip.Addr) netip.Addr {
 	if a.Is6() && !a.Is4In6() {
 		if p, err := a.Prefix(64); err == nil {
 			return p.Addr()

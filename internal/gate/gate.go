@@ -63,16 +63,17 @@ type Gate struct {
 	log           *slog.Logger
 	now           func() time.Time // the clock of tickets and rates
 
-	commands map[string]*command // by path: "/v4/timpush/remove_attr"
-	tickets  *ticketCache
-	failures *failureLog
-	sources  *sourceLimiter
-	limits   sync.Map      // uint32 to *appLimits
-	called   atomic.Uint32 // apps that were called for the first time
-	slots    *room         // requests whose body is coming or that are worked on
-	bodies   *room         // bytes of their bodies
-	metrics  *metrics
-	nextID   atomic.Uint64
+	commands     map[string]*command // by path: "/v4/timpush/remove_attr"
+	tickets      *ticketCache
+	failures     *failureLog
+	sources      *sourceLimiter
+	limits       sync.Map      // uint32 to *appLimits
+	called       atomic.Uint32 // apps that were called for the first time
+	slots        *room         // requests whose body is coming or that are worked on
+	bodies       *room         // bytes of their bodies
+	metrics      *metrics
+	proxyWarning sync.Once
+	nextID       atomic.Uint64
 }
 
 // New creates the gate of commands, for the apps of a registry.

@@ -124,7 +124,7 @@ func (l *sourceLimiter) allow(source netip.Addr, now time.Time) bool {
 	if l.perSecond == 0 {
 		return true
 	}
-	source = network(source)
+	source = Network(source)
 	l.mu.Lock()
 	b, ok := l.buckets.Get(source)
 	if !ok {
@@ -142,13 +142,18 @@ func (l *sourceLimiter) allow(source netip.Addr, now time.Time) bool {
 // sourceOf is the address a request comes from: the peer's, or, if the peer is
 // a trusted proxy, the last address in X-Forwarded-For that is none.
 func (g *Gate) sourceOf(r *http.Request) netip.Addr {
-	peer := parseAddr(r.RemoteAddr)
-	if len(g.opts.TrustedProxies) == 0 {
+	peer := ParseAddr(r.RemoteAddr)
+	if !g.trusted(peer) {
+		if r.Header["X-Forwarded-For"] != nil {
+			g.proxyWarning.Do(func() {
+				g.log.Warn("a peer that is not among trusted_proxies sends X-Forwarded-For, which is not believed; if it is a proxy of yours, all its clients count as one source", "source", peer)
+			})
+		}
 		return peer
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && g.trusted(peer); i-- {
-		hop := parseAddr(strings.TrimSpace(hops[i]))
+		hop := ParseAddr(strings.TrimSpace(hops[i]))
 		if !hop.IsValid() {
 			break
 		}
@@ -161,7 +166,9 @@ func (g *Gate) trusted(a netip.Addr) bool {
 	return slices.ContainsFunc(g.opts.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-func parseAddr(s string) netip.Addr {
+// ParseAddr returns the address of a text with or without a port; the zero Addr if there
+// is none.
+func ParseAddr(s string) netip.Addr {
 	if a, err := netip.ParseAddrPort(s); err == nil {
 		return a.Addr().Unmap()
 	}

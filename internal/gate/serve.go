@@ -202,7 +202,7 @@ func (g *Gate) logRequest(r *request, e *apierr.Error, took time.Duration) {
 	if e != nil {
 		attrs = append(attrs, slog.String("info", e.Info()))
 		if e.Cause != nil {
-			attrs = append(attrs, slog.String("error", e.Cause.Error()))
+			attrs = append(attrs, slog.String("error", wording.Clip(e.Cause.Error(), apierr.MaxInfoBytes)))
 			level = slog.LevelError
 		}
 		if errors.Is(e, context.Canceled) || errors.Is(e, os.ErrDeadlineExceeded) {

@@ -22,7 +22,7 @@ func (g *Gate) checkTicket(r *request) error {
 	if g.tickets.good(key, r.app.Epoch, now) {
 		return nil
 	}
-	who := attempt{network(r.source), r.app.ID, sha256.Sum256([]byte(q.identifier))}
+	who := attempt{Network(r.source), r.app.ID, sha256.Sum256([]byte(q.identifier))}
 	if until := g.failures.blocked(who, now); !until.IsZero() {
 		return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
 	}

@@ -15,9 +15,12 @@ const fallbackMetrics = "127.0.0.1:0"
 
 // listen opens the listeners of the API and of the metrics.
 func (s *Server) listen(ctx context.Context) (err error) {
-	if s.apiAddr, err = listenOn(ctx, s.cfg.Listen); err != nil {
+	api, err := listenOn(ctx, s.cfg.Listen)
+	if err != nil {
 		return listenError("listen", s.cfg.Listen, err)
 	}
+	s.connections = bound(api, s.files.connections, s.cfg.TrustedProxies, s.log)
+	s.apiAddr = s.connections
 	if s.cfg.MetricsListen != "" {
 		s.metricsAddr, err = listenOn(ctx, s.cfg.MetricsListen)
 		if errors.Is(err, syscall.EADDRINUSE) && !s.cfg.MetricsListenSet {
@@ -27,6 +30,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		if err != nil {
 			return listenError("metrics_listen", s.cfg.MetricsListen, err)
 		}
+		s.metricsAddr = bound(s.metricsAddr, maxScrapers, everyone, s.log)
 	}
 	return nil
 }

@@ -4,80 +4,149 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tidings/internal/admin"
 	"tidings/internal/config"
+	"tidings/internal/store/lsm"
 )
 
-// NewLogger creates the logger of a configuration. Lines below Warn are gathered
-// for up to logDelay, so that the line of a request costs no system call of its own.
-// Flush writes the lines that are left.
-func NewLogger(w io.Writer, cfg *config.Config) (log *slog.Logger, flush func()) {
+// NewLogger creates the logger of a configuration. Lines are written by a goroutine of
+// their own, so that neither a request nor the store waits for whoever reads the log: if
+// that stands still, lines below Warn are dropped, counted and reported when it goes on.
+// Lines below Warn are gathered for up to logDelay, so that the line of a request costs no
+// system call of its own. Done writes the lines that are left, and waits for that as long
+// as logPatience.
+func NewLogger(w io.Writer, cfg *config.Config) (log *slog.Logger, done func()) {
 	lines := newLineWriter(w)
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
 	var h slog.Handler = slog.NewTextHandler(lines, opts)
 	if cfg.LogFormat == "json" {
 		h = slog.NewJSONHandler(lines, opts)
 	}
-	return slog.New(promptHandler{h, lines}), lines.flush
+	lines.dropped = func(n int64) {
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log was not written fast enough, lines are missing", 0)
+		r.AddAttrs(slog.Int64("lines", n))
+		_ = h.Handle(context.Background(), r)
+	}
+	return slog.New(promptHandler{h, lines}), lines.close
 }
 
 const (
 	logDelay       = 100 * time.Millisecond
-	logBufferBytes = 64 << 10
+	logBufferBytes = 64 << 10 // gathered, and then written at once
+	logRoomBytes   = 1 << 20  // waiting to be written, after which lines below Warn are dropped
+	logLimitBytes  = 4 << 20  // after which all are
+	logPatience    = 2 * time.Second
 )
 
-// lineWriter gathers lines. It is safe for concurrent use.
+// lineWriter gathers lines, and a goroutine writes them. It is safe for concurrent use.
 type lineWriter struct {
-	w io.Writer
+	dropped func(n int64) // writes a line about lines that are missing
 
 	mu      sync.Mutex
 	lines   []byte
-	pending bool // the timer will flush
-	timer   *time.Timer
+	missing int64 // lines dropped and not reported
+	closed  bool
+	timer   *time.Timer // wakes the goroutine when lines have waited for logDelay
 
+	wake  chan struct{}
+	ended chan struct{}
+
+	total     atomic.Int64 // lines dropped
 	lastError atomic.Pointer[admin.StatusError]
 }
 
 func newLineWriter(w io.Writer) *lineWriter {
-	l := &lineWriter{w: w}
+	l := &lineWriter{wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	l.timer = time.AfterFunc(time.Hour, l.flush)
 	l.timer.Stop()
+	go l.run(w)
 	return l
 }
 
+// Write keeps a line for the goroutine.
 func (l *lineWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, line...)
-	switch {
-	case len(l.lines) >= logBufferBytes:
-		l.write()
-	case !l.pending:
-		l.pending = true
+	if len(l.lines)+len(line) > logLimitBytes || l.closed {
+		l.missing++
+		l.total.Add(1)
+		return len(line), nil
+	}
+	if len(l.lines) == 0 {
 		l.timer.Reset(logDelay)
+	}
+	if l.lines = append(l.lines, line...); len(l.lines) >= logBufferBytes {
+		l.flush()
 	}
 	return len(line), nil
 }
 
-// flush writes the gathered lines.
-func (l *lineWriter) flush() {
+// drop reports whether a line that is not important finds no room, and counts it.
+func (l *lineWriter) drop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.write()
+	if len(l.lines) < logRoomBytes {
+		return false
+	}
+	l.missing++
+	l.total.Add(1)
+	return true
 }
 
-// write writes the gathered lines. The caller holds mu. An error is dropped: there is
-// nowhere to report a log that cannot be written.
-func (l *lineWriter) write() {
-	_, _ = l.w.Write(l.lines)
-	l.lines, l.pending = l.lines[:0], false
+// flush lets the goroutine write what there is. It does not wait for it.
+func (l *lineWriter) flush() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
 }
 
-// promptHandler writes lines of level Warn and above at once, and keeps the last error.
+// run writes lines until close. An error is dropped: there is nowhere to report a log that
+// cannot be written.
+func (l *lineWriter) run(w io.Writer) {
+	defer close(l.ended)
+	var lines []byte
+	for range l.wake {
+		for {
+			l.mu.Lock()
+			lines, l.lines = l.lines, lines[:0]
+			missing, closed := l.missing, l.closed
+			l.missing = 0
+			l.mu.Unlock()
+			if len(lines) > 0 {
+				_, _ = w.Write(lines)
+			}
+			if missing > 0 && !closed {
+				l.dropped(missing)
+				continue
+			}
+			if closed {
+				return
+			}
+			break
+		}
+	}
+}
+
+// close writes what is left, and waits for that for a while. Later lines are dropped.
+func (l *lineWriter) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.flush()
+	select {
+	case <-l.ended:
+	case <-time.After(logPatience):
+	}
+}
+
+// promptHandler has lines of level Warn and above written at once, drops others if they
+// find no room, and keeps the last error.
 type promptHandler struct {
 	slog.Handler
 	lines *lineWriter
@@ -85,6 +154,9 @@ type promptHandler struct {
 
 // Handle writes a record.
 func (h promptHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelWarn && h.lines.drop() {
+		return nil
+	}
 	err := h.Handler.Handle(ctx, r)
 	if r.Level >= slog.LevelError {
 		last := &admin.StatusError{Time: r.Time.UTC(), Message: r.Message}
@@ -109,6 +181,25 @@ func lastError(log *slog.Logger) *admin.StatusError {
 		return h.lines.lastError.Load()
 	}
 	return nil
+}
+
+// fail returns what ends the process after the store failed: it waits until the log says
+// so, for as long as logPatience.
+func fail(log *slog.Logger) func() {
+	return func() {
+		if h, ok := log.Handler().(promptHandler); ok {
+			h.lines.close()
+		}
+		os.Exit(lsm.ExitFailed)
+	}
+}
+
+// droppedLines returns how many lines a logger of NewLogger has dropped.
+func droppedLines(log *slog.Logger) int64 {
+	if h, ok := log.Handler().(promptHandler); ok {
+		return h.lines.total.Load()
+	}
+	return 0
 }
 
 // WithAttrs returns a handler with attributes and the same writer.

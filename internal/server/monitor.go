@@ -29,7 +29,11 @@ func (s *Server) registerProgram() {
 		}
 		return 1
 	})
-	s.registry.MustRegister(info, ready)
+	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "tidings_log_lines_dropped_total",
+		Help: "Lines of the log that are missing because it was not written fast enough.",
+	}, func() float64 { return float64(droppedLines(s.log)) })
+	s.registry.MustRegister(info, ready, dropped)
 	if s.cert != nil {
 		s.cert.register(s.registry)
 	}

@@ -35,10 +35,12 @@ type Server struct {
 	control  *admin.Service
 	build    Build
 	cert     *certificate // nil: no TLS
-	started  time.Time    // when it was ready
+	files    fileBudget
+	started  time.Time // when it was ready
 
 	api, metrics, socket             *http.Server
 	apiAddr, metricsAddr, socketAddr net.Listener
+	connections                      *bounded // apiAddr
 }
 
 // Start opens the data directory and all listeners of a configuration. Run serves them.
@@ -56,6 +58,10 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			err = errors.Join(err, s.close())
 		}
 	}()
+	s.files = newFileBudget(openFiles(), cfg.MaxConnections)
+	if s.files.connections < cfg.MaxConnections {
+		log.Warn("max_connections is more than the process may have open files, less what the store needs", "max_connections", cfg.MaxConnections, "open_files", openFiles(), "used", s.files.connections)
+	}
 	fresh, err := isNew(cfg.Data)
 	if err != nil {
 		return nil, err
@@ -78,7 +84,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			return nil, err
 		}
 	}
-	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, Logger: log, Opening: start.opening(ctx)})
+	s.store, err = lsm.Open(cfg.Data, lsm.Options{MemtableSize: cfg.MemtableSize, CacheSize: cfg.CacheSize, CheckpointLog: cfg.CheckpointLog, KeepLog: cfg.KeepLog, OpenTables: s.files.tables, Logger: log, Fatal: fail(log), Opening: start.opening(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +103,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if s.socketAddr, err = control.Listen(cfg.Data); err != nil {
 		return nil, err
 	}
+	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
 	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
@@ -112,12 +119,14 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 // serveWith creates the HTTP servers.
 func (s *Server) serveWith() {
 	s.registerProgram()
+	s.connections.register(s.registry)
 	s.store.Register(s.registry, s.cfg.MetricsApps)
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.registry.MustRegister(requests)
 	handler := api.New(s.apps, s.store.Users, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
+		MaxBodyMemory:   s.cfg.MaxBodyMemory,
 		SourceLimit:     s.cfg.SourceLimit,
 		RequestTimeout:  s.cfg.RequestTimeout,
 		TrustedProxies:  s.cfg.TrustedProxies,

@@ -42,6 +42,7 @@ type Options struct {
 	FS           vfs.FS       // default: the operating system's
 	MemtableSize int64        // bytes of changed records in memory before they become a file; default 4 MiB
 	CacheSize    int64        // bytes of table blocks in memory; default 8 MiB
+	OpenTables   int          // files of tables kept open; default 1000
 	Logger       *slog.Logger // default slog.Default()
 	ReadOnly     bool         // changes nothing on disk, not even to recover
 

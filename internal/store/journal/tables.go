@@ -396,6 +396,7 @@ func pebbleOptions(o *Options, lock *pebble.Lock, f *fault, readOnly bool) *pebb
 		CacheSize:                   o.CacheSize + 2*o.MemtableSize,
 		MemTableSize:                uint64(o.MemtableSize),
 		MemTableStopWritesThreshold: memtables,
+		MaxOpenFiles:                o.OpenTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,

@@ -36,6 +36,7 @@ type Options struct {
 	CacheSize     int64 // bytes
 	CheckpointLog int64 // bytes
 	KeepLog       time.Duration
+	OpenTables    int // files of tables kept open
 	Logger        *slog.Logger
 	ReadOnly      bool
 	Opening       func(store.Opening) error
@@ -96,7 +97,8 @@ func (o Options) journal() journal.Options {
 		o.Fatal = func() { os.Exit(ExitFailed) }
 	}
 	return journal.Options{
-		FS: o.FS, MemtableSize: o.MemtableSize, CacheSize: o.CacheSize, CheckpointLog: o.CheckpointLog, KeepLog: o.KeepLog,
+		OpenTables: o.OpenTables,
+		FS:         o.FS, MemtableSize: o.MemtableSize, CacheSize: o.CacheSize, CheckpointLog: o.CheckpointLog, KeepLog: o.KeepLog,
 		Logger: o.Logger, ReadOnly: o.ReadOnly, Opening: o.Opening, Room: o.room, SegmentSize: o.segmentSize,
 		Fatal: func(error) { o.Fatal() },
 	}

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tidings/internal/gate"
+)
+
+// Every connection takes a file descriptor, and so does everything that the store opens. A
+// store that can open no file loses its log, and then the process has to end: so
+// connections get what the store does not need, and no more.
+const (
+	pebbleFiles   = 1000 // tables kept open, if there are descriptors enough
+	otherFiles    = 160  // log, checkpoints, a backup, the sockets and connections below, standard streams
+	maxOperators  = 32   // connections of the control socket
+	maxScrapers   = 32   // connections of the metrics
+	maxConnecting = 16384
+)
+
+// A fileBudget says who may have how many of the descriptors of the process.
+type fileBudget struct {
+	connections int // of the API
+	tables      int // of the store
+}
+
+// newFileBudget shares limit descriptors; 0 is no limit that is known. Asked is
+// max_connections, and 0 if it is not set.
+func newFileBudget(limit uint64, asked int) fileBudget {
+	b := fileBudget{connections: maxConnecting, tables: pebbleFiles}
+	if limit > 0 {
+		total := int(min(limit, 1<<30))
+		b.tables = min(pebbleFiles, max(total/4, 16))
+		room := max(total-b.tables-otherFiles, 1)
+		b.connections = min(maxConnecting, room)
+		asked = min(asked, room)
+	}
+	if asked > 0 {
+		b.connections = asked
+	}
+	return b
+}
+
+// A bounded is a listener that has no more than so many connections at a time, and of one
+// source address a share of them. More are closed as they come.
+type bounded struct {
+	net.Listener
+	limit, share int
+	exempt       []netip.Prefix // sources that have no share: proxies stand for many clients
+	log          *slog.Logger
+
+	mu      sync.Mutex
+	open    int
+	sources map[netip.Addr]int
+	warned  time.Time
+
+	full, greedy atomic.Int64 // connections refused: there are too many; too many of the source
+}
+
+// everyone is exempt where a source needs no share.
+var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
+// bound bounds the connections of a listener.
+func bound(l net.Listener, limit int, exempt []netip.Prefix, log *slog.Logger) *bounded {
+	return &bounded{Listener: l, limit: limit, share: max(limit/4, 1), exempt: exempt, log: log, sources: map[netip.Addr]int{}}
+}
+
+// Accept returns the next connection that there is room for.
+func (l *bounded) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		source := gate.Network(gate.ParseAddr(c.RemoteAddr().String()))
+		if l.admit(source) {
+			return &boundedConn{Conn: c, done: sync.OnceFunc(func() { l.release(source) })}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+// admit counts a connection of a source, if there is room for it.
+func (l *bounded) admit(source netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.open >= l.limit:
+		l.full.Add(1)
+		l.warn("there are as many connections as there may be, more are closed as they come", "limit", l.limit)
+	case l.sources[source] >= l.share && !slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(source) || !source.IsValid() }):
+		l.greedy.Add(1)
+		l.warn("a source address has as many connections as it may have, more are closed as they come", "source", source, "limit", l.share)
+	default:
+		l.open++
+		l.sources[source]++
+		return true
+	}
+	return false
+}
+
+// warn writes a warning, but not more than one a minute. The caller holds mu.
+func (l *bounded) warn(text string, attrs ...any) {
+	if now := time.Now(); now.Sub(l.warned) >= time.Minute {
+		l.warned = now
+		l.log.Warn(text, attrs...)
+	}
+}
+
+func (l *bounded) release(source netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	if l.sources[source]--; l.sources[source] == 0 {
+		delete(l.sources, source)
+	}
+}
+
+func (l *bounded) connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+// register adds the figures of the listener of the API to the metrics.
+func (l *bounded) register(r prometheus.Registerer) {
+	refused := func(reason string, n *atomic.Int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "tidings_connections_refused_total",
+			Help:        "Connections to the API closed as they came: full: there are as many as there may be; source: there are as many from the source address.",
+			ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(n.Load()) })
+	}
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Connections to the API."}, func() float64 { return float64(l.connections()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections_limit", Help: "How many connections to the API there may be."}, func() float64 { return float64(l.limit) }),
+		refused("full", &l.full), refused("source", &l.greedy),
+	)
+}
+
+// A boundedConn gives its place back when it is closed.
+type boundedConn struct {
+	net.Conn
+	done func()
+}
+
+// Close closes the connection.
+func (c *boundedConn) Close() error {
+	defer c.done()
+	return c.Conn.Close()
+}

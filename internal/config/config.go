@@ -146,7 +146,7 @@ func keys(c *Config, commands []string) []key {
 		},
 		{
 			"max_body_memory", "256MiB",
-			"Memory for the bodies of all requests together, as they come and as they are decoded. One app gets a quarter. What there is no room for is refused with 60018. From 64MiB to 64GiB.",
+			"Memory for the bodies of all requests together, as they come and as they are decoded. One app gets a quarter, and no less than the largest body takes. What there is no room for is refused with 60018. From 64MiB to 64GiB.",
 			one("size", &c.MaxBodyMemory, size(64<<20, 64<<30)),
 		},
 		{

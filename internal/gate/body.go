@@ -2,12 +2,15 @@ package gate
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
+	"time"
 
 	"tidings/internal/apierr"
 )
@@ -43,12 +46,39 @@ func (g *Gate) body(r *request) (in any, err error) {
 	}
 	defer putBuffer(b)
 	n := int64(b.Len())
+	if n > bodyStep {
+		done, err := g.large.enter(g.opts.RequestTimeout - r.waited)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	if err := g.takeBytes(r, decodingFactor*n); err != nil {
 		return nil, err
 	}
 	in, err = r.command.run.decode(b.Bytes(), r.command.Family)
 	r.bytes.shrink(decodedFactor * n)
 	return in, err
+}
+
+// turns lets only so many do something at a time.
+type turns chan struct{}
+
+// halfOfProcessors returns turns for work that takes long: half of the processors are left
+// for requests that are done in microseconds.
+func halfOfProcessors() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+// enter waits for a turn, for as long as patience. It returns the function that ends the
+// turn.
+func (t turns) enter(patience time.Duration) (done func(), err error) {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-timeout.C:
+		return nil, context.DeadlineExceeded
+	}
 }
 
 // readBody reads the body, no more of it than the limit. The buffer is given

@@ -21,7 +21,7 @@ import (
 // Options tunes a Gate. The zero value is the contract's defaults.
 type Options struct {
 	MaxBodyBytes    int64            // largest request body of a command that has no limit of its own; default 1 MiB
-	MaxBodyMemory   int64            // bytes of all bodies held at once, above it 60018; default 256 MiB
+	MaxBodyMemory   int64            // bytes of all bodies held at once, above it 60018; default 256 MiB, and never less than the largest body takes
 	MaxInFlight     int              // requests worked on at once, above it 60018; default 2048
 	SourceLimit     int              // requests per second from one source address, above it 60018; 0 = unlimited
 	RequestTimeout  time.Duration    // for working on one request; default 3s
@@ -71,6 +71,7 @@ type Gate struct {
 	called       atomic.Uint32 // apps that were called for the first time
 	slots        *room         // requests whose body is coming or that are worked on
 	bodies       *room         // bytes of their bodies
+	large        turns         // of decoding large bodies
 	metrics      *metrics
 	proxyWarning sync.Once
 	nextID       atomic.Uint64
@@ -113,8 +114,14 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 		failures:      newFailureLog(),
 		sources:       newSourceLimiter(opts.SourceLimit),
 		slots:         newRoom(int64(opts.MaxInFlight), minSlotShare),
-		bodies:        newRoom(opts.MaxBodyMemory, minBodyShare),
 	}
+	largest := opts.MaxBodyBytes
+	for i := range commands {
+		largest = max(largest, commands[i].Body.Bytes)
+	}
+	g.large = halfOfProcessors()
+	oneBody := largest * (1 + decodingFactor) // which always has room
+	g.bodies = newRoom(max(opts.MaxBodyMemory, oneBody), oneBody)
 	g.metrics = newMetrics(opts.Metrics, g)
 	g.nextID.Store(rand.Uint64())
 	for i := range commands {

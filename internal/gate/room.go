@@ -14,11 +14,8 @@ type room struct {
 	apps        sync.Map // uint32 to *atomic.Int64; only apps that exist get in
 }
 
-// The smallest share of an app, however small the room is.
-const (
-	minSlotShare = 64
-	minBodyShare = 16 << 20
-)
+// minSlotShare is the smallest number of places of an app, if there are so many.
+const minSlotShare = 64
 
 // newRoom creates a room of which an app gets a quarter, and no less than leastShare.
 func newRoom(size, leastShare int64) *room {

@@ -374,7 +374,8 @@ func (m *model) multiImport(body map[string]any) []any {
 	check(ok || body["AccountList"] == nil, 70402)
 	for _, e := range accounts {
 		_, ok := e.(string)
-		check(ok || e == nil, 60015)
+		check(e != nil, 70402)
+		check(ok, 60015)
 	}
 	if list, ok := body["AccountList"].([]any); ok {
 		for _, e := range list {
@@ -387,10 +388,6 @@ func (m *model) multiImport(body map[string]any) []any {
 	if accounts, ok = body["Accounts"].([]any); ok {
 		var list []any
 		for _, e := range accounts {
-			if e == nil {
-				list = append(list, nil)
-				continue
-			}
 			list = append(list, map[string]any{"UserID": e})
 		}
 		body["AccountList"] = list

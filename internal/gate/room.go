@@ -45,7 +45,7 @@ func (r *room) claim(app uint32) claim {
 type taken int
 
 const (
-	took     taken = iota
+	claimed  taken = iota
 	roomFull       // nobody gets more
 	appFull        // the app has its share
 )
@@ -62,7 +62,7 @@ func (c *claim) take(n int64) taken {
 		return roomFull
 	}
 	c.n += n
-	return took
+	return claimed
 }
 
 // shrink gives back all but n.

@@ -52,11 +52,11 @@ func (s *staleStore) Change(ctx context.Context, id uint32, changes []audience.C
 }
 
 // startStale starts a node over a staleStore.
-func startStale(t *testing.T) (*node, *staleStore) {
+func startStale(t *testing.T, patience time.Duration) (*node, *staleStore) {
 	t.Helper()
 	n := start(t, gate.Options{})
 	store := &staleStore{Store: storetest.Join(n.store.Apps, n.store.Users, n.store.Close), saved: n.apps.App(appID).Attributes}
-	n.over(store, store, gate.Options{RequestTimeout: 10 * time.Second})
+	n.over(store, store, gate.Options{RequestTimeout: patience})
 	t.Cleanup(n.apps.Close)
 	return n.direct(), store
 }
@@ -74,7 +74,7 @@ func (n *node) name(names map[int]string) {
 // TestStaleNames: names are those that the app has when a request is carried
 // out, not those of when it was checked.
 func TestStaleNames(t *testing.T) {
-	n, store := startStale(t)
+	n, store := startStale(t, 10*time.Second)
 	// Two names are swapped between the checks and the change, twice.
 	swaps := []map[int]string{{0: "city", 1: "sex"}, {0: "sex", 1: "city"}, {0: "city", 1: "sex"}}
 	store.before = func([]audience.Change) {
@@ -105,7 +105,7 @@ func TestStaleNames(t *testing.T) {
 // TestStaleWithoutEnd: an app whose attributes change faster than a request can
 // follow, and one that is gone.
 func TestStaleWithoutEnd(t *testing.T) {
-	n, store := startStale(t)
+	n, store := startStale(t, 200*time.Millisecond)
 	swapped := false
 	store.before = func([]audience.Change) {
 		if swapped = !swapped; swapped {
@@ -115,9 +115,9 @@ func TestStaleWithoutEnd(t *testing.T) {
 		}
 	}
 	before := n.state()
-	n.post("timpush/set_attr", setCity).code(t, 91000)
-	if store.asked != 4 {
-		t.Errorf("it was tried %d times, want once and 3 times more", store.asked)
+	n.post("timpush/set_attr", setCity).code(t, 90994)
+	if store.asked < 2 {
+		t.Errorf("it was tried %d times", store.asked)
 	}
 	if after := n.state(); after != before {
 		t.Errorf("it changed something:\n%s\nwas\n%s", after, before)
@@ -136,7 +136,7 @@ func TestStaleWithoutEnd(t *testing.T) {
 // TestStaleBeforeRegistry: a store may know of new names before the registry
 // has them; then a request waits for them instead of being stale again.
 func TestStaleBeforeRegistry(t *testing.T) {
-	n, store := startStale(t)
+	n, store := startStale(t, 10*time.Second)
 	saved, goOn := make(chan struct{}), make(chan struct{})
 	store.saving = func() {
 		close(saved)

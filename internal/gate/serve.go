@@ -76,10 +76,6 @@ func (g *Gate) answer(r *request) (any, error) {
 	return g.carryOut(ctx, r, in)
 }
 
-// maxStale is how often a request is carried out again because its app has changed. A
-// client that changes it more often than requests can keep up with gets errors.
-const maxStale = 3
-
 // carryOut runs the command of a request that passed all checks before its body came,
 // which may be long ago.
 //
@@ -87,9 +83,11 @@ const maxStale = 3
 // something does so only as long as the app is the one that was checked, which the
 // store asks under its lock (audience.WithAuthority); of a command that reads it is
 // asked afterwards. If the app has changed, the caller is checked again with the app
-// as it has become, and so are the names of attributes that the request has.
+// as it has become, and so are the names of attributes that the request has, as long as
+// there is time: who changes an app more often than requests can keep up with gets
+// timeouts.
 func (g *Gate) carryOut(ctx context.Context, r *request, in any) (any, error) {
-	for stale := 0; ; stale++ {
+	for {
 		if err := g.recheck(r); err != nil {
 			return nil, err
 		}
@@ -98,17 +96,23 @@ func (g *Gate) carryOut(ctx context.Context, r *request, in any) (any, error) {
 		authorized := audience.WithAuthority(ctx, func() bool { return g.apps.App(a.ID) == a })
 		out, err := r.command.run.call(authorized, c, in)
 		switch {
-		case errors.Is(err, audience.ErrStale) && stale < maxStale:
+		case errors.Is(err, audience.ErrStale):
 			// The store knows of a change a moment before the registry does.
 			if _, err := g.apps.Settled(ctx, a.ID); err != nil {
 				return nil, err
+			}
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
 			}
 		case r.command.Effect == Reads && g.apps.App(a.ID) != a:
 			if err := g.recheck(r); err != nil {
 				return nil, err
 			}
-			if r.app.Attributes == a.Attributes || stale == maxStale {
+			if r.app.Attributes == a.Attributes {
 				return out, err
+			}
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
 			}
 		default:
 			return out, err

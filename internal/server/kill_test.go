@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -90,6 +91,7 @@ func build(t *testing.T) string {
 type killer struct {
 	t           *testing.T
 	dir, binary string
+	prefix      []string // a command that runs the server, if any
 	r           *rand.Rand
 
 	mu     sync.Mutex
@@ -205,7 +207,8 @@ var readyLine = regexp.MustCompile(`ready on (http://[0-9.:]+)`)
 // launch starts the server and does not wait until it is ready.
 func (k *killer) launch() (*exec.Cmd, io.Reader) {
 	k.t.Helper()
-	cmd := exec.Command(k.binary, "serve", "--config", filepath.Join(k.dir, "tidings.yaml"))
+	line := append(slices.Clone(k.prefix), k.binary, "serve", "--config", filepath.Join(k.dir, "tidings.yaml"))
+	cmd := exec.Command(line[0], line[1:]...)
 	stderr, err := os.OpenFile(filepath.Join(k.dir, "stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		k.t.Fatal(err)

@@ -33,10 +33,17 @@ func TestStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := func(i int) error {
+	change := func(i int) error { // of some 30 KB
+		users := make([]client.UserAttrs, 100)
+		for u := range users {
+			users[u] = client.UserAttrs{Account: fmt.Sprint("u", u), Attrs: map[string]string{}}
+			for slot := range killSlots {
+				users[u].Attrs[fmt.Sprint("attr", slot)] = fmt.Sprintf("%045d", i)
+			}
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		return caller.SetAttrs(ctx, []client.UserAttrs{{Account: "Mary", Attrs: map[string]string{"attr0": fmt.Sprint(i)}}})
+		return caller.SetAttrs(ctx, users)
 	}
 	if err := change(0); err != nil { // its connection is kept
 		t.Fatal(err)
@@ -57,7 +64,7 @@ func TestStrangers(t *testing.T) {
 			fmt.Fprintf(c, "POST /v4/timpush/set_attr HTTP/1.1\r\nX-Long: %s", strings.Repeat("x", 1000))
 		}
 	}
-	for i := range 3000 { // more than a segment of the log and some memtables
+	for i := range 2600 { // more than a segment of the log
 		if err := change(i); err != nil {
 			t.Fatalf("change %d among the strangers: %v", i, err)
 		}

@@ -155,6 +155,9 @@ func (g *Gate) checkCaller(r *request) error {
 	if !r.app.IsAdmin(r.query.identifier) {
 		return r.command.Family.NotAdmin.Errorf("%s is not an admin of app %d", Quote(r.query.identifier), r.app.ID)
 	}
+	if peer := Network(ParseAddr(r.http.RemoteAddr)); !g.known.Contains(peer) {
+		g.known.Add(peer, struct{}{})
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidings/internal/app"
@@ -73,6 +74,7 @@ type Gate struct {
 	bodies       *room         // bytes of their bodies
 	large        turns         // of decoding large bodies
 	metrics      *metrics
+	known        *lru.Cache[netip.Addr, struct{}] // networks of peers that had a good ticket
 	proxyWarning sync.Once
 	nextID       atomic.Uint64
 }
@@ -113,6 +115,7 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 		tickets:       newTicketCache(),
 		failures:      newFailureLog(),
 		sources:       newSourceLimiter(opts.SourceLimit),
+		known:         newKnown(),
 		slots:         newRoom(int64(opts.MaxInFlight), minSlotShare),
 	}
 	largest := opts.MaxBodyBytes

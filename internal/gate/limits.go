@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 
@@ -100,6 +101,21 @@ func (g *Gate) checkRate(r *request) error {
 	}
 	return nil
 }
+
+// maxKnown is how many networks are remembered from which a good ticket came.
+const maxKnown = 1 << 14
+
+func newKnown() *lru.Cache[netip.Addr, struct{}] {
+	known, err := lru.New[netip.Addr, struct{}](maxKnown)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return known
+}
+
+// Knows reports whether a good ticket of an admin came from the network of a peer lately.
+// Flood protection may prefer such peers to strangers.
+func (g *Gate) Knows(network netip.Addr) bool { return g.known.Contains(network) }
 
 // sourceLimiter is flood protection: a token bucket for each source address.
 type sourceLimiter struct {

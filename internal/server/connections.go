@@ -49,11 +49,13 @@ func newFileBudget(limit uint64, asked int) fileBudget {
 }
 
 // A bounded is a listener that has no more than so many connections at a time, and of one
-// source address a share of them. More are closed as they come.
+// source address a share of them. More are closed as they come. Half is kept for sources
+// that are known, so that strangers, however many there are, keep no caller out.
 type bounded struct {
 	net.Listener
 	limit, share int
-	exempt       []netip.Prefix // sources that have no share: proxies stand for many clients
+	exempt       []netip.Prefix        // sources that have no share: proxies stand for many clients
+	known        func(netip.Addr) bool // nil: all are
 	log          *slog.Logger
 
 	mu      sync.Mutex
@@ -92,7 +94,7 @@ func (l *bounded) admit(source netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.open >= l.limit:
+	case l.open >= l.limit || l.open >= max(l.limit/2, 1) && l.known != nil && !l.known(source):
 		l.full.Add(1)
 		l.warn("there are as many connections as there may be, more are closed as they come", "limit", l.limit)
 	case l.sources[source] >= l.share && !slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(source) || !source.IsValid() }):

@@ -114,6 +114,17 @@ func TestBoundedListener(t *testing.T) {
 		t.Errorf("%d connections of %d sources are left", l.connections(), len(l.sources))
 	}
 	try("127.0.0.2", true)
+
+	// Half is kept for sources that are known.
+	l.known = func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.5") }
+	try("127.0.0.2", true)
+	try("127.0.0.3", true)
+	try("127.0.0.3", true)
+	try("127.0.0.4", false)
+	try("127.0.0.9", false)
+	try("127.0.0.5", true)
+	try("127.0.0.5", true)
+	try("127.0.0.5", false)
 }
 
 // A stuck writer takes nothing until it is let go.

@@ -138,6 +138,7 @@ func (s *Server) serveWith() {
 		Metrics:         s.registry,
 		Answered:        requests.answered,
 	})
+	s.connections.known = handler.Knows
 	s.api = &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
 		Handler:                      s.withHealth(handler),

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -96,10 +97,10 @@ func (l *bounded) admit(source netip.Addr) bool {
 	switch {
 	case l.open >= l.limit || l.open >= max(l.limit/2, 1) && l.known != nil && !l.known(source):
 		l.full.Add(1)
-		l.warn("there are as many connections as there may be, more are closed as they come", "limit", l.limit)
+		l.warn(slog.Int("limit", l.limit))
 	case l.sources[source] >= l.share && !slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(source) || !source.IsValid() }):
 		l.greedy.Add(1)
-		l.warn("a source address has as many connections as it may have, more are closed as they come", "source", source, "limit", l.share)
+		l.warn(slog.String("source", source.String()), slog.Int("limit_of_a_source", l.share))
 	default:
 		l.open++
 		l.sources[source]++
@@ -109,10 +110,10 @@ func (l *bounded) admit(source netip.Addr) bool {
 }
 
 // warn writes a warning, but not more than one a minute. The caller holds mu.
-func (l *bounded) warn(text string, attrs ...any) {
+func (l *bounded) warn(attrs ...slog.Attr) {
 	if now := time.Now(); now.Sub(l.warned) >= time.Minute {
 		l.warned = now
-		l.log.Warn(text, attrs...)
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "a connection was closed as it came, there are as many as there may be", attrs...)
 	}
 }
 

@@ -36,10 +36,11 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 	case numbersKind:
 		return d.numbers(v.Addr().Interface().(*map[string]int64), f)
 	case textsKind:
-		v.Set(reflect.ValueOf([]string{})) // there, though it may be empty
+		texts := v.Addr().Interface().(*[]string)
+		*texts = []string{} // there, though it may be empty
 		return d.list(f, func(kept bool) error {
 			text, err := d.str(f.account)
-			if texts := v.Addr().Interface().(*[]string); kept {
+			if kept {
 				*texts = append(*texts, text)
 			}
 			return err

@@ -119,6 +119,7 @@ func TestStaleWithoutEnd(t *testing.T) {
 	if store.asked < 2 {
 		t.Errorf("it was tried %d times", store.asked)
 	}
+	n.name(map[int]string{0: "sex", 1: "city"})
 	if after := n.state(); after != before {
 		t.Errorf("it changed something:\n%s\nwas\n%s", after, before)
 	}

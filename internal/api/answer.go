@@ -12,7 +12,7 @@ import (
 // accountErrors is the ErrorList of an answer, left out when nothing failed
 // (spec/timpush-api.md, 2.5).
 type accountErrors struct {
-	ErrorList []accountError `json:",omitempty"` // The accounts that failed while the others were done.
+	ErrorList []accountError `json:",omitempty" newer:"yes"` // The accounts that failed while the others were done.
 }
 
 type accountError struct {

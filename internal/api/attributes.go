@@ -84,7 +84,7 @@ func parseSlot(s string) (int, error) {
 
 type getAttrNameResponse struct {
 	AttrNames slotNames // The name of each slot that has one.
-	AttrTypes slotKinds `json:",omitzero"` // Whom the attribute of each slot is for: 0 for UserIDs, 1 for RegistrationIDs.
+	AttrTypes slotKinds `json:",omitzero" newer:"yes"` // Whom the attribute of each slot is for: 0 for UserIDs, 1 for RegistrationIDs.
 }
 
 // slotNames and slotKinds are the slots that are set, by number.

@@ -10,7 +10,8 @@ import (
 
 // A Shape is the form of a JSON value: what documents and schemas say of a request or an
 // answer. It is made from the types of a row, from the tags of their fields (package
-// gate) and from what the comments say of them.
+// gate) and from what the comments say of them. A field of an answer that the older family
+// does not know has the tag newer:"yes".
 type Shape struct {
 	Type   string  // string, integer, boolean, array or object
 	Item   *Shape  // of an array; of an object whose members have any names
@@ -40,7 +41,7 @@ func Request(c gate.Command, older bool) Shape {
 
 // Answer returns the shape of what the answer of a command holds besides the envelope.
 func Answer(c gate.Command, older bool) Shape {
-	return shapeOf(runOf(c, older).Out, shaping{})
+	return shapeOf(runOf(c, older).Out, shaping{older: older})
 }
 
 func runOf(c gate.Command, older bool) gate.Run {
@@ -51,7 +52,7 @@ func runOf(c gate.Command, older bool) gate.Run {
 }
 
 // shaping is what shapeOf carries down.
-type shaping struct{ request, strict bool }
+type shaping struct{ request, strict, older bool }
 
 // shapeOf returns the shape of a type. A type that has none is a mistake of the program.
 func shapeOf(t reflect.Type, how shaping) Shape {
@@ -87,7 +88,7 @@ func fieldsOf(t reflect.Type, how shaping) (fields []Field) {
 		switch {
 		case f.Anonymous:
 			fields = append(fields, fieldsOf(f.Type, how)...)
-		case f.IsExported():
+		case f.IsExported() && (!how.older || f.Tag.Get("newer") == ""):
 			fields = append(fields, fieldOf(t, f, how))
 		}
 	}

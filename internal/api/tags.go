@@ -15,8 +15,8 @@ type addTagRequest struct {
 }
 
 type tagsToAdd struct {
-	Account string   `json:"To_Account" need:"yes" account:"yes"`                                          // The user.
-	Tags    []string `need:"yes" items:"0-100" note:"at most 10, or 100 with Replace; 1 to 50 bytes each"` // The tags. Tags that the user has already do no harm.
+	Account string   `json:"To_Account" need:"yes" account:"yes"`                             // The user.
+	Tags    []string `need:"yes" items:"0-100" note:"10 without Replace, 1 to 50 bytes each"` // The tags. Tags that the user has already do no harm.
 }
 
 // addTag adds tags to at most 100 users, or replaces their tags. A tag that is empty or

@@ -58,8 +58,8 @@ tidy: ## bring the module files up to date
 	@$(call each,mod tidy)
 
 .PHONY: generate
-generate: ## rewrite the generated documents in doc/
-	$(GO) test -count=1 ./internal/api -run TestReference -update
+generate: ## rewrite what is made from the rows and tables: documents, the client's table
+	$(GO) test -count=1 ./internal/api -run 'TestReference|TestClientCommands' -update
 	$(GO) test -count=1 ./internal/apierr ./internal/config ./doc -update
 
 .PHONY: bench

@@ -47,5 +47,6 @@
 // to [Retry.Attempts] times and never past the deadline of the context. When the
 // server says that calls come too often, all calls of the Client that the limit
 // concerns wait, and not only the refused one. A command that must not be processed
-// twice, such as a push, is repeated only if the server certainly has not processed it.
+// twice, such as a push, and one that this package does not know, is repeated only if the
+// server certainly has not processed it.
 package client

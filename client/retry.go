@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"time"
 )
@@ -81,18 +80,18 @@ func judge(err error, command string) verdict {
 		if e.Code == ErrTicketExpired || e.Code == ErrTicketInvalidated {
 			return renew
 		}
-		if v := e.Code.retry(); v != later || repeatable(command) {
+		if v := e.Code.retry(); v != later || repeatable[command] {
 			return v
 		}
 		return never
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		if s.Status >= 500 && repeatable(command) {
+		if s.Status >= 500 && repeatable[command] {
 			return later
 		}
 		return never
 	}
-	if _, ok := errors.AsType[*transportError](err); ok && (repeatable(command) || neverSent(err)) {
+	if _, ok := errors.AsType[*transportError](err); ok && (repeatable[command] || neverSent(err)) {
 		return later
 	}
 	return never
@@ -102,25 +101,6 @@ func judge(err error, command string) verdict {
 func neverSent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
-}
-
-// repeatable reports whether processing a command twice is the same as once.
-// Account, attribute and tag commands and all that only read are
-// (spec/conventions.md, 2.8); of an unknown command we cannot tell.
-func repeatable(command string) bool {
-	service, name, _ := strings.Cut(command, "/")
-	switch service {
-	case "im_open_login_svc", "tidings": // the commands of our own only read
-		return true
-	case "timpush":
-		// A second revoke or deletion fails where the first succeeded.
-		return name != "push" && name != "batch" && name != "revoke" && name != "add_sched_task" && name != "delete_sched_task"
-	case "all_member_push":
-		return name != "im_push"
-	case "openim":
-		return name == "query_online_status" || name == "querystate"
-	}
-	return false
 }
 
 // repeat makes attempts until one succeeds or may not be repeated.

@@ -43,6 +43,13 @@ func TestRetries(t *testing.T) {
 		{"push, internal", push, []string{fail("91000"), ok}, 1, 0, 0, client.ErrInternal},
 		{"push, too often", push, []string{fail("60007"), ok}, 2, time.Second, 1500 * time.Millisecond, nil},
 		{"unknown service, cut", "other/thing", []string{"cut", ok}, 1, 0, 0, errAny},
+		{"unknown command, cut", "tidings/launch_campaign", []string{"cut", ok}, 1, 0, 0, errAny},
+		{"unknown command, status", "timpush/add_something", []string{"502", ok}, 1, 0, 0, &client.StatusError{}},
+		{"unknown command, internal", "im_open_login_svc/charge", []string{fail("91000"), ok}, 1, 0, 0, client.ErrInternal},
+		{"unknown command, too often", "tidings/launch_campaign", []string{fail("60007"), ok}, 2, time.Second, 1500 * time.Millisecond, nil},
+		{"read, cut", "tidings/estimate_audience", []string{"cut", ok}, 2, 50 * time.Millisecond, 100 * time.Millisecond, nil},
+		{"set, status", "timpush/set_attr", []string{"502", ok}, 2, 50 * time.Millisecond, 100 * time.Millisecond, nil},
+		{"older name, internal", "all_member_push/im_add_tag", []string{fail("91000"), ok}, 2, 50 * time.Millisecond, 100 * time.Millisecond, nil},
 		{"ErrorList", "timpush/set_attr", []string{`{"ActionStatus":"OK","ErrorCode":0,"ErrorList":[{"To_Account":"a","ErrorCode":91000}]}`, ok}, 1, 0, 0, client.ErrInternal},
 	}
 	for _, code := range []string{"60008", "60014", "70169", "70202", "70500", "90992", "90994", "90995", "91000", "40006", "30006", "30007", "30008"} {

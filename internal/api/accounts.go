@@ -14,14 +14,15 @@ import (
 const infoNoAccount = "Err_TLS_PT_Open_Login_Account_Not_Exist"
 
 type accountImportRequest struct {
-	UserID     *string `account:"yes" note:"1 to 32 bytes"`
-	Identifier *string `account:"yes"` // The older name of UserID.
-	Nick       *string `note:"at most 500 bytes"`
-	FaceURL    *string `json:"FaceUrl" note:"at most 500 bytes"`
+	UserID     *string `account:"yes" note:"1 to 32 bytes"`      // The account. It is needed, under this name or the older one.
+	Identifier *string `account:"yes"`                           // The older name of UserID, read if UserID is absent.
+	Nick       *string `note:"at most 500 bytes"`                // The nickname.
+	FaceURL    *string `json:"FaceUrl" note:"at most 500 bytes"` // The address of a picture.
 }
 
-// accountImport makes an account, or replaces those of its fields that are
-// present. An account that the rules of the app forbid is 70398 or 70399.
+// accountImport creates an account. If the account exists, the fields that are present
+// replace the stored ones. An app may have rules about the accounts that it takes: 70398
+// and 70399.
 // Contract: spec/conventions.md, 5.1.
 func (s *Server) accountImport(ctx context.Context, c *gate.Caller, in *accountImportRequest) (out struct{}, err error) {
 	id, err := oneUserID(in.UserID, in.Identifier)
@@ -79,23 +80,27 @@ func importChange(a *app.App, id string, nick, face *string) (audience.Change, e
 }
 
 type multiAccountImportRequest struct {
+	// The accounts to create. They are needed, in this form or the older one.
 	AccountList []importItem `items:"0-100" over:"70402"`
-	// The older form: names only. It counts if there is no AccountList.
+	// The older form of AccountList: names only. It is read if AccountList is absent.
 	Accounts []string `items:"0-100" account:"yes"`
 }
 
 type importItem struct {
-	UserID  string  `need:"yes" account:"yes" note:"1 to 32 bytes"`
-	Nick    *string `note:"at most 500 bytes"`
-	FaceURL *string `json:"FaceUrl" note:"at most 500 bytes"`
+	UserID  string  `need:"yes" account:"yes" note:"1 to 32 bytes"` // The account.
+	Nick    *string `note:"at most 500 bytes"`                      // The nickname.
+	FaceURL *string `json:"FaceUrl" note:"at most 500 bytes"`       // The address of a picture.
 }
 
 type multiAccountImportResponse struct {
+	// The accounts that were not created: the name may not be a UserID or is a
+	// RegistrationID, a profile value is too long, or the app's max_accounts or
+	// reimport_wait forbids it.
 	FailAccounts []string
 }
 
-// multiAccountImport makes up to 100 accounts. Those that cannot be made are
-// listed, the others are done. If the app has no room for any account of the
+// multiAccountImport creates at most 100 accounts. The accounts that cannot be created
+// are listed, the others are done. If the app has no room for any account of the
 // request, the whole request is answered 70398. Contract: spec/conventions.md, 5.2.
 func (s *Server) multiAccountImport(ctx context.Context, c *gate.Caller, in *multiAccountImportRequest) (out multiAccountImportResponse, err error) {
 	out.FailAccounts = []string{}
@@ -146,7 +151,7 @@ func (s *Server) multiAccountImport(ctx context.Context, c *gate.Caller, in *mul
 func otherThanLimit(f audience.Failure) bool { return f.Err.Kind != apierr.AccountLimit }
 
 type accountItem struct {
-	UserID string `need:"yes" account:"yes"`
+	UserID string `need:"yes" account:"yes"` // The account.
 }
 
 // userIDs returns the accounts of a list of items.
@@ -159,19 +164,21 @@ func userIDs(items []accountItem) []string {
 }
 
 type accountDeleteRequest struct {
-	DeleteItem []accountItem `need:"yes" items:"1-100" over:"70402"`
+	DeleteItem []accountItem `need:"yes" items:"1-100" over:"70402"` // The accounts to delete.
 }
 
-type accountDeleteResponse struct{ ResultItem []deleteResult }
+type accountDeleteResponse struct {
+	ResultItem []deleteResult // One entry for each of the request, in its order.
+}
 
 type deleteResult struct {
-	ResultCode int
-	ResultInfo string
-	UserID     string
+	ResultCode int    // 0 if the account was deleted, 70107 if it does not exist, 70402 if it is an admin of the app.
+	ResultInfo string // Why the account was not deleted.
+	UserID     string // The account.
 }
 
-// accountDelete takes up to 100 accounts away with all their data. An admin, or
-// an account that does not exist, is reported in its item. Contract:
+// accountDelete deletes at most 100 accounts with all their data. It cannot be undone. An
+// account that does not exist, and an admin of the app, is reported in its item. Contract:
 // spec/conventions.md, 5.3 and 4.
 func (s *Server) accountDelete(ctx context.Context, c *gate.Caller, in *accountDeleteRequest) (out accountDeleteResponse, err error) {
 	if c.App.Settings.KeepAccounts {
@@ -199,19 +206,21 @@ func (s *Server) accountDelete(ctx context.Context, c *gate.Caller, in *accountD
 }
 
 type accountCheckRequest struct {
-	CheckItem []accountItem `need:"yes" items:"1-100" over:"70402"`
+	CheckItem []accountItem `need:"yes" items:"1-100" over:"70402"` // The accounts to check.
 }
 
-type accountCheckResponse struct{ ResultItem []checkResult }
+type accountCheckResponse struct {
+	ResultItem []checkResult // One entry for each of the request, in its order.
+}
 
 type checkResult struct {
-	UserID        string
-	ResultCode    int
-	ResultInfo    string
-	AccountStatus string // Imported or NotImported
+	UserID        string // The account.
+	ResultCode    int    // Always 0.
+	ResultInfo    string // Always empty.
+	AccountStatus string // Imported or NotImported.
 }
 
-// accountCheck tells which of up to 100 accounts exist. Contract:
+// accountCheck reports which of at most 100 accounts exist. Contract:
 // spec/conventions.md, 5.4.
 func (s *Server) accountCheck(ctx context.Context, c *gate.Caller, in *accountCheckRequest) (out accountCheckResponse, err error) {
 	ids := userIDs(in.CheckItem)
@@ -230,13 +239,12 @@ func (s *Server) accountCheck(ctx context.Context, c *gate.Caller, in *accountCh
 }
 
 type kickRequest struct {
-	UserID     *string `account:"yes"`
-	Identifier *string `account:"yes"` // The older name of UserID.
+	UserID     *string `account:"yes"` // The account. It is needed, under this name or the older one.
+	Identifier *string `account:"yes"` // The older name of UserID, read if UserID is absent.
 }
 
-// kick makes every ticket issued for an account so far invalid, those of this
-// second included. A name that no account of any type can have is a mistake of
-// the request. Contract: spec/conventions.md, 5.5.
+// kick invalidates every ticket that was issued for an account so far, those of this
+// second included. Calls with one of them are answered 70052. Contract: spec/conventions.md, 5.5.
 func (s *Server) kick(ctx context.Context, c *gate.Caller, in *kickRequest) (out struct{}, err error) {
 	id, err := oneUserID(in.UserID, in.Identifier)
 	if err != nil {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"reflect"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tidings/internal/audience"
@@ -10,13 +12,13 @@ import (
 // accountErrors is the ErrorList of an answer, left out when nothing failed
 // (spec/timpush-api.md, 2.5).
 type accountErrors struct {
-	ErrorList []accountError `json:",omitempty"`
+	ErrorList []accountError `json:",omitempty" newer:"yes"` // The accounts that failed while the others were done.
 }
 
 type accountError struct {
-	Account string `json:"To_Account"`
-	Code    int    `json:"ErrorCode"`
-	Info    string `json:"ErrorInfo"`
+	Account string `json:"To_Account"` // The account as it was sent.
+	Code    int    `json:"ErrorCode"`  // Why it failed.
+	Info    string `json:"ErrorInfo"`  // What was wrong, for people.
 }
 
 // A changeResponse is the answer of a command that changes users.
@@ -43,6 +45,8 @@ type attrs struct {
 	names  *audience.Attributes
 	values audience.Values
 }
+
+func (attrs) shape() reflect.Type { return reflect.TypeFor[map[string]string]() }
 
 // MarshalJSONTo writes the object.
 func (a attrs) MarshalJSONTo(enc *jsontext.Encoder) error { return enc.WriteValue(a.append(nil)) }

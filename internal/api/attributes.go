@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -14,15 +15,16 @@ import (
 )
 
 type setAttrNameRequest struct {
-	// Names by slot, "0" to "9".
+	// The name of each slot, "0" to "9". Slots that are not in it stay as they are. A list
+	// is taken for the slots 0, 1, ...
 	AttrNames gate.Members `need:"yes" items:"0-10" list:"yes" note:"1 to 50 bytes each"`
-	// Account types by slot: 0 is a UserID, 1 a RegistrationID.
+	// Whom the attribute of a slot is for: 0 for UserIDs, 1 for RegistrationIDs. It is fixed
+	// once the slot has a name.
 	AttrTypes map[string]int64 `items:"0-10" list:"yes"`
 }
 
-// setAttrName names attribute slots and fixes their account type; slots not in
-// the request stay. A name that another slot has, or a changed account type,
-// refuses the whole request. Contract: spec/timpush-api.md, 3.1.
+// setAttrName names attribute slots. All names are set, or none. A name that another slot
+// has, or another account type than the slot's, refuses the whole request. Contract: spec/timpush-api.md, 3.1.
 func (s *Server) setAttrName(ctx context.Context, c *gate.Caller, in *setAttrNameRequest) (out struct{}, err error) {
 	// The older family has no 90033 here (14): what it would say is a malformed
 	// field there.
@@ -62,7 +64,8 @@ func (s *Server) setAttrName(ctx context.Context, c *gate.Caller, in *setAttrNam
 }
 
 type imSetAttrNameRequest struct {
-	// Names by slot, "0" to "9".
+	// The name of each slot, "0" to "9". Slots that are not in it stay as they are. A list
+	// is taken for the slots 0, 1, ...
 	AttrNames gate.Members `need:"yes" items:"0-10" list:"yes" note:"1 to 50 bytes each"`
 }
 
@@ -80,8 +83,8 @@ func parseSlot(s string) (int, error) {
 }
 
 type getAttrNameResponse struct {
-	AttrNames slotNames
-	AttrTypes slotKinds `json:",omitzero"`
+	AttrNames slotNames // The name of each slot that has one.
+	AttrTypes slotKinds `json:",omitzero" newer:"yes"` // Whom the attribute of each slot is for: 0 for UserIDs, 1 for RegistrationIDs.
 }
 
 // slotNames and slotKinds are the slots that are set, by number.
@@ -89,6 +92,9 @@ type (
 	slotNames struct{ of *audience.Attributes }
 	slotKinds struct{ of *audience.Attributes }
 )
+
+func (slotNames) shape() reflect.Type { return reflect.TypeFor[map[string]string]() }
+func (slotKinds) shape() reflect.Type { return reflect.TypeFor[map[string]int]() }
 
 // MarshalJSONTo writes an object of slot and name.
 func (n slotNames) MarshalJSONTo(enc *jsontext.Encoder) error {
@@ -118,8 +124,8 @@ func writeSlots(enc *jsontext.Encoder, of *audience.Attributes, value func(audie
 	return enc.WriteToken(jsontext.EndObject)
 }
 
-// getAttrName reads the names of the slots that are set, and, but for the older
-// family, their account types. Contract: spec/timpush-api.md, 3.2.
+// getAttrName reads the names of the slots that have one, and their account types.
+// Contract: spec/timpush-api.md, 3.2.
 func (s *Server) getAttrName(_ context.Context, c *gate.Caller, _ *struct{}) (out getAttrNameResponse, err error) {
 	out.AttrNames.of = &c.App.Attributes
 	if !c.Older {
@@ -129,18 +135,18 @@ func (s *Server) getAttrName(_ context.Context, c *gate.Caller, _ *struct{}) (ou
 }
 
 type setAttrRequest struct {
-	UserAttrs []attrsToSet `need:"yes" items:"1-100" over:"90018"`
+	UserAttrs []attrsToSet `need:"yes" items:"1-100" over:"90018"` // The users and their new values.
 }
 
 type attrsToSet struct {
-	Account string       `json:"To_Account" need:"yes" account:"yes"`
-	Attrs   gate.Members `need:"yes" items:"0-10" note:"values of 1 to 50 bytes"`
+	Account string       `json:"To_Account" need:"yes" account:"yes"`             // The user.
+	Attrs   gate.Members `need:"yes" items:"0-10" note:"values of 1 to 50 bytes"` // Values by the name of the attribute. {} changes nothing.
 }
 
-// setAttr sets attributes of at most 100 users; those not named stay. An
-// undefined name or a value of the wrong length refuses the whole request.
-// Accounts that do not exist, or are of the other type, are reported and the
-// others are done. Contract: spec/timpush-api.md, 4.1.
+// setAttr sets attributes of at most 100 users. Attributes that are not named stay as
+// they are. A name that is not defined, or a value of the wrong length, refuses the whole
+// request. An account that does not exist, or an attribute for the other account type, is
+// reported, and the other accounts are done. Contract: spec/timpush-api.md, 4.1.
 func (s *Server) setAttr(ctx context.Context, c *gate.Caller, in *setAttrRequest) (out changeResponse, err error) {
 	changes := make([]audience.Change, len(in.UserAttrs))
 	for i, entry := range in.UserAttrs {
@@ -163,18 +169,18 @@ func (s *Server) setAttr(ctx context.Context, c *gate.Caller, in *setAttrRequest
 }
 
 type removeAttrRequest struct {
-	// Users and the names of the attributes to take away from each.
+	// The users and the names of the attributes to take away from each.
 	UserAttrs []attrsToRemove `need:"yes" items:"1-100" over:"90018"`
 }
 
 type attrsToRemove struct {
-	Account string   `json:"To_Account" need:"yes" account:"yes"`
-	Attrs   []string `need:"yes"`
+	Account string   `json:"To_Account" need:"yes" account:"yes"` // The user.
+	Attrs   []string `need:"yes"`                                 // The names of attributes. [] changes nothing.
 }
 
-// removeAttr takes attributes away from at most 100 users. An undefined name
-// refuses the whole request; an account that does not exist is reported and
-// the others are done; an attribute that a user lacks is no error. Contract:
+// removeAttr takes attributes away from at most 100 users. A name that is not defined
+// refuses the whole request. An account that does not exist is reported, and the other
+// accounts are done. An attribute that a user lacks is no error. Contract:
 // the seed; spec/timpush-api.md, 4.3.
 func (s *Server) removeAttr(ctx context.Context, c *gate.Caller, in *removeAttrRequest) (out changeResponse, err error) {
 	changes := make([]audience.Change, len(in.UserAttrs))
@@ -217,17 +223,17 @@ func (s *Server) change(ctx context.Context, c *gate.Caller, changes []audience.
 }
 
 type accountsRequest struct {
-	Accounts []string `json:"To_Account" need:"yes" items:"1-100" over:"90018" account:"yes"`
+	Accounts []string `json:"To_Account" need:"yes" items:"1-100" over:"90018" account:"yes"` // The users.
 }
 
 type getAttrResponse struct {
-	UserAttrs []userAttrs
+	UserAttrs []userAttrs // One entry for each account that exists, in the order asked.
 	accountErrors
 }
 
 type userAttrs struct {
-	Account string `json:"To_Account"`
-	Attrs   attrs
+	Account string `json:"To_Account"` // The account.
+	Attrs   attrs  // Its values by the name of the attribute, in the order of the slots.
 }
 
 // AppendMembers writes the members of the answer.
@@ -260,8 +266,8 @@ func (r getAttrResponse) AppendMembers(b []byte) []byte {
 	return b
 }
 
-// getAttr reads the attributes of at most 100 users, in the order asked.
-// Accounts that do not exist are in ErrorList instead. Contract:
+// getAttr reads the attributes of at most 100 users. Accounts that do not exist are in
+// ErrorList. Contract:
 // spec/timpush-api.md, 4.2.
 func (s *Server) getAttr(ctx context.Context, c *gate.Caller, in *accountsRequest) (out getAttrResponse, err error) {
 	out.UserAttrs = make([]userAttrs, 0, min(len(in.Accounts), audience.MaxUsers))

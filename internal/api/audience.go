@@ -14,21 +14,22 @@ import (
 // selection is how a request says which users it means; with neither member, all
 // of an account type.
 type selection struct {
-	// Tags or attributes, as push takes them.
+	// The condition of a push: all its members must be true. Tags and attributes exclude each other.
 	Condition *condition `strict:"yes"`
 	// An expression, in place of Condition.
 	Where *string `note:"at most 16 KiB"`
-	// Whose account type is asked for if neither says it: 0 is a UserID, 1 a RegistrationID.
+	// 0 asks for UserIDs, 1 for RegistrationIDs. What names an attribute or a tag is about
+	// the account type of that.
 	AccountType int64 `range:"0-1"`
 }
 
 // condition is a Condition on the wire (spec/timpush-api.md, 6.2).
 type condition struct {
-	TagsAnd  []string     `items:"0-10"` // All of them.
-	TagsOr   []string     `items:"0-10"` // At least one of them.
-	TagsNot  []string     `items:"0-10"` // None of them.
-	AttrsAnd gate.Members `items:"0-10"` // All of these values.
-	AttrsOr  gate.Members `items:"0-10"` // At least one of these values.
+	TagsAnd  []string     `items:"0-10"` // The user has all of these tags.
+	TagsOr   []string     `items:"0-10"` // The user has at least one of these tags.
+	TagsNot  []string     `items:"0-10"` // The user has none of these tags.
+	AttrsAnd gate.Members `items:"0-10"` // The user has all of these values, by the name of the attribute.
+	AttrsOr  gate.Members `items:"0-10"` // The user has at least one of these values.
 }
 
 // query checks a selection against the app.
@@ -65,7 +66,7 @@ func namedValues(members gate.Members) []audience.NamedValue {
 
 type estimateRequest struct {
 	selection
-	// How many of the accounts to show.
+	// How many accounts to show, spread over the audience.
 	Sample int64 `range:"0-100"`
 }
 
@@ -78,18 +79,18 @@ const (
 )
 
 type estimateResponse struct {
-	Count   uint64
-	Clauses []clauseCount
-	Sample  []string `json:",omitempty"`
+	Count   uint64        // How many users are in the audience.
+	Clauses []clauseCount // The parts that must all be true: the one that empties an audience shows.
+	Sample  []string      `json:",omitempty"` // Some accounts of the audience, if they were asked for.
 }
 
 type clauseCount struct {
-	Clause string
-	Count  uint64
+	Clause string // The part as an expression.
+	Count  uint64 // How many users it selects on its own.
 }
 
-// estimateAudience counts an audience, and each clause of it on its own, at one
-// moment after every change that was answered before.
+// estimateAudience counts an audience, and each clause of it on its own, at one moment
+// after every change that was answered before.
 func (s *Server) estimateAudience(ctx context.Context, c *gate.Caller, in *estimateRequest) (out estimateResponse, err error) {
 	q, err := in.query(c)
 	if err != nil {
@@ -109,23 +110,23 @@ func (s *Server) estimateAudience(ctx context.Context, c *gate.Caller, in *estim
 
 type explainRequest struct {
 	selection
-	Account string `json:"To_Account" need:"yes" account:"yes"`
+	Account string `json:"To_Account" need:"yes" account:"yes"` // The account to look at.
 }
 
 type explainResponse struct {
-	Match   bool
-	Clauses []clauseMatch
-	Attrs   attrs
-	Tags    []string
+	Match   bool          // Whether the account is in the audience.
+	Clauses []clauseMatch // The parts that must all be true.
+	Attrs   attrs         // The values of the account by the name of the attribute.
+	Tags    []string      // The tags of the account.
 }
 
 type clauseMatch struct {
-	Clause string
-	Match  bool
+	Clause string // The part as an expression.
+	Match  bool   // Whether it is true of the account.
 }
 
-// explainAudience reports whether an account is in an audience, which clauses say
-// so, and what the account has. An account that does not exist is 70107.
+// explainAudience reports whether an account is in an audience, which clauses decide it,
+// and what the account has.
 func (s *Server) explainAudience(ctx context.Context, c *gate.Caller, in *explainRequest) (out explainResponse, err error) {
 	q, err := in.query(c)
 	if err != nil {
@@ -145,18 +146,16 @@ func (s *Server) explainAudience(ctx context.Context, c *gate.Caller, in *explai
 
 type listRequest struct {
 	selection
-	Limit int64 `range:"1-1000" default:"100"`
-	// Next of the page before.
-	Next string
+	Limit int64  `range:"1-1000" default:"100"` // How many accounts are on a page.
+	Next  string // Next of the answer with the page before. It is absent for the first page.
 }
 
 type listResponse struct {
-	Accounts []string
-	Next     string `json:",omitempty"`
+	Accounts []string // The accounts of the page.
+	Next     string   `json:",omitempty"` // The token of the next page, which is absent on the last one.
 }
 
 // listAudience lists the accounts of an audience in pages, all of one moment.
-// Next asks for the page after one; 95003 if that was too long ago.
 func (s *Server) listAudience(ctx context.Context, c *gate.Caller, in *listRequest) (out listResponse, err error) {
 	q, err := in.query(c)
 	if err != nil {
@@ -168,19 +167,19 @@ func (s *Server) listAudience(ctx context.Context, c *gate.Caller, in *listReque
 }
 
 type listValuesRequest struct {
-	Attr   string `need:"yes"`
-	Prefix string
-	Limit  int64 `range:"1-1000" default:"100"`
+	Attr   string `need:"yes"` // The name of the attribute.
+	Prefix string // Only values that begin with it.
+	Limit  int64  `range:"1-1000" default:"100"` // How many values to list.
 }
 
 type listValuesResponse struct {
-	Values []valueCount
-	Total  int
+	Values []valueCount // The values.
+	Total  int          // How many values there are, with those that are not listed.
 }
 
 type valueCount struct {
-	Value string
-	Count uint64
+	Value string // The value.
+	Count uint64 // How many users have it.
 }
 
 // listAttrValues lists the values of an attribute that users have, the most
@@ -199,19 +198,19 @@ func (s *Server) listAttrValues(ctx context.Context, c *gate.Caller, in *listVal
 }
 
 type listTagsRequest struct {
-	Prefix string
-	Limit  int64 `range:"1-1000" default:"100"`
+	Prefix string // Only tags that begin with it.
+	Limit  int64  `range:"1-1000" default:"100"` // How many tags to list.
 }
 
 type listTagsResponse struct {
-	Tags  []tagCount
-	Total int
+	Tags  []tagCount // The tags.
+	Total int        // How many tags there are, with those that are not listed.
 }
 
 type tagCount struct {
-	Tag         string
-	Count       uint64
-	AccountType int
+	Tag         string // The tag.
+	Count       uint64 // How many users have it.
+	AccountType int    // Whom the tag is for: 0 for UserIDs, 1 for RegistrationIDs.
 }
 
 // listTags lists the tags that users have, the most frequent first.

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"tidings/internal/api"
+	"tidings/internal/gate"
 )
 
 // TestReference keeps reference.json as the comments of the source are; with -update it
@@ -28,8 +29,12 @@ func TestReference(t *testing.T) {
 			t.Errorf("%s, which is %s, has no comment", name, c.Name)
 		}
 		commands[c.Name] = summary(words.functions[name], name)
-		words.collect(fields, c.Run.In)
-		words.collect(fields, c.Run.Out)
+		for _, run := range []gate.Run{c.Run, c.Older.Run} {
+			if run.In != nil {
+				words.collect(t, fields, run.In)
+				words.collect(t, fields, run.Out)
+			}
+		}
 	}
 	text, err := json.MarshalIndent(map[string]any{"commands": commands, "fields": fields}, "", "  ")
 	if err != nil {
@@ -96,21 +101,25 @@ func (w comments) readFields(spec *ast.TypeSpec) {
 	}
 }
 
-// collect adds what is said of the fields of a type, and of the types of them.
-func (w comments) collect(into map[string]map[string]string, t reflect.Type) {
+// collect adds what is said of the fields of a type, and of the types of them. A field
+// of which nothing is said is a mistake.
+func (w comments) collect(tt *testing.T, into map[string]map[string]string, t reflect.Type) {
+	tt.Helper()
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || into[t.Name()] != nil {
+	if t.Kind() != reflect.Struct || into[t.Name()] != nil || t == reflect.TypeFor[gate.Member]() {
 		return
 	}
 	said := map[string]string{}
 	for f := range t.Fields() {
-		if text := w.fields[t.Name()][f.Name]; text != "" && f.IsExported() {
-			said[f.Name] = text
+		if f.IsExported() {
+			if said[f.Name] = w.fields[t.Name()][f.Name]; said[f.Name] == "" {
+				tt.Errorf("%s.%s has no comment", t.Name(), f.Name)
+			}
 		}
 		if f.Anonymous || f.IsExported() {
-			w.collect(into, f.Type)
+			w.collect(tt, into, f.Type)
 		}
 	}
 	if t.Name() != "" && len(said) > 0 {

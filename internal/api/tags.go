@@ -11,17 +11,17 @@ import (
 type addTagRequest struct {
 	// 0 adds the tags to those that a user has, 1 makes them all that the user has.
 	Replace  int64       `range:"0-1"`
-	UserTags []tagsToAdd `need:"yes" items:"1-100" over:"90018"`
+	UserTags []tagsToAdd `need:"yes" items:"1-100" over:"90018"` // The users and the tags for each.
 }
 
 type tagsToAdd struct {
-	Account string   `json:"To_Account" need:"yes" account:"yes"`
-	Tags    []string `need:"yes" items:"0-100" note:"at most 10, or 100 with Replace; 1 to 50 bytes each"`
+	Account string   `json:"To_Account" need:"yes" account:"yes"`                             // The user.
+	Tags    []string `need:"yes" items:"0-100" note:"10 without Replace, 1 to 50 bytes each"` // The tags. Tags that the user has already do no harm.
 }
 
-// addTag adds tags to at most 100 users, or replaces their tags. A tag that is
-// empty or too long, or too many in one entry, refuses the whole request; a user
-// or an app that would have too many is reported. Contract:
+// addTag adds tags to at most 100 users, or replaces their tags. A tag that is empty or
+// too long, or too many tags in one entry, refuses the whole request. Each user gets all
+// tags of its entry, or none of them and an item in ErrorList. Contract:
 // spec/timpush-api.md, 5.1.
 func (s *Server) addTag(ctx context.Context, c *gate.Caller, in *addTagRequest) (out changeResponse, err error) {
 	op, limit := audience.AddTags, audience.MaxAddTags
@@ -49,7 +49,7 @@ func (s *Server) addTag(ctx context.Context, c *gate.Caller, in *addTagRequest) 
 }
 
 type imAddTagRequest struct {
-	UserTags []tagsToAdd `need:"yes" items:"1-100" over:"90018"`
+	UserTags []tagsToAdd `need:"yes" items:"1-100" over:"90018"` // The users and the tags for each.
 }
 
 // imAddTag is addTag of the older family, which has no Replace.
@@ -58,16 +58,16 @@ func (s *Server) imAddTag(ctx context.Context, c *gate.Caller, in *imAddTagReque
 }
 
 type removeTagRequest struct {
-	UserTags []tagsToRemove `need:"yes" items:"1-100" over:"90018"`
+	UserTags []tagsToRemove `need:"yes" items:"1-100" over:"90018"` // The users and the tags to take away from each.
 }
 
 type tagsToRemove struct {
-	Account string   `json:"To_Account" need:"yes" account:"yes"`
-	Tags    []string `need:"yes"`
+	Account string   `json:"To_Account" need:"yes" account:"yes"` // The user.
+	Tags    []string `need:"yes"`                                 // The tags, any number of them.
 }
 
-// removeTag takes tags away from at most 100 users. A tag that a user lacks is
-// no error, nor is one that no user can have. Contract: spec/timpush-api.md, 5.3.
+// removeTag takes tags away from at most 100 users. A tag that a user lacks, or that no
+// user can have, is no error. Contract: spec/timpush-api.md, 5.3.
 func (s *Server) removeTag(ctx context.Context, c *gate.Caller, in *removeTagRequest) (out changeResponse, err error) {
 	changes := make([]audience.Change, len(in.UserTags))
 	for i, entry := range in.UserTags {
@@ -87,18 +87,17 @@ func (s *Server) clearAllTags(ctx context.Context, c *gate.Caller, in *accountsR
 }
 
 type getTagResponse struct {
-	UserTags []userTags
+	UserTags []userTags // One entry for each account that exists, in the order asked.
 	accountErrors
 }
 
 type userTags struct {
-	Account string `json:"To_Account"`
-	Tags    []string
+	Account string   `json:"To_Account"` // The account.
+	Tags    []string // Its tags, in the order of their bytes.
 }
 
-// getTag reads the tags of at most 100 users, in the order asked; the tags of a
-// user are in alphabetical order. Accounts that do not exist are in ErrorList
-// instead. Contract: spec/timpush-api.md, 5.2.
+// getTag reads the tags of at most 100 users. Accounts that do not exist are in ErrorList.
+// Contract: spec/timpush-api.md, 5.2.
 func (s *Server) getTag(ctx context.Context, c *gate.Caller, in *accountsRequest) (out getTagResponse, err error) {
 	out.UserTags = make([]userTags, 0, min(len(in.Accounts), audience.MaxUsers))
 	out.accountErrors, err = s.eachUser(ctx, c, in, func(account string, u *audience.User) {

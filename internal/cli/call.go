@@ -25,13 +25,14 @@ import (
 
 func (e *env) callCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "call --app SDKAPPID COMMAND [BODY]",
+		Use:   "call --app SDKAPPID COMMAND [BODY] | --list | --help [COMMAND]",
 		Short: "Call a command of the API and print the answer",
 		Long: `Call a command of the API and print the answer.
 
 It finds the server that runs on the data directory and signs the request there.
 For a server elsewhere give --url and --secret-key-file. BODY is JSON, @FILE, or -
-for standard input; without it, {} is sent.
+for standard input; without it, {} is sent. --list prints the commands of this version,
+and --help COMMAND what one of them takes and answers.
 
 Exit codes: 0 the ErrorCode is 0; 1 it is not, or there was no answer.
 
@@ -39,8 +40,8 @@ Exit codes: 0 the ErrorCode is 0; 1 it is not, or there was no answer.
 good for ten minutes.`,
 		Example: `  tidings call --app 1400000001 timpush/get_attr '{"To_Account":["Mary"]}'
   tidings call --app 1400000001 timpush/get_attr_name
+  tidings call --help timpush/get_attr
   tidings call --app 1400000001 --url https://push.example.com --secret-key-file key.txt timpush/set_attr @attrs.json`,
-		Args: takes("COMMAND", "[BODY]"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
@@ -52,7 +53,25 @@ good for ten minutes.`,
 	appFlag(cmd, &flags.app)
 	raw := cmd.Flags().Bool("raw", false, "print the answer as it came")
 	curl := cmd.Flags().Bool("curl", false, "print a curl line instead of calling")
+	list := cmd.Flags().Bool("list", false, "print the commands and what each does")
+	e.callHelp(cmd)
+	needsApp := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if *list {
+			return nil
+		}
+		return needsApp(cmd, args)
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if *list {
+			return takes()(cmd, args)
+		}
+		return takes("COMMAND", "[BODY]")(cmd, args)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *list {
+			return e.listCommands()
+		}
 		command, err := e.command(args[0], flags.url != "")
 		if err != nil {
 			return err
@@ -102,8 +121,8 @@ func (e *env) command(name string, elsewhere bool) (string, error) {
 // nearCommands returns the commands that a wrong name may mean: those that end in
 // it, else the one with the fewest letters changed.
 func nearCommands(name string, known []string) []string {
-	_, method, _ := strings.Cut(name, "/")
-	if method == "" {
+	_, method, whole := strings.Cut(name, "/")
+	if !whole {
 		method = name
 	}
 	var near []string
@@ -114,7 +133,11 @@ func nearCommands(name string, known []string) []string {
 	}
 	best := 4
 	for _, k := range known {
-		switch d := wording.Distance(name, k); {
+		like := k
+		if !whole {
+			_, like, _ = strings.Cut(k, "/")
+		}
+		switch d := wording.Distance(name, like); {
 		case d < best:
 			best, near = d, []string{k}
 		case d == best:

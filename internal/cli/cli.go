@@ -36,14 +36,15 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	lookup         func(string) (string, bool)
+	helpFailed     error // why help could not be printed; Cobra has no place for it
 }
 
 // run is the whole program: it prints its own error and returns it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, lookup func(string) (string, bool)) error {
-	e := &env{stdin, stdout, stderr, lookup}
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, lookup: lookup}
 	root := group("tidings", "A push and audience server that you run yourself",
 		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(), e.userCommand(),
-		e.callCommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
+		e.callCommand(), e.openAPICommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
 		e.backupCommand(), e.restoreCommand(), e.statusCommand(), e.versionCommand())
 	root.Version = versionLine(currentVersion())
 	root.SetVersionTemplate("{{.Version}}\n")
@@ -58,6 +59,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	plainSwitches(root)
 	e.completeAppNumbers(root)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = e.helpFailed
+	}
 	if err == nil {
 		return nil
 	}

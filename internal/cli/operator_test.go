@@ -200,7 +200,7 @@ func TestDeleteAsks(t *testing.T) {
 		must(t, "app", "create", "9", "--data", dir)
 		must(t, "app", "disable", "9", "--data", dir)
 		var out buffer
-		e := &env{strings.NewReader(c.answer), &out, &out, shell{}.lookup}
+		e := &env{stdin: strings.NewReader(c.answer), stdout: &out, stderr: &out, lookup: shell{}.lookup}
 		cmd := e.appDeleteCommand()
 		dataFlag(cmd.Flags())
 		if err := cmd.Flags().Set("data", dir); err != nil {

@@ -311,7 +311,7 @@ func TestBinary(t *testing.T) {
 func TestPinned(t *testing.T) {
 	other := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was called") }))
 	defer other.Close()
-	e := &env{strings.NewReader(""), io.Discard, io.Discard, shell{}.lookup}
+	e := &env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, lookup: shell{}.lookup}
 	err := e.call(t.Context(), &target{url: other.URL, local: true, app: 9, tls: pinned([]byte("another"))}, "timpush/get_attr", []byte("{}"), false)
 	if err == nil || !strings.Contains(err.Error(), "another certificate answers") {
 		t.Errorf("a call: %v", err)

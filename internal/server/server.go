@@ -157,9 +157,10 @@ func (s *Server) serveWith() {
 // is read, and room for headers that proxies add.
 const maxHeaderBytes = 32 << 10
 
-// withHealth returns a handler that answers the probes of an orchestrator, and leaves other
-// requests to next.
+// withHealth returns a handler that answers the probes of an orchestrator and sends the
+// description of the API, and leaves other requests to next.
 func (s *Server) withHealth(next http.Handler) http.Handler {
+	openAPI := api.OpenAPIHandler(s.build.Version)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			switch r.URL.Path {
@@ -172,6 +173,9 @@ func (s *Server) withHealth(next http.Handler) http.Handler {
 					return
 				}
 				_, _ = io.WriteString(w, "ready\n")
+				return
+			case "/openapi.json":
+				openAPI.ServeHTTP(w, r)
 				return
 			}
 		}

@@ -1,0 +1,136 @@
+package doc_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tidings/internal/api"
+	"tidings/internal/gate"
+)
+
+// made is a part of a document that is made from the rows of the API.
+var made = regexp.MustCompile(`(?s)<!-- row: (\S+) -->\n.*?<!-- end of row -->`)
+
+// TestAPIRows keeps the parts of api.md that come from the rows as the rows are; with
+// -update it writes them (make generate). Every command has one, and is in the contents.
+func TestAPIRows(t *testing.T) {
+	text, err := os.ReadFile("api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]string{"older": olderTable()}
+	for _, c := range api.Table() {
+		parts[c.Name] = rowText(t, c.Name)
+		_, method, _ := strings.Cut(c.Name, "/")
+		for _, want := range []string{"[`" + method + "`](#" + method + ")", "\n### " + method + "\n"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("api.md lacks %q", want)
+			}
+		}
+	}
+	var found []string
+	got := made.ReplaceAllStringFunc(string(text), func(part string) string {
+		name := made.FindStringSubmatch(part)[1]
+		found = append(found, name)
+		want := "<!-- row: " + name + " -->\n" + parts[name] + "<!-- end of row -->"
+		if part != want && !*update {
+			t.Errorf("api.md is not what the row of %s says; make generate writes it. Want\n%s", name, want)
+		}
+		return want
+	})
+	for name := range parts {
+		if n := len(slices.DeleteFunc(slices.Clone(found), func(f string) bool { return f != name })); n != 1 {
+			t.Errorf("api.md has %d parts for %s, want 1", n, name)
+		}
+	}
+	if len(found) != len(parts) {
+		t.Errorf("api.md has parts for %q, want %d", found, len(parts))
+	}
+	if *update {
+		if err := os.WriteFile("api.md", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRowExamples: the example of each command works on the demo data, whatever was called
+// before, and twice if the row says that it may be repeated.
+func TestRowExamples(t *testing.T) {
+	url, ticket := serveDemo(t)
+	for _, c := range api.Table() {
+		times := 2
+		if c.Effect == gate.Once {
+			times = 1
+		}
+		for _, name := range c.Names() {
+			for range times {
+				var answer struct {
+					ErrorCode int
+					ErrorList []any
+				}
+				text := call(t, http.MethodPost, url+withQuery("/v4/"+name, ticket), c.Example)
+				if err := json.Unmarshal([]byte(text), &answer); err != nil || answer.ErrorCode != 0 || len(answer.ErrorList) > 0 {
+					t.Errorf("%s %s: %s", name, c.Example, text)
+				}
+			}
+		}
+	}
+}
+
+// rowText returns what the row of a command says.
+func rowText(t *testing.T, name string) string {
+	t.Helper()
+	c, ok := api.Find(name)
+	if !ok {
+		t.Fatalf("no command %s", name)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "`POST /v4/%s`. %s %s\n", c.Name, c.Doc, api.Limits(c))
+	if lines := api.Request(c, false).Lines(); len(lines) == 0 {
+		b.WriteString("\nNo fields.\n")
+	} else {
+		b.WriteString("\n| Field | Type | Required | |\n| --- | --- | --- | --- |\n")
+		for i := range lines {
+			need := "no"
+			if lines[i].Need {
+				need = "yes"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", lines[i].Path, lines[i].Type, need, cell(lines[i].Text()))
+		}
+	}
+	// What is in an ErrorList is the same for all, and described once.
+	lines := slices.DeleteFunc(api.Answer(c, false).Lines(), func(l api.Line) bool { return strings.HasPrefix(l.Path, "ErrorList[]") })
+	if len(lines) > 0 {
+		b.WriteString("\n| Answer | Type | |\n| --- | --- | --- |\n")
+		for i := range lines {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", lines[i].Path, lines[i].Type, cell(lines[i].Text()))
+		}
+	}
+	if len(c.Codes) > 0 {
+		b.WriteString("\n| Code | besides [those of all commands](#order-of-checks) |\n| --- | --- |\n")
+		for _, k := range c.Codes {
+			fmt.Fprintf(&b, "| %d | %s |\n", k.Code, cell(k.Text))
+		}
+	}
+	return b.String()
+}
+
+// olderTable returns the names of the older family.
+func olderTable() string {
+	var b strings.Builder
+	b.WriteString("| Older command | Same as | It lacks |\n| --- | --- | --- |\n")
+	for _, c := range api.Table() {
+		if c.Older.Name != "" {
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", c.Older.Name, c.Name, cell(c.Older.Lacks))
+		}
+	}
+	return b.String()
+}
+
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

@@ -139,10 +139,3 @@ func (s *Service) applyChunk(ctx context.Context, in transfer.Chunk, dryRun bool
 	out.facts = []slog.Attr{slog.Int("users", result.Users), slog.Int("bad", len(result.Failures))}
 	return json.NewEncoder(out).Encode(result)
 }
-
-func (s *Service) exportUsers(ctx context.Context, in AppRequest, _ io.Reader, out *Answer) error {
-	if _, err := s.find(in.ID); err != nil {
-		return err
-	}
-	return transfer.Write(ctx, s.Users, in.ID, out)
-}

@@ -75,7 +75,11 @@ type Store interface {
 	// Export calls begin with the attributes of an app, and then each for its users, in the
 	// order of List. All are as they are at one moment, which is after every change that
 	// was answered before the call. The argument of each is valid until each returns.
-	Export(ctx context.Context, app uint32, begin func(*Attributes) error, each func(*Exported) error) error
+	//
+	// If query is not nil, only the users of the audience are exported that it returns for
+	// the attributes of that moment. An error of query, or of the audience, comes before
+	// begin is called.
+	Export(ctx context.Context, app uint32, query func(*Attributes) (Query, error), begin func(*Attributes) error, each func(*Exported) error) error
 	// Count returns how many accounts an app has; 0 if there is no such app.
 	Count(ctx context.Context, app uint32) (int, error)
 }

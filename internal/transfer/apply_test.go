@@ -120,7 +120,7 @@ func (h *house) load(t *testing.T, chunk Chunk, dryRun bool, lines io.Reader) *R
 func (h *house) values(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := Write(t.Context(), h.users, appID, &out); err != nil {
+	if err := Write(t.Context(), h.users, appID, nil, &out); err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]map[string]string{}

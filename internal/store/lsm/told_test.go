@@ -143,7 +143,7 @@ func questions() (list []question) {
 	add("Tags", func(ctx context.Context, s *opened) string { return fmt.Sprint(s.Tags(ctx, id, "", 10)) })
 	add("Export", func(ctx context.Context, s *opened) string {
 		text := ""
-		err := s.Export(ctx, id, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return nil }, func(e *audience.Exported) error {
+		err := s.Export(ctx, id, nil, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return nil }, func(e *audience.Exported) error {
 			text += fmt.Sprintf(" %s %d %q %q %q", e.Account, e.Kind, e.Values, e.Tags, e.Nick)
 			return nil
 		})
@@ -151,7 +151,7 @@ func questions() (list []question) {
 	})
 	add("Export, its beginning", func(ctx context.Context, s *opened) string {
 		text, enough := "", errors.New("enough")
-		err := s.Export(ctx, id, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return enough }, nil)
+		err := s.Export(ctx, id, nil, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return enough }, nil)
 		return fmt.Sprint(text, err)
 	})
 	add("Apps", func(ctx context.Context, s *opened) string {

@@ -8,6 +8,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
+	"tidings/internal/index"
 	"tidings/internal/store/journal"
 )
 
@@ -65,9 +66,10 @@ const exportCheck = 1000
 // Export calls begin with the attributes of an app and then each with its users
 // in the order of their numbers, all as they are at one moment after every
 // change that was answered before. It begins when what it shows is durable.
-func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attributes) error, each func(*audience.Exported) error) (err error) {
+func (s *Users) Export(ctx context.Context, id uint32, query func(*audience.Attributes) (audience.Query, error), begin func(*audience.Attributes) error, each func(*audience.Exported) error) (err error) {
 	var wait func(context.Context) (*journal.View, error)
-	v, err := s.view(ctx, id, func(x *tenant, _ *view) { wait = s.journal.ViewAt(x.pos) })
+	var now *tenant
+	v, err := s.view(ctx, id, func(x *tenant, _ *view) { now, wait = x, s.journal.ViewAt(x.pos) })
 	if err != nil {
 		return err
 	}
@@ -77,6 +79,16 @@ func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attr
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	users, attributes := v.users, v.app.Attributes
+	numbers := everybody(users)
+	if query != nil {
+		q, err := query(&attributes)
+		if err != nil {
+			return err
+		}
+		if numbers, err = s.selected(ctx, now, users, q); err != nil {
+			return err
+		}
+	}
 	if err := begin(&attributes); err != nil {
 		return err
 	}
@@ -90,12 +102,10 @@ func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attr
 		return err
 	}
 	defer func() { err = errors.Join(err, faces.Close()) }()
-	for n := range users.Limit() {
-		if n%exportCheck == 0 && ctx.Err() != nil {
+	done := 0
+	for n := range numbers {
+		if done++; done%exportCheck == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
-		}
-		if !users.Has(n) {
-			continue
 		}
 		t := users.Traits(n)
 		out := audience.Exported{Account: string(users.Account(n)), Kind: t.Kind, Created: users.Created(n), Values: t.Values, Tags: t.Tags}
@@ -114,4 +124,38 @@ func (s *Users) Export(ctx context.Context, id uint32, begin func(*audience.Attr
 		}
 	}
 	return nil
+}
+
+// everybody returns the numbers of all users, ascending.
+func everybody(users *index.View) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for n := range users.Limit() {
+			if users.Has(n) && !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// selected returns the numbers of the users in an audience, ascending. It waits for its
+// turn to look for them.
+func (s *Users) selected(ctx context.Context, x *tenant, users *index.View, q audience.Query) (iter.Seq[uint32], error) {
+	kind, err := users.KindOf(q.Expr, q.Attributes, q.Kind)
+	if err != nil {
+		return nil, err
+	}
+	end, err := s.turn(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	a, err := users.Audience(ctx, audience.Clauses(q.Expr), kind, s.pacer())
+	if err != nil {
+		return nil, err
+	}
+	selection, err := a.Select(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return selection.From(0), nil
 }

@@ -134,7 +134,7 @@ func (h *harness) wantUnknown(app uint32) {
 		"Change": change, "Users": users, "Delete": del,
 		"Estimate": estimate, "Explain": explain, "List": list, "AttrValues": values, "Tags": tags,
 		"Import": h.Import(ctx, app, batch, false, nil), "Import, dry": h.Import(ctx, app, batch, true, nil),
-		"Export": h.Export(ctx, app, nil, nil),
+		"Export": h.Export(ctx, app, nil, nil, nil),
 		"Revoke": h.Revoke(ctx, app, "a", time.Unix(1, 0)), "DeleteApp": h.DeleteApp(ctx, app),
 	} {
 		if !errors.Is(err, apierr.UnknownApp) {

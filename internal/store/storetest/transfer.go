@@ -17,7 +17,7 @@ import (
 // export returns all that a store exports of an app, by account.
 func (h *harness) export(app uint32) (users []audience.Exported) {
 	h.Helper()
-	err := h.Export(h.Context(), app, func(*audience.Attributes) error { return nil }, func(u *audience.Exported) error {
+	err := h.Export(h.Context(), app, nil, func(*audience.Attributes) error { return nil }, func(u *audience.Exported) error {
 		users = append(users, *u)
 		return nil
 	})
@@ -109,12 +109,12 @@ func testImport(t *testing.T, h *harness) {
 	h.reopen()
 	check("after another restart")
 
-	err := h.Export(t.Context(), id+1, nil, nil)
+	err := h.Export(t.Context(), id+1, nil, nil, nil)
 	if !errors.Is(err, apierr.UnknownApp) {
 		t.Errorf("Export of an app that does not exist: %v", err)
 	}
 	stop := errors.New("enough")
-	err = h.Export(t.Context(), id, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return stop })
+	err = h.Export(t.Context(), id, nil, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return stop })
 	if !errors.Is(err, stop) {
 		t.Errorf("Export whose receiver fails: %v", err)
 	}
@@ -169,4 +169,58 @@ func testExportMoment(t *testing.T, h *harness) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// testExportAudience exports only whom a query selects. What is wrong with it is known
+// before the export begins.
+func testExportAudience(t *testing.T, h *harness) {
+	h.saveApp(NewApp(id))
+	phone := imported("phone", audience.RegistrationID, 5)
+	phone.Set, phone.Tags = audience.Values{9: "x"}, audience.TagEdit{Op: audience.AddTags, Tags: []string{"device"}}
+	mary := imported("mary", audience.UserID, 5)
+	mary.Set, mary.Tags = audience.Values{0: "gold"}, audience.TagEdit{Op: audience.AddTags, Tags: []string{"vip"}}
+	mary.Profile = audience.Profile{Nick: text("M"), FaceURL: text("F")}
+	h.load(false, mary, phone, imported("ann", audience.UserID, 5))
+	export := func(query func(*audience.Attributes) (audience.Query, error)) (users []audience.Exported, begun bool, err error) {
+		err = h.Export(t.Context(), id, query, func(*audience.Attributes) error { begun = true; return nil }, func(u *audience.Exported) error {
+			if u.Account != "administrator" {
+				users = append(users, *u)
+			}
+			return nil
+		})
+		return users, begun, err
+	}
+	check := func(where string, kind audience.Kind, want ...audience.Exported) {
+		t.Helper()
+		got, _, err := export(func(*audience.Attributes) (audience.Query, error) { return h.query(where, kind), nil })
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Export of %s and type %d = %+v, %v; want %+v", where, kind, got, err, want)
+		}
+	}
+	ann := audience.Exported{Account: "ann", Created: 5}
+	gold := audience.Exported{Account: "mary", Created: 5, Values: mary.Set, Tags: []string{"vip"}, Nick: "M", FaceURL: "F"}
+	device := audience.Exported{Account: "phone", Kind: audience.RegistrationID, Created: 5, Values: phone.Set, Tags: []string{"device"}}
+	for range 2 {
+		check(`attr0 == "gold" && tag("vip")`, audience.RegistrationID, gold)
+		check(`!tag("vip")`, audience.UserID, ann)
+		check(`tag("device")`, audience.UserID, device) // the tag says of which type
+		check("true", audience.RegistrationID, device)
+		check("true", audience.UserID, gold, ann)
+		check(`tag("nobody")`, audience.UserID)
+		h.reopen()
+	}
+	wrong := errors.New("no such query")
+	for _, q := range []struct {
+		query func(*audience.Attributes) (audience.Query, error)
+		want  error
+	}{
+		{func(*audience.Attributes) (audience.Query, error) { return audience.Query{}, wrong }, wrong},
+		{func(*audience.Attributes) (audience.Query, error) {
+			return h.query(`tag("vip") && tag("device")`, audience.UserID), nil
+		}, apierr.WrongAccountKind},
+	} {
+		if users, begun, err := export(q.query); !errors.Is(err, q.want) || begun || users != nil {
+			t.Errorf("Export that cannot be = %+v, %v, begun: %t; want %v before it begins", users, err, begun, q.want)
+		}
+	}
 }

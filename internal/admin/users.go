@@ -136,6 +136,6 @@ func (s *Service) applyChunk(ctx context.Context, in transfer.Chunk, dryRun bool
 	if err != nil {
 		return err
 	}
-	out.facts = []slog.Attr{slog.Int("users", result.Users), slog.Int("bad", len(result.Failures))}
+	out.facts = []slog.Attr{slog.Int("users", result.Users), slog.Int("created", result.Created), slog.Int("changed", result.Changed), slog.Int("bad", len(result.Failures))}
 	return json.NewEncoder(out).Encode(result)
 }

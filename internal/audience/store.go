@@ -64,14 +64,15 @@ type Store interface {
 	Tags(ctx context.Context, app uint32, prefix string, limit int) ([]ValueCount, int, error)
 
 	// Import makes changes in batches, in order, each change whole or not at all. Other
-	// requests get their turn between two batches. Import calls failed for each change that
-	// cannot be made, with its position over all batches, and returns when the others are
-	// durable. With dryRun it makes no changes, and calls failed for those that cannot be
-	// made to the users as they are, without the changes before.
+	// requests get their turn between two batches. Import calls done for each change with
+	// its position over all batches: with what became of the account, or with why the
+	// change cannot be made. It returns when all that were made are durable. With dryRun it
+	// makes no changes, and calls done with what each would come to for the users as they
+	// are, without the changes before. Done may be nil.
 	//
 	// If ctx ends or the disk fails, the batches before some moment are made, and none
 	// after it.
-	Import(ctx context.Context, app uint32, batches iter.Seq[[]Change], dryRun bool, failed func(i int, err *apierr.Error)) error
+	Import(ctx context.Context, app uint32, batches iter.Seq[[]Change], dryRun bool, done func(i int, o Outcome, err *apierr.Error)) error
 	// Export calls begin with the attributes of an app, and then each for its users, in the
 	// order of List. All are as they are at one moment, which is after every change that
 	// was answered before the call. The argument of each is valid until each returns.

@@ -278,6 +278,10 @@ func asked(t *testing.T, left *vfs.MemFS, q question) string {
 
 // importing is the answer to an import of a change.
 func importing(ctx context.Context, s *opened, dryRun bool, c audience.Change) (answer string) {
-	err := s.Import(ctx, id, importOf(c), dryRun, func(_ int, err *apierr.Error) { answer = fmt.Sprint(err.Kind.Code) })
+	err := s.Import(ctx, id, importOf(c), dryRun, func(_ int, o audience.Outcome, err *apierr.Error) {
+		if answer = fmt.Sprint("outcome ", o); err != nil {
+			answer = fmt.Sprint(err.Kind.Code)
+		}
+	})
 	return fmt.Sprint(answer, err)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
@@ -13,24 +14,23 @@ import (
 )
 
 // Import makes changes to accounts, in order, each whole or not at all.
-func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audience.Change], dryRun bool, failed func(i int, err *apierr.Error)) error {
+func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audience.Change], dryRun bool, done func(i int, o audience.Outcome, err *apierr.Error)) error {
 	first, pos := 0, journal.Pos(0)
+	var outcomes []audience.Outcome
 	for changes := range batches {
 		if err := storable(changes); err != nil {
 			return err
 		}
+		outcomes = slices.Grow(outcomes[:0], len(changes))[:len(changes)]
 		var refused []refusal
 		var err error
 		if dryRun {
-			refused, err = s.try(ctx, id, changes)
+			refused, err = s.try(ctx, id, changes, outcomes)
 		} else {
 			err = s.write(ctx, id, true, func(x *tenant) (err error) {
-				refused, err = s.change(x, changes, true, &pos)
+				refused, err = s.change(x, changes, true, outcomes, &pos)
 				return err
 			})
-		}
-		for _, r := range refused {
-			failed(first+r.i, r.err)
 		}
 		if errors.Is(err, audience.ErrStale) {
 			return cmp.Or(s.journal.Wait(ctx, pos), err)
@@ -38,22 +38,44 @@ func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audien
 		if err != nil {
 			return err
 		}
+		report(outcomes, refused, first, done)
 		first += len(changes)
 	}
 	return s.journal.Wait(ctx, pos)
 }
 
-// try returns the changes that could not be made.
-func (s *Users) try(ctx context.Context, id uint32, changes []audience.Change) (refused []refusal, err error) {
+// report calls done, if it is not nil, for each change of a batch whose first one has a
+// position.
+func report(outcomes []audience.Outcome, refused []refusal, first int, done func(i int, o audience.Outcome, err *apierr.Error)) {
+	if done == nil {
+		return
+	}
+	for i, o := range outcomes {
+		if len(refused) > 0 && refused[0].i == i {
+			done(first+i, 0, refused[0].err)
+			refused = refused[1:]
+		} else {
+			done(first+i, o, nil)
+		}
+	}
+}
+
+// try returns the changes that could not be made, and sets the outcomes of the others.
+func (s *Users) try(ctx context.Context, id uint32, changes []audience.Change, outcomes []audience.Outcome) (refused []refusal, err error) {
 	err = s.read(ctx, id, func(x *tenant) error {
 		d := s.decider(x)
+		var e audience.Effect
 		for i := range changes {
-			if x.stale(&changes[i]) {
+			c := &changes[i]
+			if x.stale(c) {
 				return audience.ErrStale
 			}
-			if err := d.Check(&changes[i]); err != nil {
+			some, err := d.Change(c, &e)
+			if err != nil {
 				refused = append(refused, refusal{i, err})
+				continue
 			}
+			outcomes[i] = c.Outcome(&e, some)
 		}
 		return nil
 	})

@@ -43,7 +43,7 @@ func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change
 	var refused []refusal
 	var pos journal.Pos
 	err := s.write(ctx, id, false, func(x *tenant) (err error) {
-		refused, err = s.change(x, changes, false, &pos)
+		refused, err = s.change(x, changes, false, nil, &pos)
 		return err
 	})
 	if err == nil || errors.Is(err, audience.ErrStale) {
@@ -67,8 +67,9 @@ type refusal struct {
 
 // change makes changes to a tenant that is locked. It returns those that cannot be
 // made, and makes pos no less than the group that the outcome rests on: a refusal may
-// rest on other accounts, their tags or their number, and on the app.
-func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *journal.Pos) (refused []refusal, err error) {
+// rest on other accounts, their tags or their number, and on the app. It sets the outcomes
+// of those that were made, unless outcomes is nil.
+func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, outcomes []audience.Outcome, pos *journal.Pos) (refused []refusal, err error) {
 	for i := range changes {
 		if x.stale(&changes[i]) {
 			*pos = max(*pos, x.pos)
@@ -94,6 +95,9 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 				x.apply(b, &e)
 			}
 			putProfile(b, &c.Profile, &e)
+			if outcomes != nil {
+				outcomes[i] = c.Outcome(&e, some)
+			}
 		}
 	})
 	if err != nil {

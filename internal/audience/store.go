@@ -31,6 +31,9 @@ type Store interface {
 	Change(ctx context.Context, app uint32, changes []Change) ([]Failure, error)
 	// Users returns the accounts as they are at one moment, in the same order.
 	Users(ctx context.Context, app uint32, accounts []string) ([]User, error)
+	// User returns everything that is stored of one account. An account that does not exist
+	// is 70107.
+	User(ctx context.Context, app uint32, account string) (*Exported, error)
 	// Delete deletes accounts of a kind with all their data, and makes the tickets invalid
 	// that were issued for them up to now. It returns an error for each account, in the
 	// same order: nil for one that was deleted, 70107 for one that does not exist, 70402

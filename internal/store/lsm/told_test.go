@@ -114,6 +114,13 @@ func questions() (list []question) {
 			users, err := s.Users(ctx, id, []string{account})
 			return fmt.Sprint(users, err)
 		})
+		add("User "+account, func(ctx context.Context, s *opened) string {
+			u, err := s.User(ctx, id, account)
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprintf("%+v", *u)
+		})
 		add("Explain "+account, func(ctx context.Context, s *opened) string {
 			e, err := s.Explain(ctx, id, everyone, account)
 			return fmt.Sprintf("%t %v %+v %v", e.Match, e.Clauses, e.Traits, err)

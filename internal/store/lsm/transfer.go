@@ -129,8 +129,7 @@ func (s *Users) Export(ctx context.Context, id uint32, query func(*audience.Attr
 		if done++; done%exportCheck == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		t := users.Traits(n)
-		out := audience.Exported{Account: string(users.Account(n)), Kind: t.Kind, Created: users.Created(n), Values: t.Values, Tags: t.Tags}
+		out := exported(users, n)
 		for _, f := range []struct {
 			cursor *journal.Cursor
 			text   *string
@@ -146,6 +145,12 @@ func (s *Users) Export(ctx context.Context, id uint32, query func(*audience.Attr
 		}
 	}
 	return nil
+}
+
+// exported returns what the index holds of a user.
+func exported(users *index.View, n uint32) audience.Exported {
+	t := users.Traits(n)
+	return audience.Exported{Account: string(users.Account(n)), Kind: t.Kind, Created: users.Created(n), Values: t.Values, Tags: t.Tags}
 }
 
 // everybody returns the numbers of all users, ascending.

@@ -122,6 +122,12 @@ func testImport(t *testing.T, h *harness) {
 	check("replaced")
 	h.reopen()
 	check("replaced, after a restart")
+	if u, err := h.User(t.Context(), id, "mary"); err != nil || !reflect.DeepEqual(*u, users[1]) {
+		t.Errorf("User(mary) = %+v, %v; want %+v", u, err, users[1])
+	}
+	if u, err := h.User(t.Context(), id, "nobody"); !errors.Is(err, apierr.UnknownAccount) {
+		t.Errorf("User(nobody) = %+v, %v; want 70107", u, err)
+	}
 	h.reopen()
 	check("after another restart")
 

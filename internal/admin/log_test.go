@@ -27,7 +27,7 @@ func TestLogOperations(t *testing.T) {
 		{"key/reveal", `{"sdkappid":1400000001}`, "", "level=INFO msg=operation operation=key/reveal app=1400000001\n"},
 		{"key/add", `{"sdkappid":1400000001,"secret":"a-key-of-mine"}`, "", "level=INFO msg=operation operation=key/add app=1400000001\n"},
 		{"key/remove", `{"sdkappid":1400000001,"key":7}`, "", `level=INFO msg=operation operation=key/remove app=1400000001 key=7 error="app 1400000001 has no key 7"` + "\n"},
-		{"users/import", `{"sdkappid":1400000001}`, users, "level=INFO msg=operation operation=users/import app=1400000001 users=2 bad=1\n"},
+		{"users/import", `{"sdkappid":1400000001}`, users, "level=INFO msg=operation operation=users/import app=1400000001 users=2 created=2 changed=0 bad=1\n"},
 		{"users/try", `{"sdkappid":1400000001}`, users, ""},
 	} {
 		log.Reset()

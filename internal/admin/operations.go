@@ -65,7 +65,7 @@ const (
 	CheckSig    Op[TicketRequest, Sig]       = "sig/check"
 	ImportUsers StreamOp[transfer.Chunk]     = "users/import" // answers a transfer.Result
 	TryImport   StreamOp[transfer.Chunk]     = "users/try"    // the same
-	ExportUsers StreamOp[AppRequest]         = "users/export" // NDJSON: a header and a line for each user
+	ExportUsers StreamOp[ExportRequest]      = "users/export" // NDJSON: a header and a line for each user
 	ShowUser    Op[AccountRequest, User]     = "users/show"
 	DeleteUsers Op[UsersRequest, Deletion]   = "users/delete"
 	StoreStatus Op[None, Status]             = "status"
@@ -100,7 +100,7 @@ var operations = []Operation{
 
 	streamRow(ImportUsers, Repeatable, Operator, logs("sdkappid"), "Imports a chunk of lines about users.", (*Service).importUsers),
 	streamRow(TryImport, Reads, Operator, nil, "Tells what an import of a chunk would come to.", (*Service).tryImport),
-	streamRow(ExportUsers, Reads, Operator, nil, "Exports all users of an app.", (*Service).exportUsers),
+	streamRow(ExportUsers, Reads, Operator, nil, "Exports the users of an app, all or those of an audience.", (*Service).exportUsers),
 
 	row(ShowUser, Reads, Viewer, nil, "Shows what is known of an account.", (*Service).showUser),
 	row(DeleteUsers, Once, Operator, logs("sdkappid"), "Deletes users with all that belongs to them.", (*Service).deleteUsers),

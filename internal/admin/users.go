@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,6 +42,9 @@ type (
 		Admin          bool              `json:"Admin"`
 		Attrs          map[string]string `json:"Attrs"`
 		Tags           []string          `json:"Tags"`
+		Nick           string            `json:"Nick,omitempty"`
+		FaceURL        string            `json:"FaceUrl,omitempty"`
+		Created        time.Time         `json:"Created,omitzero"`
 		TicketsInvalid time.Time         `json:"TicketsInvalidUpTo,omitzero"` // those issued up to then
 	}
 )
@@ -52,19 +56,23 @@ func (s *Service) showUser(ctx context.Context, in AccountRequest) (User, error)
 	if err != nil {
 		return User{}, err
 	}
-	found, err := s.Users.Users(ctx, in.ID, []string{in.Account})
-	if err != nil {
+	u := User{Account: in.Account, Admin: a.IsAdmin(in.Account), Attrs: map[string]string{}, Tags: []string{}}
+	found, err := s.Users.User(ctx, in.ID, in.Account)
+	if err != nil && !errors.Is(err, apierr.UnknownAccount) {
 		return User{}, err
+	}
+	if found != nil {
+		u.Exists, u.Kind, u.Nick, u.FaceURL, u.Created = true, found.Kind, found.Nick, found.FaceURL, time.Unix(int64(found.Created), 0).UTC()
+		u.Tags = append(u.Tags, found.Tags...)
+		for slot, value := range found.Values {
+			if value != "" {
+				u.Attrs[a.Attributes[slot].Name] = value
+			}
+		}
 	}
 	upTo, err := s.Users.RevokedUpTo(ctx, in.ID, in.Account)
 	if err != nil {
 		return User{}, err
-	}
-	u := User{Account: in.Account, Exists: found[0].Exists, Kind: found[0].Kind, Admin: a.IsAdmin(in.Account), Attrs: map[string]string{}, Tags: append([]string{}, found[0].Tags...)}
-	for slot, value := range found[0].Values {
-		if value != "" {
-			u.Attrs[a.Attributes[slot].Name] = value
-		}
 	}
 	if upTo != 0 {
 		u.TicketsInvalid = time.Unix(upTo, 0).UTC()
@@ -136,13 +144,6 @@ func (s *Service) applyChunk(ctx context.Context, in transfer.Chunk, dryRun bool
 	if err != nil {
 		return err
 	}
-	out.facts = []slog.Attr{slog.Int("users", result.Users), slog.Int("bad", len(result.Failures))}
+	out.facts = []slog.Attr{slog.Int("users", result.Users), slog.Int("created", result.Created), slog.Int("changed", result.Changed), slog.Int("bad", len(result.Failures))}
 	return json.NewEncoder(out).Encode(result)
-}
-
-func (s *Service) exportUsers(ctx context.Context, in AppRequest, _ io.Reader, out *Answer) error {
-	if _, err := s.find(in.ID); err != nil {
-		return err
-	}
-	return transfer.Write(ctx, s.Users, in.ID, out)
 }

@@ -93,13 +93,6 @@ func (d *Decider) Change(c *Change, e *Effect) (bool, *apierr.Error) {
 	return !exists || !e.empty(), nil
 }
 
-// Check returns why Change would refuse a change now; nil if it would not.
-func (d *Decider) Check(c *Change) *apierr.Error {
-	var e Effect
-	_, err := d.Change(c, &e)
-	return err
-}
-
 // forbidden returns why the rules of the app forbid a new account; nil if they do not.
 func (d *Decider) forbidden(account string) *apierr.Error {
 	if limit := d.Rules.MaxAccounts; limit > 0 && d.State.Len() >= limit {

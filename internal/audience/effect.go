@@ -26,6 +26,28 @@ const (
 	Remove EffectOp = 3 // the user is taken away with all it has
 )
 
+// An Outcome is what a change that was made came to for its account.
+type Outcome uint8
+
+// The outcomes. A change of a profile counts as one whatever the profile was: profiles
+// are not compared. That a Change clears fields of a profile does not count.
+const (
+	Unchanged Outcome = iota + 1
+	Changed
+	Created
+)
+
+// Outcome returns what a change came to that had the effect e, or none.
+func (c *Change) Outcome(e *Effect, some bool) Outcome {
+	switch {
+	case some && e.Op == Make:
+		return Created
+	case some, c.Profile.Nick != nil, c.Profile.FaceURL != nil:
+		return Changed
+	}
+	return Unchanged
+}
+
 // empty reports whether an Edit changes nothing.
 func (e *Effect) empty() bool {
 	return e.Created == 0 && e.Cleared == 0 && len(e.Tagged) == 0 && len(e.Untagged) == 0 && e.Set == Values{}

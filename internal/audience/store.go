@@ -31,6 +31,9 @@ type Store interface {
 	Change(ctx context.Context, app uint32, changes []Change) ([]Failure, error)
 	// Users returns the accounts as they are at one moment, in the same order.
 	Users(ctx context.Context, app uint32, accounts []string) ([]User, error)
+	// User returns everything that is stored of one account. An account that does not exist
+	// is 70107.
+	User(ctx context.Context, app uint32, account string) (*Exported, error)
 	// Delete deletes accounts of a kind with all their data, and makes the tickets invalid
 	// that were issued for them up to now. It returns an error for each account, in the
 	// same order: nil for one that was deleted, 70107 for one that does not exist, 70402
@@ -64,18 +67,23 @@ type Store interface {
 	Tags(ctx context.Context, app uint32, prefix string, limit int) ([]ValueCount, int, error)
 
 	// Import makes changes in batches, in order, each change whole or not at all. Other
-	// requests get their turn between two batches. Import calls failed for each change that
-	// cannot be made, with its position over all batches, and returns when the others are
-	// durable. With dryRun it makes no changes, and calls failed for those that cannot be
-	// made to the users as they are, without the changes before.
+	// requests get their turn between two batches. Import calls done for each change with
+	// its position over all batches: with what became of the account, or with why the
+	// change cannot be made. It returns when all that were made are durable. With dryRun it
+	// makes no changes, and calls done with what each would come to for the users as they
+	// are, without the changes before. Done may be nil.
 	//
 	// If ctx ends or the disk fails, the batches before some moment are made, and none
 	// after it.
-	Import(ctx context.Context, app uint32, batches iter.Seq[[]Change], dryRun bool, failed func(i int, err *apierr.Error)) error
+	Import(ctx context.Context, app uint32, batches iter.Seq[[]Change], dryRun bool, done func(i int, o Outcome, err *apierr.Error)) error
 	// Export calls begin with the attributes of an app, and then each for its users, in the
 	// order of List. All are as they are at one moment, which is after every change that
 	// was answered before the call. The argument of each is valid until each returns.
-	Export(ctx context.Context, app uint32, begin func(*Attributes) error, each func(*Exported) error) error
+	//
+	// If query is not nil, only the users of the audience are exported that it returns for
+	// the attributes of that moment. An error of query, or of the audience, comes before
+	// begin is called.
+	Export(ctx context.Context, app uint32, query func(*Attributes) (Query, error), begin func(*Attributes) error, each func(*Exported) error) error
 	// Count returns how many accounts an app has; 0 if there is no such app.
 	Count(ctx context.Context, app uint32) (int, error)
 }

@@ -2,7 +2,7 @@ package audience
 
 import "tidings/internal/apierr"
 
-// Exported is everything that an export holds about a user.
+// Exported is everything that is stored of a user, as an export holds it.
 type Exported struct {
 	Account string
 	Kind    Kind

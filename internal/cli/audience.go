@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,49 +27,32 @@ neither everyone of an account type.`
 // audienceFlags are what the commands on an audience have in common.
 type audienceFlags struct {
 	*targetFlags
-	where, condition, accountType string
-	json                          *bool
+	selectionFlags
+	json *bool
 }
 
 func (e *env) audienceFlags(cmd *cobra.Command) *audienceFlags {
 	f := &audienceFlags{targetFlags: e.targetFlags(cmd), json: jsonFlag(cmd)}
 	appFlag(cmd, &f.app)
-	flags := cmd.Flags()
-	flags.StringVar(&f.where, "where", "", "`EXPRESSION` that selects users")
-	flags.StringVar(&f.condition, "condition", "", "`JSON` of a Condition, or @FILE")
-	flags.StringVar(&f.accountType, "account-type", "", "`0|1`: UserIDs or RegistrationIDs, if the expression does not tell")
+	f.selectionFlags.add(cmd)
 	return f
 }
 
 // request returns the part of a request that says which users are meant.
 func (f *audienceFlags) request(cmd *cobra.Command) (map[string]any, error) {
+	selection, err := f.selection(cmd)
+	if err != nil {
+		return nil, err
+	}
 	in := map[string]any{}
-	given := cmd.Flags().Changed
-	if given("where") && given("condition") {
-		return nil, usagef("--where and --condition exclude each other")
+	if selection.Where != nil {
+		in["Where"] = *selection.Where
 	}
-	if given("where") {
-		in["Where"] = f.where
+	if selection.Condition != nil {
+		in["Condition"] = selection.Condition
 	}
-	if given("condition") {
-		text := []byte(f.condition)
-		if name, isFile := strings.CutPrefix(f.condition, "@"); isFile {
-			var err error
-			if text, err = os.ReadFile(name); err != nil {
-				return nil, fmt.Errorf("--condition: %w", err)
-			}
-		}
-		if !json.Valid(text) {
-			return nil, usagef("--condition is not JSON such as {\"TagsAnd\":[\"beta\"]}")
-		}
-		in["Condition"] = json.RawMessage(text)
-	}
-	switch f.accountType {
-	case "":
-	case "0", "1":
-		in["AccountType"] = int(f.accountType[0] - '0')
-	default:
-		return nil, usagef("--account-type %q is neither 0 (UserID) nor 1 (RegistrationID)", f.accountType)
+	if selection.AccountType != nil {
+		in["AccountType"] = *selection.AccountType
 	}
 	return in, nil
 }

@@ -19,19 +19,25 @@ type exportFlags struct {
 	app            appID
 	output, format string
 	gzip           bool
+	selectionFlags
 }
 
 func (e *env) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export --app SDKAPPID",
-		Short: "Export all users of an app",
-		Long: `Export all users of an app with attributes, tags and profile, in the order in which
+		Short: "Export the users of an app",
+		Long: `Export the users of an app with attributes, tags and profile, in the order in which
 they were made, as they are at one moment. It works on a running server, holding up
 nobody, and with none on the data directory. tidings import reads what it writes.
 
+All users are exported, or those that --where selects in words, such as
+plan == "gold" && !tag("muted"), or --condition as push takes it. --account-type
+alone selects everyone of a type.
+
 A file is written under another name and renamed when it is whole.`,
 		Example: `  tidings export --app 1400000001 --output users.ndjson.gz
-  tidings export --app 1400000001 --format csv > users.csv`,
+  tidings export --app 1400000001 --format csv > users.csv
+  tidings export --app 1400000001 --where 'tag("beta") && has("city")' --output beta.ndjson`,
 		Args: takes(),
 	}
 	var flags exportFlags
@@ -40,6 +46,7 @@ A file is written under another name and renamed when it is whole.`,
 	f.StringVar(&flags.output, "output", "-", "`FILE` to write; - is standard output")
 	formatFlag(cmd, &flags.format)
 	f.BoolVar(&flags.gzip, "gzip", false, "compress; default if the name of FILE ends in .gz")
+	flags.selectionFlags.add(cmd)
 	dataFlag(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return e.runExport(cmd, &flags) }
 	return cmd
@@ -48,6 +55,10 @@ A file is written under another name and renamed when it is whole.`,
 func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 	format, err := fileFormat(flags.output, flags.format)
 	if err != nil {
+		return err
+	}
+	request := admin.ExportRequest{ID: uint32(flags.app)}
+	if request.Selection, err = flags.selection(cmd); err != nil {
 		return err
 	}
 	ctx, stop := untilTold(cmd.Context())
@@ -61,12 +72,16 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	p := newProgress(e.stderr, int64(app.Users), "users")
+	total := int64(app.Users)
+	if !request.Everybody() {
+		total = 0 // how many are selected is not known
+	}
+	p := newProgress(e.stderr, total, "users")
 	x := &transfer.Export{
 		Format: format, Zip: flags.gzip || strings.HasSuffix(flags.output, ".gz"),
 		Watch: func(users int) { p.update(int64(users), users, nil) },
 		Fetch: func(ctx context.Context) (io.ReadCloser, error) {
-			return admin.ExportUsers.Open(ctx, c, admin.AppRequest{ID: app.ID}, nil)
+			return admin.ExportUsers.Open(ctx, c, request, nil)
 		},
 	}
 	begun := time.Now()

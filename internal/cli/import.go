@@ -65,8 +65,8 @@ Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 
 // importSummary is what an import came to, in this run.
 type importSummary struct {
-	Lines   int     `json:"lines"`
-	Users   int     `json:"users"`
+	Lines int `json:"lines"`
+	transfer.Counts
 	Bad     int     `json:"bad"`
 	Seconds float64 `json:"seconds"`
 	Rate    float64 `json:"users_per_second"`
@@ -194,7 +194,7 @@ func (j *importJob) run(ctx context.Context) error {
 		return j.stopped(err, noted)
 	}
 	s := importSummary{
-		Lines: j.Done.Lines - j.Begin.Lines, Users: j.Done.Users - j.Begin.Users, Bad: j.Done.Bad - j.Begin.Bad,
+		Lines: j.Done.Lines - j.Begin.Lines, Counts: j.Counts(), Bad: j.Done.Bad - j.Begin.Bad,
 		Resumed: j.Begin.Lines, DryRun: j.dryRun, Seconds: time.Since(begun).Seconds(),
 	}
 	s.Rate = float64(s.Users) / s.Seconds
@@ -235,8 +235,8 @@ func (j *importJob) report(s importSummary) error {
 		if j.dryRun {
 			did = "would be imported"
 		}
-		_, err := fmt.Fprintf(j.env.stdout, "%s %s in %s, %s a second; %s, %s bad.\n", counted(s.Users, "user", "users"), did, seconds(s.Seconds), number(int(s.Rate)),
-			counted(s.Lines, "line", "lines"), number(s.Bad))
+		_, err := fmt.Fprintf(j.env.stdout, "%s %s in %s, %s a second: %s new, %s changed, %s unchanged; %s, %s bad.\n", counted(s.Users, "user", "users"), did, seconds(s.Seconds), number(int(s.Rate)),
+			number(s.Created), number(s.Changed), number(s.Unchanged), counted(s.Lines, "line", "lines"), number(s.Bad))
 		if err != nil {
 			return err
 		}

@@ -178,7 +178,7 @@ func TestImportBadLines(t *testing.T) {
 		dir := newApp(t, running, "--attr", "0=sex", "--attr", "1=build", "--attr-type", "1=1", "--max-tags", "3")
 		errors := filepath.Join(t.TempDir(), "bad.ndjson")
 		r := tidings(t, "import", "--app", "9", write(t, "u.ndjson", text.String()), "--data", dir, "--errors", errors)
-		if r.code != 1 || !strings.Contains(r.stdout, "4 users imported in ") || !strings.Contains(r.stdout, fmt.Sprintf("; %d lines, %d bad.\n", len(lines), bad)) {
+		if r.code != 1 || !strings.Contains(r.stdout, "4 users imported in ") || !strings.Contains(r.stdout, fmt.Sprintf(" a second: 2 new, 2 changed, 0 unchanged; %d lines, %d bad.\n", len(lines), bad)) {
 			t.Errorf("exit code %d, %q", r.code, r.stdout)
 		}
 		told := map[int]transfer.Failure{}
@@ -280,13 +280,19 @@ func TestImportReplaceAndDryRun(t *testing.T) {
 		more := write(t, "more.ndjson", `{"AttrNames":{"5":"city"}}`+"\n"+strings.Repeat("\n", 30_000)+`{"To_Account":"Mary","Attrs":{"city":"Rome"}}`+"\n"+`{"To_Account":"new","Attrs":{"none":"x"}}`)
 		r := tidings(t, "import", "--app", "9", more, "--data", dir, "--dry-run", "--json")
 		var s importSummary
-		if err := json.Unmarshal([]byte(r.stdout), &s); err != nil || r.code != 1 || s.Users != 1 || s.Bad != 1 || s.Lines != 30_003 || !s.DryRun || !strings.Contains(r.stderr, `line 30003, new: the app has no attribute "none"`) {
+		if err := json.Unmarshal([]byte(r.stdout), &s); err != nil || r.code != 1 || s.Counts != (transfer.Counts{Users: 1, Changed: 1}) || s.Bad != 1 || s.Lines != 30_003 || !s.DryRun || !strings.Contains(r.stderr, `line 30003, new: the app has no attribute "none"`) {
 			t.Errorf("--dry-run: %+v, %v", r, err)
 		}
 		if after := must(t, "export", "--app", "9", "--data", dir); after != before {
 			t.Errorf("a dry run makes of\n%s\n%s", before, after)
 		}
-		must(t, "import", "--app", "9", write(t, "r.ndjson", `{"To_Account":"Mary","Tags":["new"],"Created":5}`), "--data", dir, "--replace")
+		replace := []string{"import", "--app", "9", write(t, "r.ndjson", `{"To_Account":"Mary","Tags":["new"],"Created":5}`), "--data", dir, "--replace", "--json"}
+		for _, want := range []transfer.Counts{{Users: 1, Changed: 1}, {Users: 1, Unchanged: 1}} {
+			var s importSummary
+			if err := json.Unmarshal([]byte(must(t, replace...)), &s); err != nil || s.Counts != want {
+				t.Errorf("--replace: %+v, %v; want %+v", s, err, want)
+			}
+		}
 		if got := exported(t, dir); !strings.Contains(got, `{"To_Account":"Mary","Tags":["new"],"Created":5}`+"\n") {
 			t.Errorf("--replace leaves\n%s", got)
 		}
@@ -344,7 +350,7 @@ func TestImportResumes(t *testing.T) {
 			}
 			r := tidings(t, args...)
 			var s importSummary
-			if err := json.Unmarshal([]byte(r.stdout), &s); err != nil || r.code != 1 || s.Resumed == 0 || s.Lines >= n || s.Lines+s.Resumed != n+1 || s.Bad != 0 || !strings.Contains(r.stderr, "going on after line ") {
+			if err := json.Unmarshal([]byte(r.stdout), &s); err != nil || r.code != 1 || s.Resumed == 0 || s.Lines >= n || s.Lines+s.Resumed != n+1 || s.Bad != 0 || s.Users != s.Created+s.Changed+s.Unchanged || s.Created == 0 || !strings.Contains(r.stderr, "going on after line ") {
 				t.Errorf("again: %+v, %v", r, err)
 			}
 			if got := strings.Count(exported(t, dir), "\n"); got != n {

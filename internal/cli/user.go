@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -64,6 +65,9 @@ func showUser(w io.Writer, u admin.User) error {
 			}
 			row("Account type", kind)
 			row("Admin", yesNo(u.Admin))
+			row("Created", moment(u.Created))
+			row("Nick", cmp.Or(plain(u.Nick), "-"))
+			row("Face URL", cmp.Or(plain(u.FaceURL), "-"))
 			for _, name := range slices.Sorted(maps.Keys(u.Attrs)) {
 				row("Attribute "+plain(name), plain(u.Attrs[name]))
 			}

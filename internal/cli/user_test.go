@@ -10,6 +10,8 @@ import (
 const userSession = `
 user show --app 9 Mary
 user show --app 9 phone-1
+call --app 9 im_open_login_svc/kick {"UserID":"bob"}
+user show --app 9 bob --json
 user show --app 9 administrator --json
 user show --app 9 nobody
 user show --app 8 Mary

@@ -38,7 +38,7 @@ func TestServerStops(t *testing.T) {
 		return err
 	}
 	export := func() error {
-		answer, err := admin.ExportUsers.Open(t.Context(), c, admin.AppRequest{}, nil)
+		answer, err := admin.ExportUsers.Open(t.Context(), c, admin.ExportRequest{}, nil)
 		if err != nil {
 			return err
 		}

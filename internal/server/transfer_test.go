@@ -72,7 +72,7 @@ func BenchmarkExport(b *testing.B) {
 	}
 	n := 0
 	for b.Loop() {
-		stream(b, c, string(admin.ExportUsers), admin.AppRequest{ID: 9}, nil)
+		stream(b, c, string(admin.ExportUsers), admin.ExportRequest{ID: 9}, nil)
 		n += 10 * benchUsers
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "users/s")

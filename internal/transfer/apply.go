@@ -42,6 +42,7 @@ func Apply(ctx context.Context, apps *app.Registry, users audience.Store, chunk 
 		return nil, &app.Error{Msg: fmt.Sprintf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)}
 	}
 	im := &importer{replace: chunk.Replace, dryRun: dryRun, lines: bytes.Split(text, []byte("\n"))}
+	im.outcomes = make([]audience.Outcome, len(im.lines))
 	if chunk.Begins {
 		im.takeHeader()
 	}
@@ -51,12 +52,29 @@ func Apply(ctx context.Context, apps *app.Registry, users audience.Store, chunk 
 		}
 		err := im.run(ctx, users)
 		if err == nil {
-			return &Result{im.users, im.failures}, nil
+			return im.result(), nil
 		}
 		if !errors.Is(err, audience.ErrStale) || stale == maxStale {
 			return nil, err
 		}
 	}
+}
+
+// result counts what became of the lines.
+func (im *importer) result() *Result {
+	r := &Result{Failures: im.failures}
+	for _, o := range im.outcomes {
+		switch o {
+		case audience.Created:
+			r.Created++
+		case audience.Changed:
+			r.Changed++
+		case audience.Unchanged:
+			r.Unchanged++
+		}
+	}
+	r.Users = r.Created + r.Changed + r.Unchanged
+	return r
 }
 
 // adopt has the importer begin, with an app as it is after the header.
@@ -98,11 +116,11 @@ type importer struct {
 	headerLine int                  // which line is the header
 	header     *audience.Attributes // nil: there is none, or a bad one
 	badHeader  string               // what is wrong with the header
+	outcomes   []audience.Outcome   // of each line, the greatest of all attempts; 0: it is not in
 
 	// Of one attempt.
 	app      *app.App
 	attrs    audience.Attributes // those of app; in a dry run also those that the header would name
-	users    int
 	failures []Failure
 }
 
@@ -127,7 +145,8 @@ func (im *importer) fail(line int, account, reason string) {
 // A piece is some lines of a chunk, parsed.
 type piece struct {
 	changes  []audience.Change
-	lines    []int // of the changes, in the chunk
+	lines    []int  // of the changes, in the chunk
+	more     []bool // of the changes: it also sets what the store does not know yet
 	failures []Failure
 	ready    chan struct{}
 }
@@ -153,11 +172,16 @@ func (im *importer) run(ctx context.Context, users audience.Store) error {
 	}
 	defer wg.Wait()
 	var numbers []int // of all changes applied so far
+	var more []bool
 	batches := iter.Seq[[]audience.Change](func(yield func([]audience.Change) bool) {
 		for i := range pieces {
 			p := &pieces[i]
 			<-p.ready
 			im.failures = append(im.failures, p.failures...)
+			for _, f := range p.failures {
+				im.outcomes[f.Line] = 0
+			}
+			more = append(more, p.more...)
 			numbers = append(numbers, p.lines...)
 			if len(p.changes) > 0 && !yield(p.changes) {
 				return
@@ -165,12 +189,18 @@ func (im *importer) run(ctx context.Context, users audience.Store) error {
 			*p = piece{} // its memory is needed no more
 		}
 	})
-	refused := 0
-	err := users.Import(ctx, im.app.ID, batches, im.dryRun, func(i int, err *apierr.Error) {
-		refused++
-		im.fail(numbers[i], "", err.Info())
+	err := users.Import(ctx, im.app.ID, batches, im.dryRun, func(i int, o audience.Outcome, err *apierr.Error) {
+		n := numbers[i]
+		if err != nil {
+			im.outcomes[n] = 0
+			im.fail(n, "", err.Info())
+			return
+		}
+		if more[i] {
+			o = max(o, audience.Changed)
+		}
+		im.outcomes[n] = max(im.outcomes[n], o)
 	})
-	im.users = len(numbers) - refused
 	for i, f := range im.failures {
 		if f.Account == "" {
 			im.failures[i].Account = im.account(f.Line)
@@ -194,14 +224,15 @@ func (im *importer) parse(p *piece, first int, parser *userfile.Parser, line *us
 	lines := im.lines[first:min(first+importBatch, len(im.lines))]
 	p.changes = make([]audience.Change, 0, len(lines))
 	p.lines = make([]int, 0, len(lines))
+	p.more = make([]bool, 0, len(lines))
 	for i, text := range lines {
 		text = bytes.TrimSpace(text)
 		if len(text) == 0 {
 			continue
 		}
-		c, err := im.read(text, parser, line)
+		c, more, err := im.read(text, parser, line)
 		if err == nil {
-			p.changes, p.lines = append(p.changes, c), append(p.lines, first+i)
+			p.changes, p.lines, p.more = append(p.changes, c), append(p.lines, first+i), append(p.more, more)
 			continue
 		}
 		p.failures = append(p.failures, Failure{Line: first + i, Reason: err.Error()})
@@ -209,44 +240,46 @@ func (im *importer) parse(p *piece, first int, parser *userfile.Parser, line *us
 }
 
 // read returns what a line asks for.
-func (im *importer) read(text []byte, parser *userfile.Parser, line *userfile.Line) (audience.Change, error) {
+func (im *importer) read(text []byte, parser *userfile.Parser, line *userfile.Line) (c audience.Change, more bool, err error) {
 	if len(text) > userfile.MaxLineBytes {
-		return audience.Change{}, fmt.Errorf("it has %d bytes, a line may have %d", len(text), userfile.MaxLineBytes)
+		return c, false, fmt.Errorf("it has %d bytes, a line may have %d", len(text), userfile.MaxLineBytes)
 	}
 	if err := parser.Line(text, line); err != nil {
-		return audience.Change{}, err
+		return c, false, err
 	}
 	return im.change(line)
 }
 
 // change returns what a line does to its account, if the app allows it. What depends
-// on the account the store checks.
-func (im *importer) change(l *userfile.Line) (audience.Change, error) {
-	c := audience.Change{Account: l.Account, Create: true, Kind: l.Kind, OfKind: true, Created: l.Created}
+// on the account the store checks. More reports that the line also sets attributes which
+// only a dry run knows, from the header.
+func (im *importer) change(l *userfile.Line) (c audience.Change, more bool, err error) {
+	c = audience.Change{Account: l.Account, Create: true, Kind: l.Kind, OfKind: true, Created: l.Created}
 	if err := checkAccount(im.app, l); err != nil {
-		return c, fmt.Errorf("To_Account: %w", err)
+		return c, false, fmt.Errorf("To_Account: %w", err)
 	}
 	for _, v := range l.Attrs {
 		slot := im.attrs.Index(v.Name)
 		if slot < 0 {
-			return c, fmt.Errorf("the app has no attribute %.60q", v.Name)
+			return c, false, fmt.Errorf("the app has no attribute %.60q", v.Name)
 		}
 		if err := audience.CheckValue(v.Value); err != nil {
-			return c, fmt.Errorf("%s: %s", "Attrs."+v.Name, err.Info())
+			return c, false, fmt.Errorf("%s: %s", "Attrs."+v.Name, err.Info())
 		}
 		if im.attrs[slot] != im.app.Attributes[slot] {
 			// A dry run of a header: the store knows no such slot, so that its
 			// check is made here. The line says of what type its account is.
 			if im.attrs[slot].Kind != l.Kind {
-				return c, fmt.Errorf("attribute %s is not for this account type", v.Name)
+				return c, false, fmt.Errorf("attribute %s is not for this account type", v.Name)
 			}
+			more = true
 			continue
 		}
 		c.Set[slot], c.Attributes = v.Value, &im.attrs
 	}
 	for i, tag := range l.Tags {
 		if err := audience.CheckTag(tag); err != nil {
-			return c, fmt.Errorf("%s[%d]: %s", "Tags", i, err.Info())
+			return c, false, fmt.Errorf("%s[%d]: %s", "Tags", i, err.Info())
 		}
 	}
 	if len(l.Tags) > 0 {
@@ -258,7 +291,7 @@ func (im *importer) change(l *userfile.Line) (audience.Change, error) {
 		text *string
 	}{{"Nick", l.Nick}, {"FaceUrl", l.FaceURL}} {
 		if p.text != nil && len(*p.text) > audience.MaxProfileBytes {
-			return c, fmt.Errorf("%s has %d bytes, it may have %d", p.name, len(*p.text), audience.MaxProfileBytes)
+			return c, false, fmt.Errorf("%s has %d bytes, it may have %d", p.name, len(*p.text), audience.MaxProfileBytes)
 		}
 	}
 	if im.replace {
@@ -270,7 +303,7 @@ func (im *importer) change(l *userfile.Line) (audience.Change, error) {
 			}
 		}
 	}
-	return c, nil
+	return c, more, nil
 }
 
 // checkAccount returns why a line's account may not be one of the app.

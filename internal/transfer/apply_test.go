@@ -38,7 +38,7 @@ func (s *staleStore) SaveApp(ctx context.Context, a *app.App) error {
 	return s.Store.SaveApp(ctx, a)
 }
 
-func (s *staleStore) Import(ctx context.Context, id uint32, batches iter.Seq[[]audience.Change], dryRun bool, failed func(int, *apierr.Error)) error {
+func (s *staleStore) Import(ctx context.Context, id uint32, batches iter.Seq[[]audience.Change], dryRun bool, done func(int, audience.Outcome, *apierr.Error)) error {
 	s.asked++
 	var stale error
 	batch := 0
@@ -60,7 +60,7 @@ func (s *staleStore) Import(ctx context.Context, id uint32, batches iter.Seq[[]a
 				return
 			}
 		}
-	}, dryRun, failed)
+	}, dryRun, done)
 	return errors.Join(err, stale)
 }
 
@@ -120,7 +120,7 @@ func (h *house) load(t *testing.T, chunk Chunk, dryRun bool, lines io.Reader) *R
 func (h *house) values(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := Write(t.Context(), h.users, appID, &out); err != nil {
+	if err := Write(t.Context(), h.users, appID, nil, &out); err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]map[string]string{}
@@ -193,7 +193,8 @@ func TestImportStale(t *testing.T) {
 	}
 	file.WriteString(`{"To_Account":"v","Attrs":{"shoe_size":"39"}}` + "\n")
 	r := h.load(t, Chunk{}, false, strings.NewReader(file.String()))
-	if r.Users != users || len(r.Failures) != 1 || r.Failures[0].Line != users || st.asked != 2 {
+	// What was made before the swap counts as made.
+	if r.Counts != (Counts{Users: users, Created: users}) || len(r.Failures) != 1 || r.Failures[0].Line != users || st.asked != 2 {
 		t.Errorf("after %d tries the result is %+v, want %d users and line %d failed", st.asked, r, users, users)
 	}
 	values := h.values(t)
@@ -229,8 +230,13 @@ func TestDryRunOfHeader(t *testing.T) {
 	r := h.load(t, Chunk{Begins: true}, true, strings.NewReader(header+
 		`{"To_Account":"u","Attrs":{"plan":"gold","city":"Rome"}}`+"\n"+
 		`{"To_Account":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F","AccountType":1,"Attrs":{"plan":"gold"}}`+"\n"))
-	if r.Users != 1 || len(r.Failures) != 1 || r.Failures[0].Line != 2 || !strings.Contains(r.Failures[0].Reason, "account type") {
+	if r.Counts != (Counts{Users: 1, Created: 1}) || len(r.Failures) != 1 || r.Failures[0].Line != 2 || !strings.Contains(r.Failures[0].Reason, "account type") {
 		t.Errorf("the result is %+v, want one user and line 2 failed for its account type", r)
+	}
+	// What only the header would make possible is a change too.
+	r = h.load(t, Chunk{Begins: true}, true, strings.NewReader(header+`{"To_Account":"administrator","Attrs":{"plan":"gold"}}`+"\n"+`{"To_Account":"administrator"}`))
+	if r.Counts != (Counts{Users: 2, Changed: 1, Unchanged: 1}) {
+		t.Errorf("of an account that exists the result is %+v", r)
 	}
 	if a := h.apps.App(appID); a != before || len(h.values(t)) != 1 {
 		t.Errorf("a dry run left %+v with %v", a, h.values(t))

@@ -16,8 +16,10 @@ import (
 	"tidings/internal/userfile"
 )
 
-// Write writes the users of an app as NDJSON: a header, and a line for each.
-func Write(ctx context.Context, users audience.Store, app uint32, out io.Writer) error {
+// Write writes the users of an app as NDJSON: a header, and a line for each. With a query
+// it writes only those of the audience that it returns. Nothing is written if the query
+// is wrong.
+func Write(ctx context.Context, users audience.Store, app uint32, query func(*audience.Attributes) (audience.Query, error), out io.Writer) error {
 	var attrs audience.Attributes
 	var line userfile.Line
 	var b []byte
@@ -27,7 +29,7 @@ func Write(ctx context.Context, users audience.Store, app uint32, out io.Writer)
 		}
 		return err
 	}
-	return users.Export(ctx, app, func(a *audience.Attributes) (err error) {
+	return users.Export(ctx, app, query, func(a *audience.Attributes) (err error) {
 		attrs = *a
 		b, err = userfile.AppendHeader(b[:0], a)
 		return write(err)

@@ -11,8 +11,8 @@ import (
 // Progress is how far an import got: all lines before the position are done.
 type Progress struct {
 	Position
-	Users int `json:"users"` // that are in
-	Bad   int `json:"bad"`   // lines
+	Counts
+	Bad int `json:"bad"` // lines
 }
 
 // ErrTooManyBad says that an import was ended because so many lines are bad.
@@ -41,6 +41,9 @@ type Import struct {
 
 	header []byte // of NDJSON, for the chunks of a dry run
 }
+
+// Counts returns what came in with this run.
+func (im *Import) Counts() Counts { return im.Done.minus(im.Begin.Counts) }
 
 // Resume has the import go on where it was interrupted before.
 func (im *Import) Resume(before Progress) error {
@@ -92,13 +95,13 @@ func (im *Import) Run(ctx context.Context) (noted bool, err error) {
 // apply sends a chunk and takes in what became of it.
 func (im *Import) apply(ctx context.Context, c *chunk) error {
 	failures := c.bad
-	users := 0
+	var counts Counts
 	if len(c.data) > 0 {
 		out, err := im.send(ctx, c)
 		if err != nil {
 			return err
 		}
-		users = out.Users
+		counts = out.Counts
 		for _, f := range out.Failures {
 			if n := c.numbers[f.Line]; n > 0 {
 				failures = append(failures, Failure{n, f.Account, f.Reason})
@@ -109,7 +112,7 @@ func (im *Import) apply(ctx context.Context, c *chunk) error {
 	if err := im.Failed(failures); err != nil {
 		return err
 	}
-	im.Done = Progress{c.end, im.Done.Users + users, im.Done.Bad + len(failures)}
+	im.Done = Progress{c.end, im.Done.plus(counts), im.Done.Bad + len(failures)}
 	if im.Watch != nil {
 		im.Watch(c.read, im.Done)
 	}

@@ -24,8 +24,26 @@ type Chunk struct {
 
 // A Result is what became of a chunk.
 type Result struct {
-	Users    int       `json:"users"`    // lines that are in
+	Counts
 	Failures []Failure `json:"failures"` // of lines of the chunk, which are counted from 0
+}
+
+// Counts are how many lines are in, and what they came to. If an account is there twice,
+// each line counts.
+type Counts struct {
+	Users     int `json:"users"`     // all of them
+	Created   int `json:"created"`   // of accounts that are new
+	Changed   int `json:"changed"`   // that changed an account, or name parts of a profile
+	Unchanged int `json:"unchanged"` // of accounts that had all of it before
+}
+
+// plus returns the sums of two Counts, minus their differences.
+func (c Counts) plus(d Counts) Counts {
+	return Counts{c.Users + d.Users, c.Created + d.Created, c.Changed + d.Changed, c.Unchanged + d.Unchanged}
+}
+
+func (c Counts) minus(d Counts) Counts {
+	return c.plus(Counts{-d.Users, -d.Created, -d.Changed, -d.Unchanged})
 }
 
 // A Failure is a line that is not in, and why.

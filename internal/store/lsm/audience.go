@@ -6,7 +6,6 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/index"
-	"tidings/internal/wording"
 )
 
 // Estimate counts an audience and each of its clauses on its own, and picks
@@ -72,7 +71,7 @@ func (s *Users) Explain(ctx context.Context, id uint32, q audience.Query, accoun
 		}
 		n, exists := x.users.Find(account)
 		if !exists {
-			return apierr.UnknownAccount.Errorf("account %q does not exist", wording.Clip(account, audience.MaxAccountBytes))
+			return unknownAccount(account)
 		}
 		e.Traits = x.users.Traits(n)
 		e.Match = e.Traits.Kind == kind && q.Expr.Matches(e.Traits)

@@ -131,7 +131,7 @@ func TestExportOfOneMoment(t *testing.T) {
 		c.start("second", nick("second"))
 		synctest.Wait()
 		c.start("export", func() error {
-			return s.Export(ctx, id, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+			return s.Export(ctx, id, nil, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
 				if e.Account == "a" {
 					shown = e.Nick
 				}

@@ -80,7 +80,7 @@ func TestCloseBesideReaders(t *testing.T) {
 		// even to synctest; if it comes later the test passes without having tested.
 		time.Sleep(10 * time.Millisecond)
 		exported := start(func() error {
-			return s.Export(context.Background(), id, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return nil })
+			return s.Export(context.Background(), id, nil, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return nil })
 		})
 		tried := start(func() error {
 			batches := func(yield func([]audience.Change) bool) { yield([]audience.Change{set("b", "x")}) }

@@ -277,7 +277,7 @@ func indexAgrees(t *testing.T, s *opened, app uint32) {
 	type term struct{ tag, value string }
 	who := map[term]uint64{}
 	users := uint64(0)
-	err := s.Export(t.Context(), app, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+	err := s.Export(t.Context(), app, nil, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
 		users++
 		got, err := s.Users(t.Context(), app, []string{e.Account})
 		if err != nil {

@@ -104,7 +104,7 @@ func told(s storetest.Store) (string, error) {
 	}
 	for _, a := range apps {
 		fmt.Fprintf(&out, "app %d %v\n", a.ID, a.Admins)
-		if err := s.Export(ctx, a.ID, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+		if err := s.Export(ctx, a.ID, nil, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
 			up, err := s.RevokedUpTo(ctx, a.ID, e.Account)
 			fmt.Fprintf(&out, "%s %d %q %q %q %.20q %d\n", e.Account, e.Kind, e.Values, e.Tags, e.Nick, e.FaceURL, up)
 			return err

@@ -118,12 +118,14 @@ func testAudiencesWait(t *testing.T, q audience.Query, change func(context.Conte
 	c.start("estimate", func() error { _, err := s.Estimate(ctx, id, q, 5); return err })
 	c.start("explain", func() error { _, err := s.Explain(ctx, id, q, "a"); return err })
 	c.start("explain doomed", func() error { _, err := s.Explain(ctx, id, q, "doomed"); return err })
+	c.start("user", func() error { _, err := s.User(ctx, id, "a"); return err })
+	c.start("user doomed", func() error { _, err := s.User(ctx, id, "doomed"); return err })
 	c.start("list", func() error { _, err := s.List(ctx, id, q, 5, ""); return err })
 	c.start("tags", func() error { _, _, err := s.Tags(ctx, id, "", 5); return err })
 	c.start("values", func() error { _, _, err := s.AttrValues(ctx, id, 0, "", 5); return err })
 	c.start("count", func() error { _, err := s.Count(ctx, id); return err })
 	c.want()
-	c.finish(g, map[string]error{"explain doomed": explain})
+	c.finish(g, map[string]error{"explain doomed": explain, "user doomed": explain})
 }
 
 // TestDeletedAppWaitsForTheDisk: that an app is gone, and what comes after it

@@ -1,9 +1,12 @@
 package lsm_test
 
 import (
+	"errors"
 	"math/rand/v2"
+	"os"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -27,12 +30,18 @@ func archiving(mem *vfs.MemFS) *faulty.FS {
 	}}
 }
 
-// archiveFile copies a file to the archive, durably.
-func archiveFile(mem *vfs.MemFS, name string) error {
+// archiveFile copies a file to the archive, durably. Whoever copies the disk meanwhile
+// finds the whole file in the archive or none: a checkpoint that is written aside may
+// remove segments while a test reads them.
+func archiveFile(mem vfs.FS, name string) error {
 	if err := mem.MkdirAll(archive, 0o755); err != nil {
 		return err
 	}
-	if err := vfs.Copy(mem, name, path.Join(archive, path.Base(name))); err != nil {
+	part := path.Join(archive, "."+path.Base(name))
+	if err := vfs.Copy(mem, name, part); err != nil {
+		return err
+	}
+	if err := mem.Rename(part, path.Join(archive, path.Base(name))); err != nil {
 		return err
 	}
 	for _, dir := range []string{archive, path.Dir(archive)} {
@@ -45,6 +54,55 @@ func archiveFile(mem *vfs.MemFS, name string) error {
 		}
 	}
 	return nil
+}
+
+// unarchive copies the files of the archive, where there is one, to the log.
+func unarchive(t *testing.T, fs vfs.FS) {
+	t.Helper()
+	names, err := fs.List(archive)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
+			continue // being archived
+		}
+		if err := vfs.Copy(fs, path.Join(archive, name), path.Join(dir, "log", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestArchive copies the disk at every step of archiving a segment and removing it: in
+// each copy the segment is whole.
+func TestArchive(t *testing.T) {
+	mem, name, copies := faulty.NewDisk(t, dir), dir+"/log/0000000001", 0
+	if err := mem.MkdirAll(dir+"/log", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	faulty.Write(t, mem, name, []byte("groups"))
+	look := func() {
+		disk := faulty.Copy(mem)
+		unarchive(t, disk)
+		if got := string(faulty.Read(t, disk, name)); got != "groups" {
+			t.Errorf("copy %d has the segment %q", copies, got)
+		}
+		copies++
+	}
+	looking := &faulty.FS{FS: mem, Before: func(string, string) error { look(); return nil }}
+	if err := archiveFile(looking, name); err != nil {
+		t.Fatal(err)
+	}
+	if err := looking.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if copies < 5 {
+		t.Errorf("%d copies were looked at", copies)
+	}
 }
 
 // agrees makes the state of a store anew in every way there is, and compares: they
@@ -71,13 +129,7 @@ func agrees(t *testing.T, s *opened, mem *vfs.MemFS, r *rand.Rand) {
 
 	whole := killed()
 	removeAll(t, whole, dir+"/checkpoints")
-	if names, err := whole.List(archive); err == nil {
-		for _, name := range names {
-			if err := vfs.Copy(whole, path.Join(archive, name), path.Join(dir, "log", name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	unarchive(t, whole)
 	same("a replay of all groups", whole, lsm.Options{ReadOnly: true})
 	same("a start after a kill", killed(), lsm.Options{})
 	same("a start after a crash", faulty.Crash(mem), lsm.Options{})

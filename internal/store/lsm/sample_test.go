@@ -81,7 +81,7 @@ func sampleText(t *testing.T, s *lsm.Store) string {
 	}
 	for _, a := range apps {
 		fmt.Fprintf(&out, "app %+v\n", *a)
-		err := s.Users.Export(t.Context(), a.ID, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+		err := s.Users.Export(t.Context(), a.ID, nil, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
 			fmt.Fprintf(&out, "%+v\n", *e)
 			return nil
 		})

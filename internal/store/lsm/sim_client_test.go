@@ -162,7 +162,7 @@ func (c *simClient) read(ctx context.Context, id uint32) (*simFound, error) {
 		}
 	}
 	if got.exists {
-		err = c.store.Export(ctx, id, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+		err = c.store.Export(ctx, id, nil, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
 			if !shared(id) || strings.HasPrefix(e.Account, c.prefix()) {
 				got.users[e.Account] = &simUser{kind: e.Kind, values: e.Values, tags: e.Tags, nick: e.Nick}
 			}

@@ -162,7 +162,11 @@ func (c *simClient) importStep(id uint32, a *simApp) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		}
-		err := c.store.Import(ctx, id, slow, false, func(int, *apierr.Error) { failed++ })
+		err := c.store.Import(ctx, id, slow, false, func(_ int, _ audience.Outcome, err *apierr.Error) {
+			if err != nil {
+				failed++
+			}
+		})
 		if err == nil && failed != failing {
 			c.wrong("app %d: %d could not be imported, want %d", id, failed, failing)
 		}

@@ -114,6 +114,13 @@ func questions() (list []question) {
 			users, err := s.Users(ctx, id, []string{account})
 			return fmt.Sprint(users, err)
 		})
+		add("User "+account, func(ctx context.Context, s *opened) string {
+			u, err := s.User(ctx, id, account)
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprintf("%+v", *u)
+		})
 		add("Explain "+account, func(ctx context.Context, s *opened) string {
 			e, err := s.Explain(ctx, id, everyone, account)
 			return fmt.Sprintf("%t %v %+v %v", e.Match, e.Clauses, e.Traits, err)
@@ -143,7 +150,7 @@ func questions() (list []question) {
 	add("Tags", func(ctx context.Context, s *opened) string { return fmt.Sprint(s.Tags(ctx, id, "", 10)) })
 	add("Export", func(ctx context.Context, s *opened) string {
 		text := ""
-		err := s.Export(ctx, id, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return nil }, func(e *audience.Exported) error {
+		err := s.Export(ctx, id, nil, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return nil }, func(e *audience.Exported) error {
 			text += fmt.Sprintf(" %s %d %q %q %q", e.Account, e.Kind, e.Values, e.Tags, e.Nick)
 			return nil
 		})
@@ -151,7 +158,7 @@ func questions() (list []question) {
 	})
 	add("Export, its beginning", func(ctx context.Context, s *opened) string {
 		text, enough := "", errors.New("enough")
-		err := s.Export(ctx, id, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return enough }, nil)
+		err := s.Export(ctx, id, nil, func(a *audience.Attributes) error { text = fmt.Sprint(*a); return enough }, nil)
 		return fmt.Sprint(text, err)
 	})
 	add("Apps", func(ctx context.Context, s *opened) string {
@@ -278,6 +285,10 @@ func asked(t *testing.T, left *vfs.MemFS, q question) string {
 
 // importing is the answer to an import of a change.
 func importing(ctx context.Context, s *opened, dryRun bool, c audience.Change) (answer string) {
-	err := s.Import(ctx, id, importOf(c), dryRun, func(_ int, err *apierr.Error) { answer = fmt.Sprint(err.Kind.Code) })
+	err := s.Import(ctx, id, importOf(c), dryRun, func(_ int, o audience.Outcome, err *apierr.Error) {
+		if answer = fmt.Sprint("outcome ", o); err != nil {
+			answer = fmt.Sprint(err.Kind.Code)
+		}
+	})
 	return fmt.Sprint(answer, err)
 }

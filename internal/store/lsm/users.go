@@ -43,7 +43,7 @@ func (s *Users) Change(ctx context.Context, id uint32, changes []audience.Change
 	var refused []refusal
 	var pos journal.Pos
 	err := s.write(ctx, id, false, func(x *tenant) (err error) {
-		refused, err = s.change(x, changes, false, &pos)
+		refused, err = s.change(x, changes, false, nil, &pos)
 		return err
 	})
 	if err == nil || errors.Is(err, audience.ErrStale) {
@@ -67,8 +67,9 @@ type refusal struct {
 
 // change makes changes to a tenant that is locked. It returns those that cannot be
 // made, and makes pos no less than the group that the outcome rests on: a refusal may
-// rest on other accounts, their tags or their number, and on the app.
-func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *journal.Pos) (refused []refusal, err error) {
+// rest on other accounts, their tags or their number, and on the app. It sets the outcomes
+// of those that were made, unless outcomes is nil.
+func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, outcomes []audience.Outcome, pos *journal.Pos) (refused []refusal, err error) {
 	for i := range changes {
 		if x.stale(&changes[i]) {
 			*pos = max(*pos, x.pos)
@@ -94,6 +95,9 @@ func (s *Users) change(x *tenant, changes []audience.Change, bulk bool, pos *jou
 				x.apply(b, &e)
 			}
 			putProfile(b, &c.Profile, &e)
+			if outcomes != nil {
+				outcomes[i] = c.Outcome(&e, some)
+			}
 		}
 	})
 	if err != nil {
@@ -222,6 +226,39 @@ func (s *Users) Users(ctx context.Context, id uint32, accounts []string) ([]audi
 	return users, s.journal.Wait(ctx, pos)
 }
 
+// User returns everything that is stored of one account.
+func (s *Users) User(ctx context.Context, id uint32, account string) (u *audience.Exported, err error) {
+	var number uint32
+	var tables func(context.Context) (*journal.View, error)
+	pos, err := s.look(ctx, id, func(x *tenant) error {
+		n, exists := x.users.Find(account)
+		if !exists {
+			return unknownAccount(account)
+		}
+		found := exported(&x.users.View, n)
+		u, number, tables = &found, n, s.journal.ViewAt(x.pos)
+		return nil
+	})
+	if err != nil {
+		return nil, cmp.Or(s.journal.Wait(ctx, pos), err)
+	}
+	v, err := tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nick, nickErr := v.Get(tableNick, id, numberKey(number))
+	face, faceErr := v.Get(tableFace, id, numberKey(number))
+	if err := errors.Join(nickErr, faceErr, v.Close()); err != nil {
+		return nil, err
+	}
+	u.Nick, u.FaceURL = string(nick), string(face)
+	return u, nil
+}
+
+func unknownAccount(account string) error {
+	return apierr.UnknownAccount.Errorf("account %q does not exist", wording.Clip(account, audience.MaxAccountBytes))
+}
+
 // Delete takes accounts away with all their data, and makes the tickets issued for
 // them up to now invalid.
 func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accounts []string) ([]*apierr.Error, error) {
@@ -290,7 +327,7 @@ func (s *Users) Revoke(ctx context.Context, id uint32, account string, upTo time
 		err = s.journal.Wait(ctx, pos)
 	}
 	if err == nil && !exists {
-		err = apierr.UnknownAccount.Errorf("account %q does not exist", wording.Clip(account, audience.MaxAccountBytes))
+		err = unknownAccount(account)
 	}
 	return err
 }

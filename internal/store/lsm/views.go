@@ -96,13 +96,11 @@ func (t *tenants) ask(ctx context.Context, id uint32, q *question) error {
 	if x == nil {
 		return t.unknown(ctx, id, 0)
 	}
-	x.asked.Do(func() { x.questions = tenantTurns() })
-	for _, turns := range []turns{x.questions, t.questions} {
-		if err := turns.wait(ctx); err != nil {
-			return err
-		}
-		defer turns.end()
+	end, err := t.turn(ctx, x)
+	if err != nil {
+		return err
 	}
+	defer end()
 	unpin := func() {}
 	v, err := t.view(ctx, id, func(now *tenant, _ *view) {
 		x = now // an app of the same number may have taken the place of one that is gone
@@ -155,6 +153,22 @@ func pacer() func() {
 		time.Sleep(rest)
 		last = time.Now()
 	}
+}
+
+// turn waits until an app may be asked what takes long, and returns what ends the turn.
+func (t *tenants) turn(ctx context.Context, x *tenant) (end func(), err error) {
+	x.asked.Do(func() { x.questions = tenantTurns() })
+	if err := x.questions.wait(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.questions.wait(ctx); err != nil {
+		x.questions.end()
+		return nil, err
+	}
+	return func() {
+		t.questions.end()
+		x.questions.end()
+	}, nil
 }
 
 // turns bound how many go on at a time; the others wait for their turn.

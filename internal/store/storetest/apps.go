@@ -122,6 +122,7 @@ func (h *harness) wantUnknown(app uint32) {
 	ctx := h.Context()
 	_, change := h.Change(ctx, app, []audience.Change{{Account: "a", Create: true}})
 	_, users := h.Users(ctx, app, []string{"a"})
+	_, user := h.User(ctx, app, "a")
 	_, del := h.Delete(ctx, app, audience.UserID, []string{"a"})
 	everyone := audience.Query{Expr: audience.And{}, Attributes: Attributes}
 	_, estimate := h.Estimate(ctx, app, everyone, 1)
@@ -131,10 +132,10 @@ func (h *harness) wantUnknown(app uint32) {
 	_, _, tags := h.Tags(ctx, app, "", 1)
 	batch := slices.Values([][]audience.Change{{{Account: "a", Create: true}}})
 	for call, err := range map[string]error{
-		"Change": change, "Users": users, "Delete": del,
+		"Change": change, "Users": users, "User": user, "Delete": del,
 		"Estimate": estimate, "Explain": explain, "List": list, "AttrValues": values, "Tags": tags,
 		"Import": h.Import(ctx, app, batch, false, nil), "Import, dry": h.Import(ctx, app, batch, true, nil),
-		"Export": h.Export(ctx, app, nil, nil),
+		"Export": h.Export(ctx, app, nil, nil, nil),
 		"Revoke": h.Revoke(ctx, app, "a", time.Unix(1, 0)), "DeleteApp": h.DeleteApp(ctx, app),
 	} {
 		if !errors.Is(err, apierr.UnknownApp) {

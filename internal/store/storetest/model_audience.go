@@ -191,7 +191,29 @@ func (m *model) order(id uint32, a *modelApp, q audience.Query) (accounts []stri
 	if len(users) > 0 {
 		m.Fatalf("List(%d, %s) = %q, %d more are in the audience", id, q.Expr, accounts, len(users))
 	}
+	m.compareSelected(id, a, q, accounts)
 	return accounts, true
+}
+
+// compareSelected exports an audience: the users of a list of it, with what they have.
+func (m *model) compareSelected(id uint32, a *modelApp, q audience.Query, list []string) {
+	m.Helper()
+	var accounts []string
+	err := m.Export(m.Context(), id, func(attrs *audience.Attributes) (audience.Query, error) {
+		if *attrs != *Attributes {
+			m.Fatalf("Export(%d) says that the attributes are %v", id, attrs)
+		}
+		return q, nil
+	}, func(*audience.Attributes) error { return nil }, func(e *audience.Exported) error {
+		accounts = append(accounts, e.Account)
+		if u := a.users[e.Account]; u == nil || e.Kind != u.kind || e.Values != u.values || !slices.Equal(e.Tags, u.tags) {
+			m.Fatalf("Export(%d, %s) has %+v, want %+v", id, q.Expr, e, u)
+		}
+		return nil
+	})
+	if err != nil || !slices.Equal(accounts, list) {
+		m.Fatalf("Export(%d, %s) = %q, %v; want %q", id, q.Expr, accounts, err, list)
+	}
 }
 
 // listStep reads a list in pages, with changes between them. The accounts are

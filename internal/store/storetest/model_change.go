@@ -136,24 +136,42 @@ func (m *model) importStep(id uint32, a *modelApp) {
 	m.Helper()
 	changes := make([]audience.Change, 1+m.r.IntN(12))
 	want, got := map[int]*apierr.Kind{}, map[int]*apierr.Kind{}
+	outcomes, wantOutcomes := make([]audience.Outcome, len(changes)), make([]audience.Outcome, len(changes))
 	dry := m.chance(3)
 	for i := range changes {
 		c := m.randomChange(id, a)
 		c.Create, c.OfKind = true, !m.chance(3)
-		do := a.apply
-		if dry { // each is tried on the app as it is
-			do = a.refusal
-		}
-		if kind := do(&c); kind != nil {
+		before := a.copyOf(c.Account)
+		if kind := a.apply(&c); kind != nil {
 			want[i] = kind
+		} else {
+			wantOutcomes[i] = outcome(before, a.users[c.Account], &c)
+		}
+		if dry { // each is tried on the app as it is
+			a.put(c.Account, before)
 		}
 		changes[i] = c
 	}
 	m.note("Import(%d, %s, dry %t)", id, showChanges(changes...), dry)
-	err := m.Import(m.Context(), id, slices.Chunk(changes, 1+m.r.IntN(4)), dry, func(i int, err *apierr.Error) { got[i] = err.Kind })
-	if err != nil || !reflect.DeepEqual(got, want) {
-		m.Fatalf("Import(%d) = %v, failed %v; want %v", id, err, got, want)
+	err := m.Import(m.Context(), id, slices.Chunk(changes, 1+m.r.IntN(4)), dry, func(i int, o audience.Outcome, err *apierr.Error) {
+		if outcomes[i] = o; err != nil {
+			got[i] = err.Kind
+		}
+	})
+	if err != nil || !reflect.DeepEqual(got, want) || !slices.Equal(outcomes, wantOutcomes) {
+		m.Fatalf("Import(%d) = %v, failed %v with the outcomes %v; want %v and %v", id, err, got, outcomes, want, wantOutcomes)
 	}
+}
+
+// outcome returns what a change made of an account, nil before it was created.
+func outcome(before, after *modelUser, c *audience.Change) audience.Outcome {
+	switch {
+	case before == nil:
+		return audience.Created
+	case before.values != after.values, !slices.Equal(before.tags, after.tags), before.created != after.created, c.Profile.Nick != nil, c.Profile.FaceURL != nil:
+		return audience.Changed
+	}
+	return audience.Unchanged
 }
 
 // passOnStep takes a tag from its last user, by an edit or with the account, and

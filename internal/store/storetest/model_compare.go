@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -107,6 +108,9 @@ func (m *model) compareExport(id uint32, a *modelApp) {
 			m.Fatalf("Export(%d) has %+v, want %+v", id, got, *u)
 		}
 		u.created = span{int64(got.Created), int64(got.Created)}
+		if one, err := m.User(m.Context(), id, got.Account); err != nil || !reflect.DeepEqual(*one, got) {
+			m.Fatalf("User(%d, %q) = %+v, %v; want %+v, as exported", id, got.Account, one, err, got)
+		}
 	}
 	if len(accounts) > 0 {
 		m.Fatalf("Export(%d) ends before %q", id, accounts)

@@ -179,6 +179,26 @@ func (a *modelApp) apply(c *audience.Change) *apierr.Kind {
 	return nil
 }
 
+// copyOf returns a user as it is; nil if there is none.
+func (a *modelApp) copyOf(account string) *modelUser {
+	u := a.users[account]
+	if u == nil {
+		return nil
+	}
+	c := *u
+	c.tags = slices.Clone(u.tags)
+	return &c
+}
+
+// put makes a user one that was copied.
+func (a *modelApp) put(account string, u *modelUser) {
+	if u == nil {
+		delete(a.users, account)
+	} else {
+		a.users[account] = u
+	}
+}
+
 // remove deletes an account, not before a second.
 func (a *modelApp) remove(account string, since int64, revokes bool) {
 	a.revokeDeleted(account, since, revokes)

@@ -88,6 +88,7 @@ func Run(t *testing.T, make func(t *testing.T) Database) {
 		{"ticket invalidation", testRevoke},
 		{"import and export", testImport},
 		{"export of one moment", testExportMoment},
+		{"export of an audience", testExportAudience},
 		{"apps", testApps},
 		{"apps are apart", testApart},
 		{"app deletion", testDeleteApp},

@@ -17,7 +17,7 @@ import (
 // export returns all that a store exports of an app, by account.
 func (h *harness) export(app uint32) (users []audience.Exported) {
 	h.Helper()
-	err := h.Export(h.Context(), app, func(*audience.Attributes) error { return nil }, func(u *audience.Exported) error {
+	err := h.Export(h.Context(), app, nil, func(*audience.Attributes) error { return nil }, func(u *audience.Exported) error {
 		users = append(users, *u)
 		return nil
 	})
@@ -28,15 +28,24 @@ func (h *harness) export(app uint32) (users []audience.Exported) {
 	return users
 }
 
-// load imports changes, two in a batch, and gives what failed by position.
-func (h *harness) load(dryRun bool, changes ...audience.Change) map[int]*apierr.Kind {
+// load imports changes, two in a batch, and returns what became of each: an Outcome or
+// an *apierr.Kind.
+func (h *harness) load(dryRun bool, changes ...audience.Change) (became []any) {
 	h.Helper()
-	failures := map[int]*apierr.Kind{}
-	err := h.Import(h.Context(), id, slices.Chunk(changes, 2), dryRun, func(i int, err *apierr.Error) { failures[i] = err.Kind })
+	err := h.Import(h.Context(), id, slices.Chunk(changes, 2), dryRun, func(i int, o audience.Outcome, err *apierr.Error) {
+		switch {
+		case i != len(became):
+			h.Errorf("after %d changes Import says what became of change %d", len(became), i)
+		case err != nil && o == 0:
+			became = append(became, err.Kind)
+		default:
+			became = append(became, o)
+		}
+	})
 	if err != nil {
 		h.Fatalf("Import: %v", err)
 	}
-	return failures
+	return became
 }
 
 func text(s string) *string { return &s }
@@ -57,21 +66,28 @@ func testImport(t *testing.T, h *harness) {
 	attr := imported("bob", audience.UserID, 0)
 	attr.Set = audience.Values{9: "x"}
 	changes := []audience.Change{mary, phone, wrong, attr, imported("ann", audience.UserID, 3)}
-	want := map[int]*apierr.Kind{2: apierr.WrongAccountKind, 3: apierr.WrongAccountKind}
+	wantBecame := func(when string, got []any, want ...any) {
+		t.Helper()
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v became of the changes, want %v", when, got, want)
+		}
+	}
 
 	before := h.export(id)
 	// A dry run does not know what the changes before would have done.
-	if got := h.load(true, changes...); !reflect.DeepEqual(got, map[int]*apierr.Kind{3: apierr.WrongAccountKind}) {
-		t.Errorf("a dry run fails %v", got)
-	}
+	wantBecame("a dry run", h.load(true, changes...), audience.Created, audience.Created, audience.Created, apierr.WrongAccountKind, audience.Created)
 	if after := h.export(id); !reflect.DeepEqual(after, before) {
 		t.Errorf("a dry run makes %+v of %+v", after, before)
 	}
-	for range 2 { // it may be repeated
-		if got := h.load(false, changes...); !reflect.DeepEqual(got, want) {
-			t.Errorf("Import fails %v, want %v", got, want)
-		}
+	wantBecame("an import", h.load(false, changes...), audience.Created, audience.Created, apierr.WrongAccountKind, apierr.WrongAccountKind, audience.Created)
+	// It may be repeated. The profile of mary is not compared.
+	for _, dry := range []bool{true, false} {
+		wantBecame("repeated", h.load(dry, changes...), audience.Changed, audience.Unchanged, apierr.WrongAccountKind, apierr.WrongAccountKind, audience.Unchanged)
 	}
+	later := imported("ann", audience.UserID, 4)
+	wantBecame("twice in it", h.load(true, later, later), audience.Changed, audience.Changed)
+	later.Created, later.Tags = 3, audience.TagEdit{Op: audience.RemoveTags, Tags: []string{"none"}}
+	wantBecame("nothing new", h.load(false, later), audience.Unchanged)
 	users := []audience.Exported{
 		{Account: "ann", Created: 3},
 		{Account: "mary", Created: 1000, Values: mary.Set, Tags: []string{"b", "z"}, Nick: "M", FaceURL: "F"},
@@ -106,15 +122,21 @@ func testImport(t *testing.T, h *harness) {
 	check("replaced")
 	h.reopen()
 	check("replaced, after a restart")
+	if u, err := h.User(t.Context(), id, "mary"); err != nil || !reflect.DeepEqual(*u, users[1]) {
+		t.Errorf("User(mary) = %+v, %v; want %+v", u, err, users[1])
+	}
+	if u, err := h.User(t.Context(), id, "nobody"); !errors.Is(err, apierr.UnknownAccount) {
+		t.Errorf("User(nobody) = %+v, %v; want 70107", u, err)
+	}
 	h.reopen()
 	check("after another restart")
 
-	err := h.Export(t.Context(), id+1, nil, nil)
+	err := h.Export(t.Context(), id+1, nil, nil, nil)
 	if !errors.Is(err, apierr.UnknownApp) {
 		t.Errorf("Export of an app that does not exist: %v", err)
 	}
 	stop := errors.New("enough")
-	err = h.Export(t.Context(), id, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return stop })
+	err = h.Export(t.Context(), id, nil, func(*audience.Attributes) error { return nil }, func(*audience.Exported) error { return stop })
 	if !errors.Is(err, stop) {
 		t.Errorf("Export whose receiver fails: %v", err)
 	}
@@ -169,4 +191,58 @@ func testExportMoment(t *testing.T, h *harness) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// testExportAudience exports only whom a query selects. What is wrong with it is known
+// before the export begins.
+func testExportAudience(t *testing.T, h *harness) {
+	h.saveApp(NewApp(id))
+	phone := imported("phone", audience.RegistrationID, 5)
+	phone.Set, phone.Tags = audience.Values{9: "x"}, audience.TagEdit{Op: audience.AddTags, Tags: []string{"device"}}
+	mary := imported("mary", audience.UserID, 5)
+	mary.Set, mary.Tags = audience.Values{0: "gold"}, audience.TagEdit{Op: audience.AddTags, Tags: []string{"vip"}}
+	mary.Profile = audience.Profile{Nick: text("M"), FaceURL: text("F")}
+	h.load(false, mary, phone, imported("ann", audience.UserID, 5))
+	export := func(query func(*audience.Attributes) (audience.Query, error)) (users []audience.Exported, begun bool, err error) {
+		err = h.Export(t.Context(), id, query, func(*audience.Attributes) error { begun = true; return nil }, func(u *audience.Exported) error {
+			if u.Account != "administrator" {
+				users = append(users, *u)
+			}
+			return nil
+		})
+		return users, begun, err
+	}
+	check := func(where string, kind audience.Kind, want ...audience.Exported) {
+		t.Helper()
+		got, _, err := export(func(*audience.Attributes) (audience.Query, error) { return h.query(where, kind), nil })
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Export of %s and type %d = %+v, %v; want %+v", where, kind, got, err, want)
+		}
+	}
+	ann := audience.Exported{Account: "ann", Created: 5}
+	gold := audience.Exported{Account: "mary", Created: 5, Values: mary.Set, Tags: []string{"vip"}, Nick: "M", FaceURL: "F"}
+	device := audience.Exported{Account: "phone", Kind: audience.RegistrationID, Created: 5, Values: phone.Set, Tags: []string{"device"}}
+	for range 2 {
+		check(`attr0 == "gold" && tag("vip")`, audience.RegistrationID, gold)
+		check(`!tag("vip")`, audience.UserID, ann)
+		check(`tag("device")`, audience.UserID, device) // the tag says of which type
+		check("true", audience.RegistrationID, device)
+		check("true", audience.UserID, gold, ann)
+		check(`tag("nobody")`, audience.UserID)
+		h.reopen()
+	}
+	wrong := errors.New("no such query")
+	for _, q := range []struct {
+		query func(*audience.Attributes) (audience.Query, error)
+		want  error
+	}{
+		{func(*audience.Attributes) (audience.Query, error) { return audience.Query{}, wrong }, wrong},
+		{func(*audience.Attributes) (audience.Query, error) {
+			return h.query(`tag("vip") && tag("device")`, audience.UserID), nil
+		}, apierr.WrongAccountKind},
+	} {
+		if users, begun, err := export(q.query); !errors.Is(err, q.want) || begun || users != nil {
+			t.Errorf("Export that cannot be = %+v, %v, begun: %t; want %v before it begins", users, err, begun, q.want)
+		}
+	}
 }

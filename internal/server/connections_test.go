@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +71,8 @@ func TestBoundedListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := bound(inner, 8, []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}, slog.New(slog.DiscardHandler))
+	var strangers atomic.Bool
+	l.known = func(a netip.Addr) bool { return !strangers.Load() || a == netip.MustParseAddr("127.0.0.5") }
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var accepted []net.Conn
@@ -110,13 +113,15 @@ func TestBoundedListener(t *testing.T) {
 		c.Close() // twice is once
 	}
 	mu.Unlock()
-	if l.connections() != 0 || len(l.sources) != 0 {
-		t.Errorf("%d connections of %d sources are left", l.connections(), len(l.sources))
+	l.mu.Lock()
+	if l.open != 0 || len(l.sources) != 0 {
+		t.Errorf("%d connections of %d sources are left", l.open, len(l.sources))
 	}
+	l.mu.Unlock()
 	try("127.0.0.2", true)
 
 	// Half is kept for sources that are known.
-	l.known = func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.5") }
+	strangers.Store(true)
 	try("127.0.0.2", true)
 	try("127.0.0.3", true)
 	try("127.0.0.3", true)

@@ -34,6 +34,10 @@ type Service struct {
 	Backup     Backup
 	Status     func(context.Context) (Status, error)
 	Info       Info
+	// Declared are the apps in the configuration of the server, which its next start makes
+	// so again.
+	Declared []app.Declaration
+	Strict   bool // tickets are checked as with strict_usersig
 	// Certificate returns the certificate that the API shows at this moment, in DER; nil:
 	// it has none.
 	Certificate func() []byte

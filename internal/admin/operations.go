@@ -50,6 +50,7 @@ const (
 	CreateApp   Op[app.Declaration, App]     = "app/create"
 	SetApp      Op[app.Declaration, App]     = "app/set"
 	AppChanges  Op[app.Declaration, Changes] = "app/changes"
+	AppUndone   Op[AppRequest, []string]     = "app/undone"
 	ListApps    Op[None, []App]              = "app/list"
 	ShowApp     Op[AppRequest, App]          = "app/show"
 	SetStatus   Op[StatusRequest, App]       = "app/status"
@@ -81,6 +82,7 @@ var operations = []Operation{
 	row(CreateApp, Once, Owner, logs("sdkappid"), "Creates an app and shows its keys.", (*Service).createApp),
 	row(SetApp, Repeatable, Owner, logs("sdkappid"), "Changes the settings of an app.", (*Service).setApp),
 	row(AppChanges, Reads, Owner, nil, "Reports what a declaration would change of an app.", (*Service).appChanges),
+	row(AppUndone, Reads, Viewer, nil, "Names the settings of an app that the next start of the server sets back.", (*Service).appUndone),
 	row(ListApps, Reads, Viewer, nil, "Lists the apps.", (*Service).listApps),
 	row(ShowApp, Reads, Viewer, nil, "Shows an app with its settings.", (*Service).showApp),
 	row(SetStatus, Repeatable, Operator, logs("sdkappid"), "Enables, disables or suspends an app.", (*Service).setStatus),

@@ -51,6 +51,7 @@ var mistakes = []struct{ name, in, want string }{
 	{"app/set", `{"sdkappid":1400000001,"disabled_commands":["none"]}`, "disabled_commands[0]"},
 	{"app/set", `{"sdkappid":1400000001,"secret_key":"short"}`, "secret_key: must have"},
 	{"app/changes", `{"sdkappid":1400000001,"secret_key":"short"}`, "secret_key: must have"},
+	{"app/undone", `{"sdkappid":7}`, "app 7 does not exist"},
 	{"app/show", `{"sdkappid":7}`, "app 7 does not exist"},
 	{"app/status", `{"sdkappid":7,"status":"enabled"}`, "app 7 does not exist"},
 	{"app/status", `{"sdkappid":1400000001,"status":"off"}`, `status "off" is none of`},

@@ -72,11 +72,11 @@ func (s *Service) checkSig(ctx context.Context, in TicketRequest) (Sig, error) {
 		return Sig{}, err
 	}
 	now := time.Now()
-	request := usersig.Request{Ticket: in.Ticket, Identifier: in.Identifier, SDKAppID: a.ID, Now: now}
+	request := usersig.Request{Ticket: in.Ticket, Identifier: in.Identifier, SDKAppID: a.ID, Now: now, Strict: s.Strict}
 	for _, k := range a.GoodKeys(now) {
 		request.Keys = append(request.Keys, string(k.Secret))
 	}
-	claims, err := usersig.Parse(in.Ticket, false)
+	claims, err := usersig.Parse(in.Ticket, s.Strict)
 	if err == nil {
 		if request.Identifier == "" {
 			request.Identifier = claims.Identifier

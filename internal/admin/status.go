@@ -66,3 +66,23 @@ func (s *Service) appChanges(_ context.Context, d app.Declaration) (Changes, err
 	settings, isNew, err := s.Apps.Changes(d)
 	return Changes{New: isNew, Settings: settings}, err
 }
+
+// appUndone returns what the next start sets back if the configuration is then what it
+// was at the last, in its words. Without a server no configuration is known.
+func (s *Service) appUndone(_ context.Context, in AppRequest) ([]string, error) {
+	settings := []string{}
+	if _, err := s.find(in.ID); err != nil {
+		return nil, err
+	}
+	for _, d := range s.Declared {
+		if d.ID != in.ID {
+			continue
+		}
+		changes, _, err := s.Apps.Changes(d)
+		if err != nil {
+			return nil, err
+		}
+		settings = append(settings, changes...)
+	}
+	return settings, nil
+}

@@ -45,7 +45,7 @@ func (e *env) adminChangeCommand(name string, op admin.Op[admin.AccountRequest, 
 		if err != nil {
 			return err
 		}
-		admins, err := ask(e, cmd, op, admin.AccountRequest{ID: id, Account: args[1]})
+		admins, err := change(e, cmd, op, admin.AccountRequest{ID: id, Account: args[1]}, id, "admins")
 		if err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ func (e *env) appStatusCommand(name, short string, status app.Status) *cobra.Com
 		if err != nil {
 			return err
 		}
-		a, err := ask(e, cmd, admin.SetStatus, admin.StatusRequest{ID: id, Status: status})
+		a, err := change(e, cmd, admin.SetStatus, admin.StatusRequest{ID: id, Status: status}, id, "status")
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ slots it lists; one empty value (--host '') empties the list.`,
 		if reflect.DeepEqual(d, app.Declaration{ID: id}) {
 			return usagef("nothing to change; see tidings app set --help")
 		}
-		a, err := ask(e, cmd, admin.SetApp, d)
+		a, err := change(e, cmd, admin.SetApp, d, id, given(d)...)
 		if err != nil {
 			return err
 		}
@@ -95,6 +95,19 @@ slots it lists; one empty value (--host '') empties the list.`,
 		return showApp(e.stdout, a)
 	}
 	return cmd
+}
+
+// given returns the names of what a declaration says.
+func given(d app.Declaration) (names []string) {
+	if d.SecretKey != nil {
+		names = append(names, keySettings...)
+	}
+	for _, s := range d.Table() {
+		if s.Given() {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // settingsFlags adds the flags that describe an app, and returns what makes a

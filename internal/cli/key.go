@@ -23,6 +23,9 @@ key: add another primary key, give it to those who sign, retire the old key.`
 	return cmd
 }
 
+// keySettings are the names of what a configuration says of keys.
+var keySettings = []string{"secret_key", "retiring_keys"}
+
 func (e *env) keyAddCommand() *cobra.Command {
 	var secretFile string
 	cmd := &cobra.Command{
@@ -46,7 +49,7 @@ func (e *env) keyAddCommand() *cobra.Command {
 				return err
 			}
 		}
-		k, err := ask(e, cmd, admin.AddKey, in)
+		k, err := change(e, cmd, admin.AddKey, in, id, keySettings...)
 		if err != nil {
 			return err
 		}
@@ -138,7 +141,7 @@ func (e *env) keyRetireCommand() *cobra.Command {
 		if request.Ends, err = ending(ends, time.Duration(in), never); err != nil {
 			return err
 		}
-		k, err := ask(e, cmd, admin.RetireKey, request)
+		k, err := change(e, cmd, admin.RetireKey, request, id, keySettings...)
 		if err != nil {
 			return err
 		}
@@ -191,6 +194,7 @@ func (e *env) keyRemoveCommand() *cobra.Command {
 				if _, err := admin.RemoveKey.Do(ctx, c, admin.KeyRequest{ID: id, Key: key}); err != nil {
 					return err
 				}
+				e.warnUndone(ctx, c, id, keySettings...)
 				left, err = admin.ListKeys.Do(ctx, c, admin.AppRequest{ID: id})
 				return err
 			})

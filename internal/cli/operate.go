@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -59,4 +60,31 @@ func ask[In, Out any](e *env, cmd *cobra.Command, op admin.Op[In, Out], in In) (
 		return err
 	})
 	return out, err
+}
+
+// change does one operation that changes settings of an app, and warns if the next start
+// of the server sets them back.
+func change[In, Out any](e *env, cmd *cobra.Command, op admin.Op[In, Out], in In, id uint32, settings ...string) (out Out, err error) {
+	err = e.operate(cmd, accessOf(op.Effect()), func(ctx context.Context, c admin.Caller) error {
+		if out, err = op.Do(ctx, c, in); err != nil {
+			return err
+		}
+		e.warnUndone(ctx, c, id, settings...)
+		return nil
+	})
+	return out, err
+}
+
+// warnUndone warns if the configuration of the server says something else of settings of
+// an app.
+func (e *env) warnUndone(ctx context.Context, c admin.Caller, id uint32, settings ...string) {
+	undone, err := admin.AppUndone.Do(ctx, c, admin.AppRequest{ID: id})
+	if err != nil { // what was asked for is done
+		fmt.Fprintf(e.stderr, "tidings: warning: it is not known whether the next start of the server undoes this: %s\n", plain(err.Error()))
+		return
+	}
+	undone = slices.DeleteFunc(undone, func(name string) bool { return !slices.Contains(settings, name) })
+	if len(undone) > 0 {
+		fmt.Fprintf(e.stderr, "tidings: warning: the next start of the server undoes this: its configuration declares %s of app %d; change it there too\n", enumerate(undone, "and"), id)
+	}
 }

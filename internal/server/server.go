@@ -104,7 +104,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Info: admin.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	if s.cert != nil {

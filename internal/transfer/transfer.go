@@ -1,4 +1,4 @@
-// Package transfer takes all users of an app in from files and out into them: Apply and
+// Package transfer takes the users of an app in from files and out into them: Apply and
 // Write where the users are, Import and Export where the files are. What is between the
 // two carries requests and bytes, and is none of its business.
 package transfer

@@ -203,8 +203,10 @@ func testExportAudience(t *testing.T, h *harness) {
 	mary.Set, mary.Tags = audience.Values{0: "gold"}, audience.TagEdit{Op: audience.AddTags, Tags: []string{"vip"}}
 	mary.Profile = audience.Profile{Nick: text("M"), FaceURL: text("F")}
 	h.load(false, mary, phone, imported("ann", audience.UserID, 5))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	export := func(query func(*audience.Attributes) (audience.Query, error)) (users []audience.Exported, begun bool, err error) {
-		err = h.Export(t.Context(), id, query, func(*audience.Attributes) error { begun = true; return nil }, func(u *audience.Exported) error {
+		err = h.Export(ctx, id, query, func(*audience.Attributes) error { begun = true; return nil }, func(u *audience.Exported) error {
 			if u.Account != "administrator" {
 				users = append(users, *u)
 			}
@@ -240,6 +242,10 @@ func testExportAudience(t *testing.T, h *harness) {
 		{func(*audience.Attributes) (audience.Query, error) {
 			return h.query(`tag("vip") && tag("device")`, audience.UserID), nil
 		}, apierr.WrongAccountKind},
+		{func(*audience.Attributes) (audience.Query, error) {
+			cancel() // the last
+			return h.query("true", audience.UserID), nil
+		}, context.Canceled},
 	} {
 		if users, begun, err := export(q.query); !errors.Is(err, q.want) || begun || users != nil {
 			t.Errorf("Export that cannot be = %+v, %v, begun: %t; want %v before it begins", users, err, begun, q.want)

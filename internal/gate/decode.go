@@ -50,7 +50,11 @@ func decode(body []byte, in any, p *plan, f *Family) error {
 	err := d.body(in, p)
 	if errors.Is(err, errWrong) {
 		// It was met on the way: what comes after it may be no JSON, and that is an
-		// earlier check.
+		// earlier check. Asking whether it is JSON is quicker than finding out where it is
+		// none.
+		if jsontext.Value(trimmed).IsValid(jsontext.AllowDuplicateNames(true)) {
+			return d.wrong
+		}
 		for err = nil; err == nil && d.json.StackDepth() > 0; {
 			_, err = d.json.ReadToken()
 		}

@@ -16,9 +16,9 @@ import (
 	"tidings/internal/audience"
 )
 
-// Store keeps apps where a restart finds them. Each method returns when what it
-// did is durable. A write that has begun returns with its outcome, whatever
-// becomes of ctx: who keeps apps in memory has to know what is stored.
+// A Store keeps apps over restarts. Each method returns when its change is durable. A
+// write that has begun returns with its outcome, whatever becomes of ctx: the Registry,
+// which keeps apps in memory, has to know what is stored.
 type Store interface {
 	Apps(ctx context.Context) ([]*App, error)
 	// SaveApp also makes the accounts of its admins. An admin who is a
@@ -27,7 +27,7 @@ type Store interface {
 	DeleteApp(ctx context.Context, id uint32) error
 }
 
-// Registry is all apps. It is safe for concurrent use; reading takes no lock.
+// A Registry holds all apps. It is safe for concurrent use; reading takes no lock.
 type Registry struct {
 	store    Store
 	commands []string
@@ -54,9 +54,9 @@ func Open(ctx context.Context, store Store, commands []string) (*Registry, error
 	return r, nil
 }
 
-// publish lets everybody see a new state of an app, under an epoch that nobody
-// has seen: no ticket was verified under it, whatever Forget published while the
-// state was being saved.
+// publish makes a new state of an app visible, under an epoch that nobody has seen. So no
+// ticket was verified under this epoch, whatever Forget published while the state was
+// being saved.
 func (r *Registry) publish(a *App) {
 	a.Epoch = r.epoch.Add(1)
 	r.apps.Store(a.ID, a)
@@ -79,10 +79,9 @@ func (r *Registry) App(id uint32) *App {
 	return nil
 }
 
-// Settled returns an app when the change of it that is under way, if any, has
-// ended. A store knows of a change a moment before the registry does: whoever it
-// told that an app has changed finds here what it has become. No app is
-// apierr.UnknownApp.
+// Settled returns an app once no change of it is under way. A store knows of a change a
+// moment before the registry does: a caller to whom the store reported the change gets
+// the changed app here. No app is apierr.UnknownApp.
 func (r *Registry) Settled(ctx context.Context, id uint32) (*App, error) {
 	if err := r.locks.lock(ctx, id); err != nil {
 		return nil, err
@@ -107,14 +106,14 @@ func (r *Registry) All() []*App {
 	return all
 }
 
-// An Error is an operator's mistake: what was asked cannot be done.
+// An Error is an operator's mistake: a request that cannot be carried out.
 type Error struct{ Msg string }
 
 func (e *Error) Error() string { return e.Msg }
 
 func errorf(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
 
-// firstID is the SDKAppID of the first app that does not ask for one.
+// firstID is the SDKAppID of the first app whose declaration has none.
 const firstID = 1400000001
 
 // Create creates an app. A declaration without an SDKAppID gets the next free
@@ -130,7 +129,7 @@ func (r *Registry) Create(ctx context.Context, d Declaration) (*App, error) {
 		return r.change(ctx, d.ID, create)
 	}
 	for id := uint32(firstID); ; id++ {
-		// A number that somebody else is about to use is not waited for.
+		// A number that another change is about to use is passed over.
 		if r.App(id) != nil || !r.locks.tryLock(id) {
 			continue
 		}
@@ -142,12 +141,12 @@ func (r *Registry) Create(ctx context.Context, d Declaration) (*App, error) {
 	}
 }
 
-// Declare makes an app what a declaration says, creating it if need be.
+// Declare changes an app as a declaration says, and creates the app if need be.
 func (r *Registry) Declare(ctx context.Context, d Declaration) (*App, error) {
 	return r.change(ctx, d.ID, func(old *App) (*App, error) { return r.declared(old, d) })
 }
 
-// declared returns what a declaration makes of an app, or of none.
+// declared returns an app, or a new one if old is nil, changed as a declaration says.
 func (r *Registry) declared(old *App, d Declaration) (*App, error) {
 	if errs := d.Check(r.commands); len(errs) > 0 {
 		texts := make([]string, len(errs))
@@ -189,19 +188,18 @@ func (r *Registry) update(ctx context.Context, id uint32, f func(*App) error) (*
 	})
 }
 
-// change makes an app what f returns. f gets the app as it is, nil if there is
-// none, and returns nil to delete it. If f fails, or returns what it got,
-// nothing changes.
+// change replaces an app by the result of f. The argument of f is the app as it is, nil if
+// there is none. A nil result deletes the app. If f fails, or returns its argument, nothing
+// changes.
 //
-// An app is changed by one at a time, so f sees what the change before made of
-// it; the changes of other apps go on meanwhile.
+// One change of an app is made at a time, so f sees the outcome of the change before. The
+// changes of other apps go on meanwhile.
 //
-// The registry holds what is stored, so a write that has begun is waited for to
-// its end, and published, even if ctx ends before. Then the caller gets the cause
-// of ctx and does not know the outcome, and the next change of the app waits for
-// the write.
+// The registry holds what is stored, so a write that has begun is waited for, and its
+// outcome published, even if ctx ends before. The caller then gets the cause of ctx and does
+// not know the outcome, and the next change of the app waits for the write.
 //
-// A change for which ctx has no authority any more (audience.WithAuthority) is
+// A change for which ctx has no authority any more (audience.WithAuthority) fails with
 // audience.ErrStale.
 func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
 	if err := r.locks.lock(ctx, id); err != nil {
@@ -210,7 +208,7 @@ func (r *Registry) change(ctx context.Context, id uint32, f func(old *App) (*App
 	return r.changeLocked(ctx, id, f)
 }
 
-// changeLocked is change for a caller who has taken the lock, which it lets go.
+// changeLocked is change for a caller who has taken the lock. It releases the lock.
 func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App) (*App, error)) (*App, error) {
 	locked := true
 	defer func() {
@@ -236,7 +234,7 @@ func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App)
 	if err != nil {
 		return nil, err
 	}
-	locked = false // write lets it go
+	locked = false // write releases the lock
 	select {
 	case err := <-done:
 		if e := apierr.From(err); err != nil && e.Kind == apierr.WrongAccountKind {
@@ -254,8 +252,8 @@ func (r *Registry) changeLocked(ctx context.Context, id uint32, f func(old *App)
 // errClosed is the error of changes after Close.
 var errClosed = errors.New("the apps are closed")
 
-// write begins to store an app, or to delete it if a is nil. When that has ended
-// it publishes the outcome, lets go of the lock of the app and sends the error.
+// write begins to store an app, or to delete the app if a is nil. When the store is done,
+// the outcome is published, the lock of the app is released, and the error is sent.
 func (r *Registry) write(ctx context.Context, id uint32, a *App) (<-chan error, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -298,8 +296,8 @@ func (r *Registry) Delete(ctx context.Context, id uint32) error {
 	return err
 }
 
-// AddKey adds a key to an app, a new one if secret is empty. A primary
-// key makes the one before it retiring, without an end.
+// AddKey adds a key to an app, with a new secret if secret is empty. With a new primary key
+// the primary key before it is retiring, without an end.
 func (r *Registry) AddKey(ctx context.Context, id uint32, secret Secret, primary bool) (Key, error) {
 	if secret == "" {
 		secret = Secret(randomSecret())
@@ -322,8 +320,7 @@ func (r *Registry) AddKey(ctx context.Context, id uint32, secret Secret, primary
 	return added, err
 }
 
-// RetireKey lets a key end at a time; the zero time takes the end away. It may
-// not be the primary.
+// RetireKey sets when a key ends; the zero time is never. The primary key cannot end.
 func (r *Registry) RetireKey(ctx context.Context, id uint32, key int, ends time.Time) (Key, error) {
 	var retired Key
 	_, err := r.update(ctx, id, func(a *App) error {
@@ -353,8 +350,8 @@ func (r *Registry) RemoveKey(ctx context.Context, id uint32, key int) error {
 	return err
 }
 
-// AddAdmin makes an account an admin, creating the account if need be. A
-// RegistrationID cannot be one.
+// AddAdmin adds an account to the admins of an app, and creates the account if need be. A
+// RegistrationID cannot be an admin.
 func (r *Registry) AddAdmin(ctx context.Context, id uint32, account string) (*App, error) {
 	return r.update(ctx, id, func(a *App) error {
 		if err := a.Settings.UserIDs.Check(account); err != nil {
@@ -364,7 +361,7 @@ func (r *Registry) AddAdmin(ctx context.Context, id uint32, account string) (*Ap
 	})
 }
 
-// RemoveAdmin makes an admin an ordinary account again.
+// RemoveAdmin takes an account out of the admins. The account stays.
 func (r *Registry) RemoveAdmin(ctx context.Context, id uint32, account string) (*App, error) {
 	return r.update(ctx, id, func(a *App) error {
 		if account == BuiltInAdmin {
@@ -377,8 +374,8 @@ func (r *Registry) RemoveAdmin(ctx context.Context, id uint32, account string) (
 	})
 }
 
-// NameAttributes names slots, and fixes the account type of those named for the
-// first time; slots not given stay as they are. A name that another slot has
+// NameAttributes names slots, and fixes the account type of slots that are named for the
+// first time. Slots that are not in names stay as they are. A name that another slot has
 // after the change, or another account type, is 90033 and changes nothing.
 // Contract: spec/timpush-api.md, 3.1.
 func (r *Registry) NameAttributes(ctx context.Context, id uint32, names map[int]string, kinds map[int]audience.Kind) error {
@@ -386,12 +383,12 @@ func (r *Registry) NameAttributes(ctx context.Context, id uint32, names map[int]
 	return err
 }
 
-// AddAttributes names slots that have no name yet, for a file that is imported,
-// and returns the app with the attributes that it has then; 90033, and nothing
-// is changed, where that does not fit what is named.
-func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.Attributes) (*App, error) {
+// AddAttributes names slots that have no name yet, for a file that is imported, and returns
+// the changed app. If a slot of attrs has another name in the app, the error is 90033 and
+// nothing changes.
+func (r *Registry) AddAttributes(ctx context.Context, id uint32, attrs *audience.Attributes) (*App, error) {
 	return r.update(ctx, id, func(a *App) error {
-		merged, err := a.Attributes.Merged(more)
+		merged, err := a.Attributes.Merged(attrs)
 		if err != nil {
 			return err
 		}
@@ -400,8 +397,8 @@ func (r *Registry) AddAttributes(ctx context.Context, id uint32, more *audience.
 	})
 }
 
-// Renew makes every ticket of an app be verified again, as Forget does, if the app is
-// still a. It returns the app as it is then; nil if it has become another one.
+// Renew gives an app a new epoch, so that every ticket is verified again, if the app is
+// still a. It returns the app with the new epoch; nil if the app has changed.
 func (r *Registry) Renew(a *App) *App {
 	fresh := *a
 	fresh.Epoch = r.epoch.Add(1)
@@ -411,9 +408,9 @@ func (r *Registry) Renew(a *App) *App {
 	return &fresh
 }
 
-// Forget makes every ticket of an app be verified anew, after one of its
-// accounts was kicked. It waits for nobody: not for a change of the app that is
-// being saved, which then gets a new epoch too.
+// Forget gives an app a new epoch, so that every ticket is verified again, after one of its
+// accounts was kicked. It does not wait for a change of the app that is being saved: that
+// change publishes the app under a new epoch too.
 func (r *Registry) Forget(id uint32) {
 	for {
 		old := r.App(id)

@@ -97,7 +97,7 @@ slots it lists; one empty value (--host '') empties the list.`,
 	return cmd
 }
 
-// given returns the names of what a declaration says.
+// given returns the names of the settings that a declaration has.
 func given(d app.Declaration) (names []string) {
 	if d.SecretKey != nil {
 		names = append(names, keySettings...)
@@ -110,8 +110,8 @@ func given(d app.Declaration) (names []string) {
 	return names
 }
 
-// settingsFlags adds the flags that describe an app, and returns what makes a
-// declaration of those that were given.
+// settingsFlags adds the flags that describe an app. The function that it returns makes a
+// declaration of the flags that were given.
 func (e *env) settingsFlags(cmd *cobra.Command) func(id uint32) (app.Declaration, error) {
 	d := new(app.Declaration)
 	for _, s := range d.Table() {
@@ -155,7 +155,7 @@ func settingHelp(s app.Setting) string {
 // settingFlag is the flag of a setting. It writes into a declaration.
 type settingFlag struct{ app.Setting }
 
-// String returns nothing: what an app has is not known here.
+// String returns nothing: the value that the app has is not known here.
 func (f *settingFlag) String() string { return "" }
 
 // Type returns the word for the value in the help.
@@ -187,8 +187,7 @@ func (f *settingFlag) Set(text string) error {
 	return f.Put(key, value)
 }
 
-// checkSettings lists what is wrong with what was given, by the names of the
-// flags.
+// checkSettings returns all mistakes of a declaration as one error.
 func checkSettings(d app.Declaration) error {
 	if d.ID == 0 {
 		d.ID = 1 // the next free one will be right

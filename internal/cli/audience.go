@@ -24,7 +24,7 @@ neither everyone of an account type.`
 	return cmd
 }
 
-// audienceFlags are what the commands on an audience have in common.
+// audienceFlags are the flags that all commands on an audience have.
 type audienceFlags struct {
 	*targetFlags
 	selectionFlags
@@ -38,7 +38,7 @@ func (e *env) audienceFlags(cmd *cobra.Command) *audienceFlags {
 	return f
 }
 
-// request returns the part of a request that says which users are meant.
+// request returns the members of a request that select users.
 func (f *audienceFlags) request(cmd *cobra.Command) (map[string]any, error) {
 	selection, err := f.selection(cmd)
 	if err != nil {
@@ -57,7 +57,7 @@ func (f *audienceFlags) request(cmd *cobra.Command) (map[string]any, error) {
 	return in, nil
 }
 
-// ready returns the request of a command and whom to send it to.
+// ready returns the request of a command and the target to send it to.
 func (e *env) ready(cmd *cobra.Command, f *audienceFlags) (map[string]any, *target, error) {
 	in, err := f.request(cmd)
 	if err != nil {
@@ -67,7 +67,7 @@ func (e *env) ready(cmd *cobra.Command, f *audienceFlags) (map[string]any, *targ
 	return in, t, err
 }
 
-// audienceLife is how long a ticket for all pages of a list is good.
+// audienceLife is the lifetime of a ticket, enough for all pages of a list.
 const audienceLife = time.Hour
 
 type audienceCount struct {
@@ -240,8 +240,9 @@ func (e *env) audienceExplainCommand() *cobra.Command {
 	return cmd
 }
 
-// ask sends a request and reads the answer into out. All requests of a command take one
-// connection; where one comes too often it waits, as a list of many pages has to.
+// ask sends a request and reads the answer into out. All requests of a command share a
+// connection. A request that is over a limit of calls is sent again, as a list of many
+// pages needs.
 func (t *target) ask(ctx context.Context, command string, in, out any) error {
 	if t.client == nil {
 		var err error

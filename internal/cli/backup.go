@@ -20,7 +20,7 @@ import (
 // A backupReport holds what tidings backup prints as JSON.
 type backupReport struct {
 	store.Backup
-	Verified *store.Summary `json:"verified,omitempty"` // what is in it; nil: it was not verified
+	Verified *store.Summary `json:"verified,omitempty"` // what the backup holds; nil: not verified
 }
 
 func (e *env) backupCommand() *cobra.Command {
@@ -92,8 +92,8 @@ func (e *env) backup(ctx context.Context, data, dir string, verify bool) (*backu
 	return report, nil
 }
 
-// copyData has the data directory copied. It is closed when that is done, so that what
-// is verified after it is not in memory twice.
+// copyData copies the data directory. The directory is closed after that, so that its users
+// are not in memory twice while the copy is verified.
 func (e *env) copyData(ctx context.Context, data, dir string) (b *store.Backup, err error) {
 	c, err := e.reach(ctx, data, accessOf(admin.BackUp.Effect()))
 	if err != nil {
@@ -121,7 +121,7 @@ func readBackup(answer io.Reader, p *progress) (*store.Backup, error) {
 			return nil, err
 		}
 		if line.Backup != nil {
-			// Only its end tells that the answer is complete.
+			// The answer is complete only if it ends here.
 			if _, err := in.Token(); !errors.Is(err, io.EOF) {
 				return nil, fmt.Errorf("control socket: after the backup: %w", err)
 			}
@@ -131,13 +131,13 @@ func readBackup(answer io.Reader, p *progress) (*store.Backup, error) {
 	}
 }
 
-// bytes shows how many bytes of how many are done.
+// bytes shows how many bytes of a total are done.
 func (p *progress) bytes(done, total int64) {
 	p.total = total
 	p.update(done, int(done/1_000_000), nil)
 }
 
-// warnings is a log for what a command does in its own process.
+// warnings returns the log of a command that works in its own process.
 func (e *env) warnings() *slog.Logger {
 	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

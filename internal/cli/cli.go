@@ -31,7 +31,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	return exitCode(run(ctx, args, stdin, stdout, stderr, lookup))
 }
 
-// env is what a command uses of the process it runs in; tests bring their own.
+// env holds what a command uses of its process; tests bring their own.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -65,8 +65,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return nil
 	}
-	if _, said := errors.AsType[*exitError](err); !begun && !said {
-		// Cobra did not like the arguments.
+	if _, coded := errors.AsType[*exitError](err); !begun && !coded {
+		// Cobra refused the arguments.
 		err = usagef("%w; see %s --help", err, cmd.CommandPath())
 	}
 	if text := err.Error(); text != "" {
@@ -78,10 +78,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return err
 }
 
-// damageHint follows what says that files are damaged: what to do depends on the words.
+// damageHint follows an error about damaged files: its words decide what to do.
 const damageHint = "; see Damage in doc/operating.md"
 
-// group is a command that only has further commands.
+// group returns a command that only has further commands.
 func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{Use: name, Short: short, SuggestionsMinimumDistance: 2}
 	g.AddCommand(commands...)
@@ -105,8 +105,8 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 	return g
 }
 
-// noteStart has begun set when a command starts to work: an error before that
-// is about its arguments.
+// noteStart makes a command set begun when it starts to work. An error before that is
+// about its arguments.
 func noteStart(cmd *cobra.Command, begun *bool) {
 	if work := cmd.RunE; work != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {

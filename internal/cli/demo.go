@@ -15,8 +15,8 @@ import (
 // demoID is the SDKAppID of the app that --demo makes.
 const demoID = 1400000001
 
-// prepareDemo puts the demo app into the configuration, and refuses to put it
-// beside anything else.
+// prepareDemo puts the demo app into the configuration. Beside other apps, or in a data
+// directory that holds anything else, it fails.
 func prepareDemo(cfg *config.Config) error {
 	if len(cfg.Apps) > 0 {
 		return usagef("--demo makes an app of its own and cannot be used with apps in the configuration")
@@ -30,7 +30,7 @@ func prepareDemo(cfg *config.Config) error {
 	return nil
 }
 
-// fillDemo fills the demo app and tells how to call it.
+// fillDemo fills the demo app and returns a text that shows how to call it.
 func fillDemo(ctx context.Context, s *server.Server) (string, error) {
 	if err := s.FillDemo(ctx, demoID); err != nil {
 		return "", err

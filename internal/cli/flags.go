@@ -16,26 +16,26 @@ import (
 	"tidings/internal/wording"
 )
 
-// takes checks that a command gets what it needs: names in brackets may be left
-// out.
+// takes returns a check of the arguments of a command, by their names. Arguments whose
+// names are in brackets may be left out.
 func takes(names ...string) cobra.PositionalArgs {
 	required := 0
 	for required < len(names) && !strings.HasPrefix(names[required], "[") {
 		required++
 	}
-	return func(_ *cobra.Command, given []string) error {
-		if len(given) < required {
-			return fmt.Errorf("%s is missing", enumerate(names[len(given):required], "and"))
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < required {
+			return fmt.Errorf("%s is missing", enumerate(names[len(args):required], "and"))
 		}
-		if len(given) > len(names) {
-			return fmt.Errorf("unexpected argument %q", given[len(names)])
+		if len(args) > len(names) {
+			return fmt.Errorf("unexpected argument %q", args[len(names)])
 		}
 		return nil
 	}
 }
 
-// flagError returns the error of flags that cannot be parsed. If a group has a command
-// before them that it does not know, the flags are not what is wrong.
+// flagError returns the error of flags that cannot be parsed. If a command before the
+// flags is not known, that command is the mistake, and not the flags.
 func flagError(cmd *cobra.Command, err error) error {
 	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
 		return cmd.Args(cmd, args)
@@ -46,8 +46,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// nearFlags returns the flags that a wrong name most likely means: up to two letters may
-// be wrong, and of a short one a single letter.
+// nearFlags returns the flags that a wrong name most likely means. Up to two letters may be
+// wrong, of a short name one.
 func nearFlags(flags *pflag.FlagSet, name string) (near []string) {
 	best := 2
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -138,8 +138,8 @@ const defaultData = "./tidings-data"
 // data returns the data directory a command acts on.
 func (e *env) data(cmd *cobra.Command) string {
 	dir, _ := cmd.Flags().GetString("data")
-	if from, _ := e.lookup("TIDINGS_DATA"); from != "" && !cmd.Flags().Changed("data") {
-		dir = from
+	if value, _ := e.lookup("TIDINGS_DATA"); value != "" && !cmd.Flags().Changed("data") {
+		dir = value
 	}
 	return dir
 }
@@ -148,7 +148,8 @@ func (e *env) data(cmd *cobra.Command) string {
 // pflag writes --json[=true|false]. Both are still read.
 type plainSwitch struct{ pflag.Value }
 
-// plainSwitches makes such flags of those of a command and of the commands below it.
+// plainSwitches turns the switches of a command, and of the commands below it, into
+// plainSwitch flags.
 func plainSwitches(cmd *cobra.Command) {
 	cmd.InitDefaultHelpFlag()
 	for _, flags := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
@@ -163,8 +164,8 @@ func plainSwitches(cmd *cobra.Command) {
 	}
 }
 
-// completeApps has a shell complete the number of an app with those in the data
-// directory. It stays silent where that cannot be read.
+// completeApps returns the apps in the data directory, with which a shell completes the
+// number of an app; nothing if the directory cannot be read.
 func (e *env) completeApps(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -180,7 +181,7 @@ func (e *env) completeApps(cmd *cobra.Command, args []string, _ string) ([]strin
 	return numbers, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeAppNumbers has a shell complete the flag --app and the argument SDKAPPID of a
+// completeAppNumbers lets a shell complete the flag --app and the argument SDKAPPID of a
 // command and of the commands below it.
 func (e *env) completeAppNumbers(cmd *cobra.Command) {
 	if cmd.Flags().Lookup("app") != nil {
@@ -196,21 +197,21 @@ func (e *env) completeAppNumbers(cmd *cobra.Command) {
 	}
 }
 
-// complete has a shell complete the values of a flag.
+// complete lets a shell complete the values of a flag.
 func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
 		panic(err) // there is no such flag
 	}
 }
 
-// secretFlag adds --secret-key-file. A key is never an argument: those show in
-// the list of processes.
+// secretFlag adds --secret-key-file. A key is never an argument, because the list of
+// processes shows arguments.
 func secretFlag(cmd *cobra.Command, into *string, usage string) {
 	cmd.Flags().StringVar(into, "secret-key-file", "", usage+"; - is standard input")
 }
 
-// secret reads the file that --secret-key-file names. White space around the
-// key is taken off. Errors show nothing of what was read.
+// secret reads the file that --secret-key-file names, without the white space around the
+// key. Errors show nothing of the content.
 func (e *env) secret(name string) (string, error) {
 	in := e.stdin
 	if name != "-" {
@@ -221,12 +222,12 @@ func (e *env) secret(name string) (string, error) {
 		defer f.Close()
 		in = f
 	}
-	const most = 4 << 10 // far more than a key has
-	b, err := io.ReadAll(io.LimitReader(in, most+1))
+	const limit = 4 << 10 // far more than a key has
+	b, err := io.ReadAll(io.LimitReader(in, limit+1))
 	switch key := strings.TrimSpace(string(b)); {
 	case err != nil:
 		return "", fmt.Errorf("secret key: %w", err)
-	case len(b) > most:
+	case len(b) > limit:
 		return "", fmt.Errorf("secret key: %s is larger than a key can be", shownName(name))
 	case key == "":
 		return "", fmt.Errorf("secret key: %s is empty", shownName(name))

@@ -471,7 +471,7 @@ func TestProgress(t *testing.T) {
 	p := newProgress(&out, 200, "users")
 	p.terminal = true
 	for i := range 3 {
-		p.begun, p.last = p.begun.Add(-lineInterval), p.last.Add(-lineInterval)
+		p.start, p.last = p.start.Add(-lineInterval), p.last.Add(-lineInterval)
 		p.update(int64(50*(i+1)), 1000*(i+1), nil)
 	}
 	p.clear()

@@ -160,8 +160,8 @@ func (e *env) keyRetireCommand() *cobra.Command {
 	return cmd
 }
 
-// ending is when a key ends, by the one of --ends, --in and --never that was
-// given; zero is never.
+// ending returns when a key ends, by the one of --ends, --in and --never that was given;
+// zero is never.
 func ending(ends string, in time.Duration, never bool) (time.Time, error) {
 	switch {
 	case ends != "" && in == 0 && !never:
@@ -189,41 +189,41 @@ func (e *env) keyRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var left []admin.Key
+			var keys []admin.Key
 			err = e.operate(cmd, accessOf(admin.RemoveKey.Effect()), func(ctx context.Context, c admin.Caller) (err error) {
 				if _, err := admin.RemoveKey.Do(ctx, c, admin.KeyRequest{ID: id, Key: key}); err != nil {
 					return err
 				}
 				e.warnUndone(ctx, c, id, keySettings...)
-				left, err = admin.ListKeys.Do(ctx, c, admin.AppRequest{ID: id})
+				keys, err = admin.ListKeys.Do(ctx, c, admin.AppRequest{ID: id})
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(e.stdout, "Key %d of app %d is removed.%s\n", key, id, withoutPrimary(id, left))
+			_, err = fmt.Fprintf(e.stdout, "Key %d of app %d is removed.%s\n", key, id, withoutPrimary(id, keys))
 			return err
 		},
 	}
 }
 
-// withoutPrimary says what becomes of an app whose keys have no primary one among
-// them; empty if they have.
+// withoutPrimary returns a sentence about an app without a primary key; empty if one of
+// the keys is primary.
 func withoutPrimary(id uint32, keys []admin.Key) string {
-	signs := 0
+	signer := 0
 	for _, k := range keys {
 		switch {
 		case k.Ended:
 		case k.Primary:
 			return ""
 		default:
-			signs = max(signs, k.ID) // as app.GoodKeys orders them
+			signer = max(signer, k.ID) // as app.GoodKeys orders them
 		}
 	}
-	if signs == 0 {
+	if signer == 0 {
 		return fmt.Sprintf(" No key is left that is accepted: every call fails until tidings key add %d.", id)
 	}
-	return fmt.Sprintf(" There is no primary key now: tickets are made with key %d.", signs)
+	return fmt.Sprintf(" There is no primary key now: tickets are made with key %d.", signer)
 }
 
 // parseKey reads the arguments SDKAPPID KEYID.

@@ -14,7 +14,7 @@ import (
 	"tidings/internal/server"
 )
 
-// access is what a command does with a data directory.
+// An access says what a command does with a data directory.
 type access int
 
 const (
@@ -23,7 +23,7 @@ const (
 	creates        // the directory too, if need be
 )
 
-// accessOf returns what an operation of an effect does with a data directory.
+// accessOf returns the access that an operation with an effect needs.
 func accessOf(effect admin.Effect) access {
 	if effect == admin.Reads {
 		return reads
@@ -31,8 +31,7 @@ func accessOf(effect admin.Effect) access {
 	return changes
 }
 
-// operate calls f with what reaches the data directory of a command: its server
-// if one runs, else the directory itself.
+// operate calls f with a Caller for the data directory of a command.
 func (e *env) operate(cmd *cobra.Command, a access, f func(context.Context, admin.Caller) error) (err error) {
 	c, err := e.reach(cmd.Context(), e.data(cmd), a)
 	if err != nil {
@@ -42,6 +41,8 @@ func (e *env) operate(cmd *cobra.Command, a access, f func(context.Context, admi
 	return f(cmd.Context(), c)
 }
 
+// reach returns a Caller for a data directory: through its server if one runs, otherwise
+// one that has opened the directory in this process.
 func (e *env) reach(ctx context.Context, dir string, a access) (admin.Caller, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && a != creates {
 		return nil, fmt.Errorf("there is no data directory %s; name one with --data, or make it with tidings serve or tidings app create", dir)

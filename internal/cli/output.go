@@ -40,8 +40,8 @@ func table(w io.Writer, rows func(row func(cells ...any))) error {
 	return t.Flush()
 }
 
-// plain is a text for a table: quoted if it could change how the table, or the
-// terminal, looks.
+// plain returns a text for a table, quoted if it could change how the table or the
+// terminal looks.
 func plain(s string) string {
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
@@ -51,7 +51,7 @@ func plain(s string) string {
 	return s
 }
 
-// list is several texts in one cell.
+// list returns several texts as one cell.
 func list(items []string) string {
 	if len(items) == 0 {
 		return "-"
@@ -63,6 +63,7 @@ func list(items []string) string {
 	return strings.Join(shown, ", ")
 }
 
+// moment writes a time for people, in UTC; - if there is none.
 func moment(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -79,7 +80,7 @@ func number[N int | uint64](n N) string {
 	return s
 }
 
-// counted is a number with its noun.
+// counted returns a number with its noun.
 func counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -99,6 +100,7 @@ func enumerate(words []string, last string) string {
 	}
 }
 
+// didYouMean returns the end of an error that suggests names; nothing if there are none.
 func didYouMean(names []string) string {
 	if len(names) == 0 {
 		return ""

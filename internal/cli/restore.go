@@ -22,7 +22,7 @@ type restoreReport struct {
 	store.Restored
 	Compared bool             `json:"compared"`
 	Returned []store.Returned `json:"returned"`
-	More     int              `json:"more"` // that were left out of Returned
+	More     int              `json:"more"` // things that come back, left out of Returned
 }
 
 func (e *env) restoreCommand() *cobra.Command {
@@ -60,7 +60,7 @@ Files of the restored directory and of the one before do not fit each other.`,
 	return cmd
 }
 
-func (e *env) runRestore(cmd *cobra.Command, from string, flags *restoreFlags, asJSON bool) error {
+func (e *env) runRestore(cmd *cobra.Command, backup string, flags *restoreFlags, asJSON bool) error {
 	options := server.RestoreOptions{Logs: flags.logs, KeepTickets: flags.keepTickets, Compare: flags.compare}
 	if flags.until != "" {
 		var err error
@@ -87,7 +87,7 @@ func (e *env) runRestore(cmd *cobra.Command, from string, flags *restoreFlags, a
 	}
 	begun := time.Now()
 	var err error
-	report.Restored, err = server.Restore(ctx, from, e.data(cmd), e.warnings(), options)
+	report.Restored, err = server.Restore(ctx, backup, e.data(cmd), e.warnings(), options)
 	p.clear()
 	if err != nil {
 		return fmt.Errorf("nothing was restored: %w", interrupted(ctx, err))
@@ -99,7 +99,7 @@ func (e *env) runRestore(cmd *cobra.Command, from string, flags *restoreFlags, a
 	return nil
 }
 
-// maxReturned is how many things that come back are listed as JSON.
+// maxReturned bounds the list of things that come back, as JSON.
 const maxReturned = 100_000
 
 func (e *env) printRestored(r *restoreReport, until time.Time, took time.Duration) {

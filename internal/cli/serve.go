@@ -48,7 +48,7 @@ listed. Starting it again after 64 or 78 cannot help.`,
 	cmd.Flags().BoolVar(&check, "check-config", false, "check the configuration and start nothing")
 	config.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		for _, unknown := range config.UnknownVariables(os.Environ()) { // lookup finds no name that is not asked for
+		for _, unknown := range config.UnknownVariables(os.Environ()) { // lookup cannot list the names
 			fmt.Fprintf(e.stderr, "tidings: warning: the variable %s\n", unknown)
 		}
 		cfg, err := config.Load(cmd.Flags(), e.lookup, file, api.Commands())
@@ -77,15 +77,15 @@ func configError(err error) error {
 	return configf("the configuration has %d mistakes:\n  %s", len(mistakes.Mistakes), strings.ReplaceAll(err.Error(), "\n", "\n  "))
 }
 
-// untilTold returns a context that ends when the process is told to stop. A second signal
-// then ends the process at once.
+// untilTold returns a context that ends with a signal to stop. A second signal ends the
+// process at once.
 func untilTold(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// serve runs a server until ctx ends or the process is told to stop.
+// serve runs a server until ctx ends or a signal to stop comes.
 func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 	ctx, stop := untilTold(ctx)
 	defer stop()
@@ -155,18 +155,18 @@ func (e *env) checkConfig(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("the configuration is sound in itself, but its data directory cannot be used: %w", err)
 	}
-	made := 0
+	created := 0
 	var lines strings.Builder
 	for _, c := range changes {
 		if c.New {
-			made++
+			created++
 		} else {
 			fmt.Fprintf(&lines, "  app %d: %s\n", c.ID, strings.Join(c.Settings, ", "))
 		}
 	}
 	fmt.Fprintf(e.stdout, "tidings: the configuration is good: %s", counted(len(cfg.Apps), "app", "apps"))
 	if len(changes) > 0 {
-		fmt.Fprintf(e.stdout, ", of which a start makes %d and changes %d", made, len(changes)-made)
+		fmt.Fprintf(e.stdout, ", of which a start makes %d and changes %d", created, len(changes)-created)
 	}
 	_, err = fmt.Fprintf(e.stdout, "\n%s", &lines)
 	return err

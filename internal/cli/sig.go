@@ -54,7 +54,7 @@ func (e *env) sigMakeCommand() *cobra.Command {
 			fmt.Fprintf(e.stderr, "tidings: warning: %s is no admin of app %d, the API will refuse the ticket\n", plain(identifier), id)
 		}
 		if *asJSON {
-			return e.printJSON(sigView{sig, known(secretFile == "", sig.Admin)})
+			return e.printJSON(sigView{sig, optional(secretFile == "", sig.Admin)})
 		}
 		_, err = fmt.Fprintln(e.stdout, sig.Ticket)
 		return err
@@ -108,7 +108,7 @@ Exit codes: 0 it is good; 1 it is not.`,
 		if err != nil {
 			return err
 		}
-		view := sigView{sig, known(secretFile == "", sig.Admin)}
+		view := sigView{sig, optional(secretFile == "", sig.Admin)}
 		if *asJSON {
 			err = e.printJSON(view)
 		} else {
@@ -130,7 +130,7 @@ func (e *env) ticket(arg, secretFile string) (string, error) {
 	if secretFile == "-" {
 		return "", usagef("ticket and secret key cannot both be read from standard input")
 	}
-	b, err := io.ReadAll(io.LimitReader(e.stdin, 4*usersig.MaxTicketChars)) // one that is too long is told so
+	b, err := io.ReadAll(io.LimitReader(e.stdin, 4*usersig.MaxTicketChars)) // enough to see that a ticket is too long
 	return strings.TrimSpace(string(b)), err
 }
 
@@ -159,14 +159,15 @@ func (e *env) checkSig(secretFile string, id uint32, identifier, ticket string) 
 	return sig, nil
 }
 
-// sigView is a Sig that may not know whether the account is an admin.
+// A sigView is a Sig in which it may be unknown whether the account is an admin.
 type sigView struct {
 	admin.Sig
 	Admin *bool `json:"admin,omitempty"`
 }
 
-func known(is, value bool) *bool {
-	if !is {
+// optional returns a value that is absent from JSON unless it is present.
+func optional(present, value bool) *bool {
+	if !present {
 		return nil
 	}
 	return &value

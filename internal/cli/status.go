@@ -90,7 +90,7 @@ func (e *env) printStatus(st *admin.Status) error {
 	})
 }
 
-// ago says how long ago a moment was: 3m12s, 5h7m, 41 days.
+// ago writes how long ago a moment was: 3m12s, 5h7m, 41 days.
 func ago(t time.Time) string {
 	d := max(0, time.Since(t)).Truncate(time.Second)
 	switch {

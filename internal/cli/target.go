@@ -25,12 +25,12 @@ import (
 // A target is a server to send requests to, and who sends them.
 type target struct {
 	url        string
-	local      bool // the URL is that of the server on the data directory
+	local      bool // the server is the one on the data directory
 	app        uint32
 	identifier string
 	ticket     string
 	tls        *tls.Config
-	client     *client.Client // of several requests; nil before the first
+	client     *client.Client // for all requests of a command; nil before the first
 }
 
 // targetFlags are the flags of commands that send requests.
@@ -40,8 +40,8 @@ type targetFlags struct {
 	insecure                        bool
 }
 
-// targetFlags adds flags to a command. Without --url it is the server that runs
-// on the data directory, without --secret-key-file the keys there sign.
+// targetFlags adds flags to a command. Without --url the target is the server that runs on
+// the data directory. Without --secret-key-file the keys in the data directory sign.
 func (e *env) targetFlags(cmd *cobra.Command) *targetFlags {
 	f := new(targetFlags)
 	flags := cmd.Flags()
@@ -54,7 +54,7 @@ func (e *env) targetFlags(cmd *cobra.Command) *targetFlags {
 	return f
 }
 
-// target finds the server and makes a ticket that is good for life.
+// target finds the server and makes a ticket with a lifetime.
 func (e *env) target(cmd *cobra.Command, f *targetFlags, life time.Duration) (*target, error) {
 	t := &target{app: uint32(f.app), identifier: f.identifier, local: f.url == ""}
 	var err error
@@ -86,7 +86,8 @@ func (e *env) target(cmd *cobra.Command, f *targetFlags, life time.Duration) (*t
 	return t, errors.Join(t.complete(cmd.Context(), c, life), c.Close())
 }
 
-// server reaches the data directory, through its server if it must run.
+// server returns a Caller for the data directory. If mustRun is set, a server has to run
+// on the directory.
 func (e *env) server(ctx context.Context, dir string, mustRun bool) (admin.Caller, error) {
 	if !mustRun {
 		c, err := e.reach(ctx, dir, reads)
@@ -124,6 +125,7 @@ func (t *target) complete(ctx context.Context, c admin.Caller, life time.Duratio
 	return nil
 }
 
+// trust returns the configuration of TLS that --ca and --insecure ask for.
 func (f *targetFlags) trust() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.insecure}
 	if f.ca == "" {
@@ -142,8 +144,9 @@ func (f *targetFlags) trust() (*tls.Config, error) {
 	return c, nil
 }
 
-// pinned returns what trusts one certificate and no other, whatever host it names: that
-// of the server on the data directory, which said so through its control socket.
+// pinned returns a configuration of TLS that trusts one certificate and no other, whatever
+// host the certificate names. The server on the data directory reported the certificate
+// through its control socket.
 func pinned(certificate []byte) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -175,8 +178,8 @@ func (t *target) explain(err error) error {
 	return err
 }
 
-// dialable is a URL of a server that listens here: one that listens on every
-// address can be reached on loopback.
+// dialable returns a URL under which a server of this machine can be called. A server that
+// listens on every address can be called on loopback.
 func dialable(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -188,4 +191,4 @@ func dialable(text string) string {
 	return u.String()
 }
 
-func isTLS(url string) bool { return strings.HasPrefix(url, "https:") }
+func isTLS(address string) bool { return strings.HasPrefix(address, "https:") }

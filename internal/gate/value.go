@@ -39,8 +39,11 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 		texts := v.Addr().Interface().(*[]string)
 		*texts = []string{} // there, though it may be empty
 		return d.list(f, func(kept bool) error {
+			if !kept && d.json.PeekKind() == '"' {
+				return d.json.SkipValue()
+			}
 			text, err := d.str(f.account)
-			if kept {
+			if err == nil {
 				*texts = append(*texts, text)
 			}
 			return err

@@ -10,7 +10,7 @@ import (
 	"tidings/internal/store"
 )
 
-// CheckReport is what is wrong with a data directory.
+// CheckReport lists what is wrong with a data directory.
 type CheckReport struct {
 	store.Summary
 	Findings []store.Finding `json:"findings"`

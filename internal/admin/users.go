@@ -34,7 +34,7 @@ type (
 		Deleted  int                `json:"deleted"`
 		Failures []transfer.Failure `json:"failures"` // their lines are places in the list, from 0
 	}
-	// User is what is known of an account, in the words of the API.
+	// User holds what is known of an account, in the words of the API.
 	User struct {
 		Account        string            `json:"To_Account"`
 		Exists         bool              `json:"Exists"`

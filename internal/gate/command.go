@@ -34,7 +34,7 @@ func (c *Command) Names() []string {
 	return []string{c.Name, c.Older.Name}
 }
 
-// An Older is what a command is in the older family v4/all_member_push, which
+// An Older describes a command of the older family v4/all_member_push, which
 // knows UserIDs only and no ErrorList (spec/timpush-api.md, 14).
 type Older struct {
 	Name  string // "all_member_push/im_push"
@@ -51,7 +51,7 @@ type Limit struct {
 	Over  *apierr.Kind // nil: the family's code
 }
 
-// An Effect is what a command does to what is stored. It decides what a client
+// An Effect says what a command does to stored data. It decides what a client
 // repeats after a lost answer, and what the console asks about before.
 type Effect int
 
@@ -65,7 +65,7 @@ const (
 // String returns the word for an effect in documents.
 func (e Effect) String() string { return [...]string{"reads", "repeatable", "once"}[e] }
 
-// A Family is what the commands of a service have in common.
+// A Family holds what the commands of a service share.
 type Family struct {
 	NotAdmin *apierr.Kind // the caller is no admin: spec/conventions.md, 3.4
 	BadJSON  *apierr.Kind // the body is no JSON object: 2.3

@@ -125,7 +125,7 @@ func (d *decoder) body(in any, p *plan) error {
 	return d.object(reflect.ValueOf(in).Elem(), p)
 }
 
-// end reads what is behind the body, which is nothing.
+// end checks that nothing follows the body.
 func (d *decoder) end() error {
 	switch _, err := d.json.ReadToken(); {
 	case err == nil:

@@ -41,7 +41,7 @@ func (r *room) claim(app uint32) claim {
 	return claim{room: r, app: v.(*atomic.Int64)}
 }
 
-// Outcomes of take.
+// A taken is the outcome of claim.take.
 type taken int
 
 const (

@@ -162,3 +162,15 @@ func TestRemovedAdmin(t *testing.T) {
 		t.Error("the removed admin changed something")
 	}
 }
+
+// TestExpiredMeanwhile: a ticket that expires while the body is on its way is expired.
+func TestExpiredMeanwhile(t *testing.T) {
+	n := start(t, gate.Options{})
+	n.post("timpush/get_attr_name", "{}").ok(t) // the ticket is remembered
+	finish := n.begin("timpush/set_attr", `{"UserAttrs":[{"To_Account":"Mary","Attrs":{"sex":"new"}}]}`)
+	n.clock.advance(25 * time.Hour)
+	finish().code(t, 70001)
+	if strings.Contains(n.state(), "[new ") {
+		t.Error("an expired ticket changed something")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -115,4 +116,16 @@ func TestBodyMemory(t *testing.T) {
 	for range 3 {
 		n.post("timpush/set_attr", bodies["timpush/set_attr"]).ok(t)
 	}
+}
+
+// TestLargestBody: a body of exactly the limit has room, however little memory there is
+// for bodies.
+func TestLargestBody(t *testing.T) {
+	n := start(t, gate.Options{MaxBodyMemory: 64 << 20}).direct()
+	const largest = 4 << 20
+	body := `{"UserTags":[{"To_Account":"Mary","Tags":["a"]}]}`
+	body += strings.Repeat(" ", largest-len(body))
+	n.post("timpush/add_tag", body).ok(t)
+	n.post("timpush/add_tag", body, func(r *http.Request, _ url.Values) { r.ContentLength = -1 }).ok(t)
+	n.post("timpush/add_tag", body+" ").code(t, 93000)
 }

@@ -165,6 +165,9 @@ func (g *Gate) takeBytes(r *request, n int64) error {
 	return nil
 }
 
+// maxDiscarding is of how many requests bodies are read at once that nobody wants.
+const maxDiscarding = 1024
+
 // maxDiscarded is how much of a body is read that nobody wants. It is four times the
 // largest body of any command.
 const maxDiscarded = 16 << 20
@@ -172,8 +175,14 @@ const maxDiscarded = 16 << 20
 // discard reads the rest of a body that was refused: many clients read no answer
 // before they have sent all, and of a connection that is closed before they see
 // nothing at all. The deadline for bodies bounds how long it takes.
-func (r *request) discard() {
+//
+// Requests that wait for this hold no place of an app, so they have a bound of their own:
+// beyond it the answer comes at once.
+func (g *Gate) discard(r *request) {
+	defer g.discarding.Add(-1)
+	waiting := g.discarding.Add(1)
 	switch n := r.http.ContentLength; {
+	case waiting > maxDiscarding:
 	case r.read || n == 0 || n > maxDiscarded:
 	case !r.begun && r.http.Header.Get("Expect") != "": // the client waits with its body for us
 	default:

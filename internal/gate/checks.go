@@ -155,7 +155,8 @@ func (g *Gate) checkCaller(r *request) error {
 	if !r.app.IsAdmin(r.query.identifier) {
 		return r.command.Family.NotAdmin.Errorf("%s is not an admin of app %d", Quote(r.query.identifier), r.app.ID)
 	}
-	if peer := Network(ParseAddr(r.http.RemoteAddr)); !g.known.Contains(peer) {
+	peer := Network(ParseAddr(r.http.RemoteAddr))
+	if _, ok := g.known.Get(peer); !ok { // Get makes it the latest
 		g.known.Add(peer, struct{}{})
 	}
 	return nil

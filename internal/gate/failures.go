@@ -15,8 +15,8 @@ import (
 // address too, or anyone could lock out an admin. Contract: spec/conventions.md,
 // 1.6.
 //
-// A source that fails for many identifiers is blocked for all of them: so it can make
-// only so many entries, and push out only so many of others.
+// A source that fails for many identifiers of an app is blocked for all of them: so it can
+// make only so many entries, and push out only so many of others.
 type failureLog struct {
 	mu     sync.Mutex
 	counts *simplelru.LRU[attempt, *failures]
@@ -26,14 +26,14 @@ type failureLog struct {
 
 const (
 	failuresAllowed = 10
-	sourceAllowed   = 1000 // of all identifiers of a source
+	sourceAllowed   = 1000 // of all identifiers of an app, from a source
 	failureWindow   = time.Minute
 	maxAttempts     = 1 << 16 // attempts counted, the latest
 	maxBlocks       = 1 << 16
 )
 
-// attempt is who tries to verify as whom. With a source alone it is all attempts of
-// the source.
+// attempt is who tries to verify as whom. Without an identifier it is all attempts of
+// the source for the app.
 type attempt struct {
 	source     netip.Addr
 	app        uint32
@@ -65,7 +65,7 @@ func (l *failureLog) blocked(who attempt, now time.Time) time.Time {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, key := range []attempt{who, {source: who.source}} {
+	for _, key := range []attempt{who, {source: who.source, app: who.app}} {
 		if until, ok := l.blocks.Peek(key); ok && now.Before(until) {
 			return until
 		}
@@ -85,7 +85,7 @@ func (l *failureLog) add(who attempt, now time.Time) {
 		l.block(who, now)
 	}
 
-	source := attempt{source: who.source}
+	source := attempt{source: who.source, app: who.app}
 	f = l.count(source)
 	if now.Sub(f.times[0]) >= failureWindow {
 		f.times[0], f.n = now, 0

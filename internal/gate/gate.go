@@ -72,6 +72,7 @@ type Gate struct {
 	called       atomic.Uint32 // apps that were called for the first time
 	slots        *room         // requests whose body is coming or that are worked on
 	bodies       *room         // bytes of their bodies
+	discarding   atomic.Int64  // requests whose bodies are read and thrown away
 	large        turns         // of decoding large bodies
 	metrics      *metrics
 	known        *lru.Cache[netip.Addr, struct{}] // networks of peers that had a good ticket
@@ -123,7 +124,7 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 		largest = max(largest, commands[i].Body.Bytes)
 	}
 	g.large = halfOfProcessors()
-	oneBody := largest * (1 + decodingFactor) // which always has room
+	oneBody := largest*(1+decodingFactor) + 2*bodyStep // which always has room
 	g.bodies = newRoom(max(opts.MaxBodyMemory, oneBody), oneBody)
 	g.metrics = newMetrics(opts.Metrics, g)
 	g.nextID.Store(rand.Uint64())

@@ -186,11 +186,11 @@ func (g *Gate) trusted(a netip.Addr) bool {
 // is none.
 func ParseAddr(s string) netip.Addr {
 	if a, err := netip.ParseAddrPort(s); err == nil {
-		return a.Addr().Unmap()
+		return a.Addr().Unmap().WithZone("")
 	}
 	if host, _, err := net.SplitHostPort(s); err == nil {
 		s = host
 	}
 	a, _ := netip.ParseAddr(s)
-	return a.Unmap()
+	return a.Unmap().WithZone("")
 }

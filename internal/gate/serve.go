@@ -26,6 +26,7 @@ type request struct {
 	command *command // nil before check 3
 	query   query
 	app     *app.App      // nil before check 4; as it was when the caller was checked last
+	expires int64         // last Unix second of the ticket
 	waited  time.Duration // for the store, of the time that the request may take
 	slot    claim         // the place among the requests that are worked on
 	bytes   claim         // the memory of the body
@@ -120,9 +121,10 @@ func (g *Gate) carryOut(ctx context.Context, r *request, in any) (any, error) {
 	}
 }
 
-// recheck makes the checks of the caller again if the app has changed since.
+// recheck makes the checks of the caller again if the app has changed since, or the ticket
+// has expired.
 func (g *Gate) recheck(r *request) error {
-	if g.apps.App(r.app.ID) == r.app {
+	if g.apps.App(r.app.ID) == r.app && g.now().Unix() <= r.expires {
 		return nil
 	}
 	return g.pass(r, callerChecks)
@@ -137,7 +139,7 @@ func (g *Gate) finish(w http.ResponseWriter, r *request, out any, err error) {
 			w.Header().Set("Connection", "close") // the rest of a slow body is not wanted
 		}
 	}
-	r.discard()
+	g.discard(r)
 	body := encode(out, e, g.requestIDInBody(r))
 	writeJSON(w, body)
 	took := time.Since(r.start)

@@ -19,11 +19,13 @@ func (g *Gate) checkTicket(r *request) error {
 	now := g.now()
 	q := &r.query
 	key := ticketKey(q)
-	if g.tickets.good(key, r.app.Epoch, now) {
+	before, verified := g.tickets.find(key)
+	if verified && before.good(r.app.Epoch, now) {
+		r.expires = before.expires
 		return nil
 	}
 	who := attempt{Network(r.source), r.app.ID, sha256.Sum256([]byte(q.identifier))}
-	if until := g.failures.blocked(who, now); !until.IsZero() {
+	if until := g.failures.blocked(who, now); !until.IsZero() && !verified {
 		return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
 	}
 	keys := r.app.GoodKeys(now)
@@ -58,7 +60,8 @@ func (g *Gate) checkTicket(r *request) error {
 	if ends := keys[signer].Ends; !ends.IsZero() && ends.Before(expires) {
 		expires = ends.Add(-time.Second) // a key is good up to its end, a ticket through its last second
 	}
-	g.tickets.add(key, ticketEntry{r.app.Epoch, expires.Unix()})
+	r.expires = expires.Unix()
+	g.tickets.add(key, ticketEntry{r.app.Epoch, r.expires})
 	return nil
 }
 
@@ -96,13 +99,18 @@ func ticketKey(q *query) [sha256.Size]byte {
 	return sha256.Sum256(append(b, q.ticket...))
 }
 
-func (c *ticketCache) good(key [sha256.Size]byte, epoch uint64, now time.Time) bool {
+// find returns what is known of a ticket that was verified, under whatever epoch.
+func (c *ticketCache) find(key [sha256.Size]byte) (ticketEntry, bool) {
 	e, ok := c.entries.Get(key)
-	if !ok || e.epoch != epoch || now.Unix() > e.expires {
-		return false
+	if ok {
+		c.hits.Add(1)
 	}
-	c.hits.Add(1)
-	return true
+	return e, ok
+}
+
+// good reports whether the ticket needs no verification.
+func (e ticketEntry) good(epoch uint64, now time.Time) bool {
+	return e.epoch == epoch && now.Unix() <= e.expires
 }
 
 func (c *ticketCache) add(key [sha256.Size]byte, e ticketEntry) { c.entries.Add(key, e) }

@@ -95,10 +95,10 @@ func (l *bounded) admit(source netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.open >= l.limit || l.open >= max(l.limit/2, 1) && l.known != nil && !l.known(source):
+	case l.open >= l.room(source):
 		l.full.Add(1)
 		l.warn(slog.Int("limit", l.limit))
-	case l.sources[source] >= l.share && !slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(source) || !source.IsValid() }):
+	case l.sources[source] >= l.share && !l.isExempt(source):
 		l.greedy.Add(1)
 		l.warn(slog.String("source", source.String()), slog.Int("limit_of_a_source", l.share))
 	default:
@@ -107,6 +107,23 @@ func (l *bounded) admit(source netip.Addr) bool {
 		return true
 	}
 	return false
+}
+
+// room returns how many connections there may be for another one of a source to be taken:
+// all for those that are known or exempt, three quarters for the first of a stranger, such
+// as a probe or a caller after a restart, and half for a further one. The caller holds mu.
+func (l *bounded) room(source netip.Addr) int {
+	switch {
+	case l.known == nil || l.known(source) || l.isExempt(source):
+		return l.limit
+	case l.sources[source] == 0:
+		return max(l.limit*3/4, 1)
+	}
+	return max(l.limit/2, 1)
+}
+
+func (l *bounded) isExempt(source netip.Addr) bool {
+	return !source.IsValid() || slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(source) })
 }
 
 // warn writes a warning, but not more than one a minute. The caller holds mu.

@@ -125,9 +125,12 @@ func TestBoundedListener(t *testing.T) {
 	try("127.0.0.2", true)
 	try("127.0.0.3", true)
 	try("127.0.0.3", true)
+	try("127.0.0.3", false)
+	try("127.0.0.4", true) // the first of a stranger, up to three quarters
 	try("127.0.0.4", false)
-	try("127.0.0.9", false)
-	try("127.0.0.5", true)
+	try("127.0.0.6", true)
+	try("127.0.0.7", false)
+	try("127.0.0.9", true) // a proxy
 	try("127.0.0.5", true)
 	try("127.0.0.5", false)
 }

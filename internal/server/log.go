@@ -49,8 +49,9 @@ type lineWriter struct {
 
 	mu      sync.Mutex
 	lines   []byte
-	missing int64 // lines dropped and not reported
-	closed  bool
+	missing int64       // lines dropped and not reported
+	closed  bool        // the goroutine ends when it has written what there is
+	done    bool        // it has
 	timer   *time.Timer // wakes the goroutine when lines have waited for logDelay
 
 	wake  chan struct{}
@@ -72,7 +73,7 @@ func newLineWriter(w io.Writer) *lineWriter {
 func (l *lineWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.lines)+len(line) > logLimitBytes || l.closed {
+	if len(l.lines)+len(line) > logLimitBytes || l.done {
 		l.missing++
 		l.total.Add(1)
 		return len(line), nil
@@ -115,18 +116,21 @@ func (l *lineWriter) run(w io.Writer) {
 		for {
 			l.mu.Lock()
 			lines, l.lines = l.lines, lines[:0]
-			missing, closed := l.missing, l.closed
+			missing := l.missing
 			l.missing = 0
+			l.done = l.closed && len(lines) == 0 && missing == 0
+			done := l.done
 			l.mu.Unlock()
-			if len(lines) > 0 {
-				_, _ = w.Write(lines)
-			}
-			if missing > 0 && !closed {
-				l.dropped(missing)
-				continue
-			}
-			if closed {
+			switch {
+			case done:
 				return
+			case len(lines) == 0 && missing == 0:
+			default:
+				_, _ = w.Write(lines)
+				if missing > 0 {
+					l.dropped(missing)
+				}
+				continue
 			}
 			break
 		}

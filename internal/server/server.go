@@ -147,11 +147,16 @@ func (s *Server) serveWith() {
 		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
 		IdleTimeout:                  s.cfg.IdleTimeout,
 		MaxHeaderBytes:               maxHeaderBytes,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.metrics = s.metricsServer()
 	s.socket = s.socketServer()
 }
+
+// maxStreams bounds the requests at once of an HTTP/2 connection, which are outside the
+// bound of connections.
+const maxStreams = 32
 
 // maxHeaderBytes bounds the request line and the headers together: the longest URL that
 // is read, and room for headers that proxies add.

@@ -28,8 +28,9 @@ func New(apps *app.Registry, users audience.Store, opts gate.Options) *Server {
 	return s
 }
 
-// Knows reports whether a good ticket of an admin came from a network lately.
-func (s *Server) Knows(network netip.Addr) bool { return s.gate.Knows(network) }
+// Knows reports whether a good ticket of an admin came from a network lately, and of
+// which app.
+func (s *Server) Knows(network netip.Addr) (app uint32, ok bool) { return s.gate.Knows(network) }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.gate.ServeHTTP(w, r) }

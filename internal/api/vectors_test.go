@@ -247,9 +247,9 @@ func TestThrottling(t *testing.T) {
 	call(source, with("usersig", new(""))).code(t, 70002)
 	call(source, bad).code(t, 70050, "10.1.1.1")
 	call(source, with("usersig", new(n.ticketOf(secret, appID, admin, n.clock.now(), time.Hour)))).code(t, 70050)
-	call(source).ok(t)                                // what was verified before is not touched
+	call(source).ok(t) // what was verified before is not touched
 	n.post("im_open_login_svc/kick", `{"UserID":"ada"}`, from("10.1.1.2")).ok(t)
-	call(source).ok(t) // nor is it if it has to be verified again
+	call(source).ok(t)                                // nor is it if it has to be verified again
 	call(source, with("usersig", nil)).code(t, 60025) // comes before
 	call(from("10.1.1.2")).ok(t)
 	call(source, with("identifier", new("ops")), with("usersig", new(n.ticket("ops")))).ok(t)

@@ -157,7 +157,7 @@ func (g *Gate) checkCaller(r *request) error {
 	}
 	peer := Network(ParseAddr(r.http.RemoteAddr))
 	if _, ok := g.known.Get(peer); !ok { // Get makes it the latest
-		g.known.Add(peer, struct{}{})
+		g.known.Add(peer, r.app.ID)
 	}
 	return nil
 }

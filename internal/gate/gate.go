@@ -75,7 +75,7 @@ type Gate struct {
 	discarding   atomic.Int64  // requests whose bodies are read and thrown away
 	large        turns         // of decoding large bodies
 	metrics      *metrics
-	known        *lru.Cache[netip.Addr, struct{}] // networks of peers that had a good ticket
+	known        *lru.Cache[netip.Addr, uint32] // networks of peers that had a good ticket
 	proxyWarning sync.Once
 	nextID       atomic.Uint64
 }

@@ -105,17 +105,17 @@ func (g *Gate) checkRate(r *request) error {
 // maxKnown is how many networks are remembered from which a good ticket came.
 const maxKnown = 1 << 14
 
-func newKnown() *lru.Cache[netip.Addr, struct{}] {
-	known, err := lru.New[netip.Addr, struct{}](maxKnown)
+func newKnown() *lru.Cache[netip.Addr, uint32] {
+	known, err := lru.New[netip.Addr, uint32](maxKnown)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
 	return known
 }
 
-// Knows reports whether a good ticket of an admin came from the network of a peer lately.
-// Flood protection may prefer such peers to strangers.
-func (g *Gate) Knows(network netip.Addr) bool { return g.known.Contains(network) }
+// Knows reports whether a good ticket of an admin came from the network of a peer lately,
+// and of which app. Flood protection may prefer such peers to strangers.
+func (g *Gate) Knows(network netip.Addr) (app uint32, ok bool) { return g.known.Peek(network) }
 
 // sourceLimiter is flood protection: a token bucket for each source address.
 type sourceLimiter struct {

@@ -50,18 +50,20 @@ func newFileBudget(limit uint64, asked int) fileBudget {
 }
 
 // A bounded is a listener that has no more than so many connections at a time, and of one
-// source address a share of them. More are closed as they come. Half is kept for sources
-// that are known, so that strangers, however many there are, keep no caller out.
+// source address a share of them. More are closed as they come. A part is kept for sources
+// that are known, so that strangers keep no caller out, and a quarter of all is out of
+// reach for the sources of any one app.
 type bounded struct {
 	net.Listener
 	limit, share int
-	exempt       []netip.Prefix        // sources that have no share: proxies stand for many clients
-	known        func(netip.Addr) bool // nil: all are
+	exempt       []netip.Prefix                         // sources that have no share: proxies stand for many clients
+	known        func(netip.Addr) (app uint32, ok bool) // nil: all are
 	log          *slog.Logger
 
 	mu      sync.Mutex
 	open    int
 	sources map[netip.Addr]int
+	apps    map[uint32]int // connections of sources that are known, by the app they are known for
 	warned  time.Time
 
 	full, greedy atomic.Int64 // connections refused: there are too many; too many of the source
@@ -72,7 +74,7 @@ var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustPars
 
 // bound bounds the connections of a listener.
 func bound(l net.Listener, limit int, exempt []netip.Prefix, log *slog.Logger) *bounded {
-	return &bounded{Listener: l, limit: limit, share: max(limit/4, 1), exempt: exempt, log: log, sources: map[netip.Addr]int{}}
+	return &bounded{Listener: l, limit: limit, share: max(limit/4, 1), exempt: exempt, log: log, sources: map[netip.Addr]int{}, apps: map[uint32]int{}}
 }
 
 // Accept returns the next connection that there is room for.
@@ -83,19 +85,24 @@ func (l *bounded) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		source := gate.Network(gate.ParseAddr(c.RemoteAddr().String()))
-		if l.admit(source) {
-			return &boundedConn{Conn: c, done: sync.OnceFunc(func() { l.release(source) })}, nil
+		if app, ok := l.admit(source); ok {
+			return &boundedConn{Conn: c, done: sync.OnceFunc(func() { l.release(source, app) })}, nil
 		}
 		_ = c.Close()
 	}
 }
 
-// admit counts a connection of a source, if there is room for it.
-func (l *bounded) admit(source netip.Addr) bool {
+// admit counts a connection of a source, if there is room for it, and of the app that the
+// source is known for; 0 is none.
+func (l *bounded) admit(source netip.Addr) (app uint32, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	known := l.known == nil || l.isExempt(source)
+	if !known {
+		app, known = l.known(source)
+	}
 	switch {
-	case l.open >= l.room(source):
+	case l.open >= l.room(source, known) || app != 0 && l.apps[app] >= max(l.limit*3/4, 1):
 		l.full.Add(1)
 		l.warn(slog.Int("limit", l.limit))
 	case l.sources[source] >= l.share && !l.isExempt(source):
@@ -104,17 +111,20 @@ func (l *bounded) admit(source netip.Addr) bool {
 	default:
 		l.open++
 		l.sources[source]++
-		return true
+		if app != 0 {
+			l.apps[app]++
+		}
+		return app, true
 	}
-	return false
+	return 0, false
 }
 
 // room returns how many connections there may be for another one of a source to be taken:
 // all for those that are known or exempt, three quarters for the first of a stranger, such
 // as a probe or a caller after a restart, and half for a further one. The caller holds mu.
-func (l *bounded) room(source netip.Addr) int {
+func (l *bounded) room(source netip.Addr, known bool) int {
 	switch {
-	case l.known == nil || l.known(source) || l.isExempt(source):
+	case known:
 		return l.limit
 	case l.sources[source] == 0:
 		return max(l.limit*3/4, 1)
@@ -134,12 +144,17 @@ func (l *bounded) warn(attrs ...slog.Attr) {
 	}
 }
 
-func (l *bounded) release(source netip.Addr) {
+func (l *bounded) release(source netip.Addr, app uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
 	if l.sources[source]--; l.sources[source] == 0 {
 		delete(l.sources, source)
+	}
+	if app != 0 {
+		if l.apps[app]--; l.apps[app] == 0 {
+			delete(l.apps, app)
+		}
 	}
 }
 

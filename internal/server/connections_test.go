@@ -72,7 +72,12 @@ func TestBoundedListener(t *testing.T) {
 	}
 	l := bound(inner, 8, []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}, slog.New(slog.DiscardHandler))
 	var strangers atomic.Bool
-	l.known = func(a netip.Addr) bool { return !strangers.Load() || a == netip.MustParseAddr("127.0.0.5") }
+	l.known = func(a netip.Addr) (app uint32, ok bool) {
+		if !strangers.Load() {
+			return 0, true
+		}
+		return 5, a == netip.MustParseAddr("127.0.0.5")
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var accepted []net.Conn
@@ -114,7 +119,7 @@ func TestBoundedListener(t *testing.T) {
 	}
 	mu.Unlock()
 	l.mu.Lock()
-	if l.open != 0 || len(l.sources) != 0 {
+	if l.open != 0 || len(l.sources) != 0 || len(l.apps) != 0 {
 		t.Errorf("%d connections of %d sources are left", l.open, len(l.sources))
 	}
 	l.mu.Unlock()
@@ -133,6 +138,28 @@ func TestBoundedListener(t *testing.T) {
 	try("127.0.0.9", true) // a proxy
 	try("127.0.0.5", true)
 	try("127.0.0.5", false)
+}
+
+// TestConnectionsOfAnApp: the sources of one app, however many, leave a quarter to others.
+func TestConnectionsOfAnApp(t *testing.T) {
+	l := bound(nil, 16, nil, slog.New(slog.DiscardHandler))
+	l.known = func(a netip.Addr) (app uint32, ok bool) { return uint32(a.As4()[2]), a.As4()[2] != 0 }
+	address := func(app, host byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, app, host}) }
+	for i := range byte(12) {
+		if _, ok := l.admit(address(1, i)); !ok {
+			t.Fatalf("connection %d of the app is refused", i)
+		}
+	}
+	if _, ok := l.admit(address(1, 12)); ok {
+		t.Error("the app gets more than three quarters")
+	}
+	if app, ok := l.admit(address(2, 1)); !ok || app != 2 {
+		t.Errorf("another app gets no connection: %d, %t", app, ok)
+	}
+	l.release(address(1, 0), 1)
+	if _, ok := l.admit(address(1, 12)); !ok {
+		t.Error("what was closed makes no room")
+	}
 }
 
 // A stuck writer takes nothing until it is let go.

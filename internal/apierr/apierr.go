@@ -9,7 +9,7 @@ package apierr
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
+	"strings"
 )
 
 // Retry says what a client may do with the same request after a failure
@@ -77,11 +77,7 @@ func clip(s string) string {
 		return s
 	}
 	const dots = "..."
-	end := MaxInfoBytes - len(dots)
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + dots
+	return strings.ToValidUTF8(s[:MaxInfoBytes-len(dots)], "") + dots
 }
 
 // Error returns the text for logs: code, info and cause.

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// ServeBaseline answers every request on ln with body, until ctx ends. It is what the
-// server is compared with: net/http, a handler that reads the request, the header fields
-// of the server, and nothing else.
+// ServeBaseline answers every request on ln with body, until ctx ends. The server is
+// compared with it: it has net/http, a handler that reads the request, and the header
+// fields of the server, and nothing else.
 func ServeBaseline(ctx context.Context, ln net.Listener, body []byte) error {
 	length := []string{strconv.Itoa(len(body))}
 	contentType := []string{"application/json; charset=utf-8"}

@@ -54,7 +54,7 @@ func (c *changes) run(ctx context.Context, o load.Options) (measured, error) {
 	return measured{r, c.cpu() - before}, nil
 }
 
-// restore gives the attributes back to the users who lack them. The store must have one
+// restore sets the attributes of the users who lack them. The store must have one
 // app, which load.Fill has filled.
 func (c *changes) restore(ctx context.Context) error {
 	users, n := c.order.Without(c.requests)

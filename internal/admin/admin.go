@@ -49,7 +49,7 @@ type Info struct {
 	Version string `json:"version"`
 	URL     string `json:"url,omitempty"` // of the API; empty without a server
 	Metrics string `json:"metrics,omitempty"`
-	// Certificate is what the API shows, in DER; empty without TLS. Whoever learned it
+	// Certificate is the certificate of the API, in DER; empty without TLS. Whoever learned it
 	// here needs no other reason to trust it.
 	Certificate []byte `json:"certificate,omitempty"`
 	Data        string `json:"data"`

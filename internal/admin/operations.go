@@ -33,7 +33,7 @@ const (
 	Once                         // a second time fails, or does more
 )
 
-// A Role is what a person may do. Each may do what those before may.
+// A Role says which operations a person may do: those of its own and of the roles before.
 type Role int
 
 // The roles. Through the control socket everybody is an owner: the permissions of the

@@ -192,7 +192,7 @@ func (c *trial) run(t *testing.T) answer {
 	return send(ticket, c.account)
 }
 
-// exhausted is what a source address may send in a second. The test sends less from each
+// exhausted is the number of requests that a source address may send in a second. The test sends less from each
 // but one.
 const exhausted = 10_000
 

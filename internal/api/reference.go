@@ -12,7 +12,7 @@ import (
 //go:embed reference.json
 var referenceJSON []byte
 
-// A reference is what the comments of the source say.
+// A reference holds the comments of the source.
 type reference struct {
 	Commands map[string]string            `json:"commands"` // by name of the command
 	Fields   map[string]map[string]string `json:"fields"`   // by type, by field

@@ -272,13 +272,11 @@ func (r *reader) locate(base spot, member string) spot {
 
 // nearest returns the key that a misspelt name most likely means; empty if no key is near.
 func nearest(name string, keys []key) string {
-	best, near := 3, "" // up to two letters may be wrong
-	for _, k := range keys {
-		if d := wording.Distance(name, k.name); d < best && d < len(k.name)/2 {
-			best, near = d, k.name
-		}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
 	}
-	return near
+	return wording.Nearest(name, names)
 }
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,40}$`)

@@ -142,14 +142,11 @@ func (g *Gate) fill(b *bytes.Buffer, r *request, limit int64) error {
 			return err
 		}
 		b.Grow(int(step) + bytes.MinRead)
-		n, err := io.CopyN(b, body, step)
-		switch {
+		switch _, err := io.CopyN(b, body, step); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
-		case n < step:
-			return nil
 		}
 	}
 }
@@ -179,13 +176,14 @@ const maxDiscarded = 16 << 20
 // Requests that wait for this hold no place of an app, so they have a bound of their own:
 // beyond it the answer comes at once.
 func (g *Gate) discard(r *request) {
+	if n := r.http.ContentLength; r.read || n == 0 || n > maxDiscarded {
+		return
+	}
+	if !r.begun && r.http.Header.Get("Expect") != "" {
+		return // the client waits with its body for us
+	}
 	defer g.discarding.Add(-1)
-	waiting := g.discarding.Add(1)
-	switch n := r.http.ContentLength; {
-	case waiting > maxDiscarding:
-	case r.read || n == 0 || n > maxDiscarded:
-	case !r.begun && r.http.Header.Get("Expect") != "": // the client waits with its body for us
-	default:
+	if g.discarding.Add(1) <= maxDiscarding {
 		_, _ = io.CopyN(io.Discard, r.http.Body, maxDiscarded) // what cannot be read is not wanted either
 	}
 }

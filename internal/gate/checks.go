@@ -48,7 +48,8 @@ func (g *Gate) pass(r *request, checks []check) error {
 // checkLoad refuses requests that the server has no room for, and those of a source
 // address that sends too many.
 func (g *Gate) checkLoad(r *request) error {
-	r.source = g.sourceOf(r.http)
+	r.peer = ParseAddr(r.http.RemoteAddr)
+	r.source = g.sourceOf(r.peer, r.http.Header)
 	if g.slots.full() {
 		return g.overloaded()
 	}
@@ -155,9 +156,9 @@ func (g *Gate) checkCaller(r *request) error {
 	if !r.app.IsAdmin(r.query.identifier) {
 		return r.command.Family.NotAdmin.Errorf("%s is not an admin of app %d", Quote(r.query.identifier), r.app.ID)
 	}
-	peer := Network(ParseAddr(r.http.RemoteAddr))
-	if _, ok := g.known.Get(peer); !ok { // Get makes it the latest
-		g.known.Add(peer, r.app.ID)
+	network := Network(r.peer)
+	if _, ok := g.known.Get(network); !ok { // Get makes it the latest
+		g.known.Add(network, r.app.ID)
 	}
 	return nil
 }

@@ -196,13 +196,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 // unknown is the error of a member that the object does not have.
 func (d *decoder) unknown(name string, p *plan) error {
 	d.path = append(d.path, step{name: name})
-	best, near := 3, ""
-	for _, known := range p.names() {
-		if n := wording.Distance(strings.ToLower(name[:min(len(name), 64)]), strings.ToLower(known)); n < best {
-			best, near = n, known
-		}
-	}
-	if near != "" {
+	if near := wording.Nearest(name, p.names()); near != "" {
 		return d.fail(d.family.BadField, "is no member, did you mean %s?", near)
 	}
 	if len(p.fields) == 0 {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -166,5 +168,37 @@ func TestRoom(t *testing.T) {
 	}
 	if used := r.used.Load(); used != 0 {
 		t.Errorf("%d is still used", used)
+	}
+}
+
+// TestDiscard: no more bodies are read at once that nobody wants than there may be; the
+// others are left.
+func TestDiscard(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		r       request
+		length  int64
+		expect  string
+		waiting int64
+		want    bool
+	}{
+		{"refused", request{}, 1000, "", 0, true},
+		{"chunked", request{}, -1, "", 0, true},
+		{"the last that may", request{}, 1000, "", maxDiscarding - 1, true},
+		{"one more", request{}, 1000, "", maxDiscarding, false},
+		{"read", request{read: true}, 1000, "", 0, false},
+		{"none", request{}, 0, "", 0, false},
+		{"too much", request{}, maxDiscarded + 1, "", 0, false},
+		{"the client waits", request{}, 1000, "100-continue", 0, false},
+		{"the client waited", request{begun: true}, 1000, "100-continue", 0, true},
+	} {
+		body := strings.NewReader(strings.Repeat("x", 1000))
+		g := &Gate{}
+		g.discarding.Store(c.waiting)
+		c.r.http = &http.Request{ContentLength: c.length, Body: io.NopCloser(body), Header: http.Header{"Expect": {c.expect}}}
+		g.discard(&c.r)
+		if got := body.Len() == 0; got != c.want || g.discarding.Load() != c.waiting {
+			t.Errorf("%s: read %t, want %t; %d wait, %d did", c.name, got, c.want, g.discarding.Load(), c.waiting)
+		}
 	}
 }

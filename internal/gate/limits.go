@@ -43,14 +43,16 @@ func (l *appLimits) command(c *command) *rate.Limiter {
 	return b
 }
 
-// forgetLimits drops the buckets of apps that are not there any more.
-func (g *Gate) forgetLimits() {
-	g.limits.Range(func(id, _ any) bool {
-		if g.apps.App(id.(uint32)) == nil {
-			g.limits.Delete(id)
-		}
-		return true
-	})
+// forgetApps drops the buckets and shares of apps that are not there any more.
+func (g *Gate) forgetApps() {
+	for _, byApp := range []*sync.Map{&g.limits, &g.slots.apps, &g.bodies.apps} {
+		byApp.Range(func(id, _ any) bool {
+			if g.apps.App(id.(uint32)) == nil {
+				byApp.Delete(id)
+			}
+			return true
+		})
+	}
 }
 
 // limitsSweep is after how many apps that are called for the first time the buckets of
@@ -83,7 +85,7 @@ func (g *Gate) checkRate(r *request) error {
 	if !ok {
 		v, _ = g.limits.LoadOrStore(a.ID, newAppLimits(a.Settings.Limits, len(g.commands)))
 		if g.called.Add(1)%limitsSweep == 0 {
-			g.forgetLimits()
+			g.forgetApps()
 		}
 	}
 	if !maps.Equal(v.(*appLimits).of, a.Settings.Limits) {
@@ -155,19 +157,18 @@ func (l *sourceLimiter) allow(source netip.Addr, now time.Time) bool {
 	return false
 }
 
-// sourceOf is the address a request comes from: the peer's, or, if the peer is
+// sourceOf returns the address that a request comes from: the peer's, or, if the peer is
 // a trusted proxy, the last address in X-Forwarded-For that is none.
-func (g *Gate) sourceOf(r *http.Request) netip.Addr {
-	peer := ParseAddr(r.RemoteAddr)
+func (g *Gate) sourceOf(peer netip.Addr, h http.Header) netip.Addr {
 	if !g.trusted(peer) {
-		if r.Header["X-Forwarded-For"] != nil {
+		if h["X-Forwarded-For"] != nil {
 			g.proxyWarning.Do(func() {
 				g.log.Warn("a peer that is not among trusted_proxies sends X-Forwarded-For, which is not believed; if it is a proxy of yours, all its clients count as one source", "source", peer)
 			})
 		}
 		return peer
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	hops := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && g.trusted(peer); i-- {
 		hop := ParseAddr(strings.TrimSpace(hops[i]))
 		if !hop.IsValid() {

@@ -34,9 +34,11 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := g.checkRate(&request{app: a, command: c}); err != nil {
+		r := &request{app: a, command: c}
+		if err := g.pass(r, rateChecks); err != nil {
 			t.Fatal(err)
 		}
+		r.slot.release()
 		if id == 3*limitsSweep {
 			break
 		}
@@ -57,6 +59,11 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 		}
 		return true
 	})
+	shares := 0
+	g.slots.apps.Range(func(_, _ any) bool { shares++; return true })
+	if shares > limitsSweep {
+		t.Errorf("shares of %d apps are kept, and one app is there", shares)
+	}
 	if kept > 1 || made != 1 {
 		t.Errorf("buckets of %d apps are kept, %d of commands; one app is there, and called one", kept, made)
 	}

@@ -22,8 +22,9 @@ type request struct {
 	http    *http.Request
 	id      string
 	start   time.Time
-	source  netip.Addr
-	command *command // nil before check 3
+	peer    netip.Addr // of the connection
+	source  netip.Addr // the peer, or who is behind a trusted proxy
+	command *command   // nil before check 3
 	query   query
 	app     *app.App      // nil before check 4; as it was when the caller was checked last
 	expires int64         // last Unix second of the ticket

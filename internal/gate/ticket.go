@@ -21,6 +21,7 @@ func (g *Gate) checkTicket(r *request) error {
 	key := ticketKey(q)
 	before, verified := g.tickets.find(key)
 	if verified && before.good(r.app.Epoch, now) {
+		g.tickets.hits.Add(1)
 		r.expires = before.expires
 		return nil
 	}
@@ -38,6 +39,7 @@ func (g *Gate) checkTicket(r *request) error {
 	})
 	if err != nil {
 		g.metrics.ticketsRefused.Inc()
+		g.tickets.entries.Remove(key) // it was good once, and is not any more
 		g.failures.add(who, now)
 		return err
 	}
@@ -100,13 +102,7 @@ func ticketKey(q *query) [sha256.Size]byte {
 }
 
 // find returns what is known of a ticket that was verified, under whatever epoch.
-func (c *ticketCache) find(key [sha256.Size]byte) (ticketEntry, bool) {
-	e, ok := c.entries.Get(key)
-	if ok {
-		c.hits.Add(1)
-	}
-	return e, ok
-}
+func (c *ticketCache) find(key [sha256.Size]byte) (ticketEntry, bool) { return c.entries.Get(key) }
 
 // good reports whether the ticket needs no verification.
 func (e ticketEntry) good(epoch uint64, now time.Time) bool {

@@ -59,9 +59,7 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 				spare.SetZero()
 				return d.object(spare, f.plan)
 			}
-			if n := v.Len(); n == v.Cap() {
-				v.Grow(1)
-			}
+			v.Grow(1)
 			v.SetLen(v.Len() + 1)
 			return d.object(v.Index(v.Len()-1), f.plan)
 		})

@@ -114,27 +114,38 @@ func (l *lineWriter) run(w io.Writer) {
 	var lines []byte
 	for range l.wake {
 		for {
-			l.mu.Lock()
-			lines, l.lines = l.lines, lines[:0]
-			missing := l.missing
-			l.missing = 0
-			l.done = l.closed && len(lines) == 0 && missing == 0
-			done := l.done
-			l.mu.Unlock()
-			switch {
-			case done:
-				return
-			case len(lines) == 0 && missing == 0:
-			default:
-				_, _ = w.Write(lines)
-				if missing > 0 {
-					l.dropped(missing)
-				}
-				continue
+			var missing int64
+			lines, missing = l.take(lines)
+			if len(lines) == 0 && missing == 0 {
+				break
 			}
-			break
+			_, _ = w.Write(lines)
+			if missing > 0 {
+				l.dropped(missing)
+			}
+		}
+		if l.isDone() {
+			return
 		}
 	}
+}
+
+// take returns the lines that wait to be written, and how many are missing before them,
+// and leaves empty for the lines to come.
+func (l *lineWriter) take(empty []byte) (lines []byte, missing int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines, l.lines = l.lines, empty[:0]
+	missing, l.missing = l.missing, 0
+	return lines, missing
+}
+
+// isDone reports whether the log is closed and nothing is left to write.
+func (l *lineWriter) isDone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done = l.closed && len(l.lines) == 0 && l.missing == 0
+	return l.done
 }
 
 // close writes what is left, and waits for that for a while. Later lines are dropped.

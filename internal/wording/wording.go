@@ -66,12 +66,12 @@ func Distance(a, b string) int {
 }
 
 // Nearest returns the one of some names that a misspelt name most likely means: that
-// with the least distance, which may be two bytes and half of the name. It returns an
-// empty text if no name is so near.
+// with the least distance, which may be two bytes and half of the name, whatever the case
+// of the letters. It returns an empty text if no name is so near.
 func Nearest(name string, names []string) string {
 	best, near := 3, ""
 	for _, n := range names {
-		if d := Distance(name, n); d < best && 2*d <= len(n) {
+		if d := Distance(strings.ToLower(name), strings.ToLower(n)); d < best && 2*d <= len(n) {
 			best, near = d, n
 		}
 	}

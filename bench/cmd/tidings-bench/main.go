@@ -27,7 +27,7 @@ func main() {
 	os.Exit(execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// A program is what the commands use of the process they run in.
+// A program holds what the commands use of the process they run in.
 type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer

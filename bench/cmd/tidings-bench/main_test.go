@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// result is what a run of a program left.
+// result holds what a run of a program printed and how it ended.
 type result struct {
 	stdout, stderr string
 	code           int
@@ -106,7 +106,7 @@ func serve(t *testing.T, dir string) string {
 	return ""
 }
 
-// output is what a process writes while it is read.
+// output collects what a process writes, and may be read meanwhile.
 type output struct {
 	mu    sync.Mutex
 	bytes bytes.Buffer

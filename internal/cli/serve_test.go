@@ -256,6 +256,23 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestRefusedUpload: over TLS too, with HTTP/1.1 and HTTP/2, who is still sending a body when
+// the request is refused gets the code.
+func TestRefusedUpload(t *testing.T) {
+	_, err := exec.LookPath("curl")
+	testenv.Need(t, "curl", err)
+	cert, key := certificate(t)
+	s := serve(t, t.TempDir(), "--tls-cert", cert, "--tls-key", key, "--demo", "--body-timeout", "60s")
+	body := write(t, "body", strings.Repeat("x", 900_000))
+	for _, version := range []string{"--http1.1", "--http2"} {
+		out, err := exec.CommandContext(t.Context(), "curl", "-sS", "--cacert", cert, version, "--limit-rate", "900k", "--data-binary", "@"+body, "-w", " HTTP/%{http_version}",
+			s.url+"/v4/timpush/get_attr?sdkappid=1400000001&identifier=administrator&usersig=forged").CombinedOutput()
+		if want := " HTTP/" + map[string]string{"--http1.1": "1.1", "--http2": "2"}[version]; err != nil || !strings.Contains(string(out), `"ErrorCode":70003`) || !strings.HasSuffix(string(out), want) {
+			t.Errorf("curl %s: %v, %s; want code 70003 over%s", version, err, out, want)
+		}
+	}
+}
+
 // TestBinary builds the program as a release is built, and stops it with a
 // signal.
 func TestBinary(t *testing.T) {

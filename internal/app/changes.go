@@ -1,10 +1,6 @@
 package app
 
-import (
-	"reflect"
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Changes returns what declaring an app would change, in the words of the configuration
 // and in its order, without changing anything. It fails as Declare would, except for an
@@ -15,23 +11,25 @@ func (r *Registry) Changes(d Declaration) (fields []string, isNew bool, err erro
 	if err != nil || old == nil {
 		return nil, old == nil, err
 	}
-	if whole == old {
-		return nil, false, nil
+	if d.SecretKey != nil && !old.hasKey(Secret(*d.SecretKey), func(k Key) bool { return k.Primary }) {
+		fields = append(fields, "secret_key")
 	}
-	// A member changes something if the declaration comes to something else without it.
-	for field, value := range reflect.ValueOf(d).Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if value.IsZero() || name == "sdkappid" {
-			continue
-		}
-		without := d
-		reflect.ValueOf(&without).Elem().FieldByIndex(field.Index).SetZero()
-		if name == "attr_names" {
-			without.AttrTypes = nil // of the slots that it names
-		}
-		if a, err := r.declared(old, without); err != nil || !a.equal(whole) {
-			fields = append(fields, name)
+	if slices.ContainsFunc(d.Retiring, func(want RetiringKey) bool {
+		return !old.hasKey(Secret(want.SecretKey), func(k Key) bool { return !k.Primary && k.Ends.Equal(want.Ends) })
+	}) {
+		fields = append(fields, "retiring_keys")
+	}
+	before, after := old.Declaration(), whole.Declaration()
+	given, was, becomes := d.Table(), before.Table(), after.Table()
+	for i, s := range given {
+		if s.Given() && !slices.Equal(was[i].Texts(), becomes[i].Texts()) {
+			fields = append(fields, s.Name)
 		}
 	}
-	return slices.Clip(fields), false, nil
+	return fields, false, nil
+}
+
+// hasKey reports whether an app has a key with this secret that is as it should be.
+func (a *App) hasKey(secret Secret, good func(Key) bool) bool {
+	return slices.ContainsFunc(a.Keys, func(k Key) bool { return k.Secret == secret && good(k) })
 }

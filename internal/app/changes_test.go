@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidings/internal/app"
 )
@@ -39,6 +40,13 @@ func TestChanges(t *testing.T) {
 			*d = app.Declaration{ID: 7, AttrNames: map[string]string{"1": "plan"}, AttrTypes: map[string]int{"1": 1}}
 		}, "attr_names attr_types"},
 		{func(d *app.Declaration) { *d = app.Declaration{ID: 7, MaxTags: &five, DeleteAccounts: &no} }, "max_tags"},
+		// The first key retired when another became the primary.
+		{func(d *app.Declaration) {
+			*d = app.Declaration{ID: 7, Retiring: []app.RetiringKey{{SecretKey: "a-long-random-text"}}}
+		}, ""},
+		{func(d *app.Declaration) {
+			*d = app.Declaration{ID: 7, Retiring: []app.RetiringKey{{SecretKey: "a-long-random-text", Ends: time.Unix(2e9, 0)}}}
+		}, "retiring_keys"},
 		// The admin needs the other characters.
 		{func(d *app.Declaration) { *d = app.Declaration{ID: 7, Admins: []string{"ä"}, UserIDs: &utf8} }, "user_ids admins"},
 	} {

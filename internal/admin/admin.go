@@ -18,6 +18,7 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/store"
+	"tidings/internal/wording"
 )
 
 // Check reads everything that is stored and reports what is wrong. An err means
@@ -170,9 +171,6 @@ func logged(name string, value any) slog.Attr {
 	if n, ok := value.(float64); ok && n == float64(int64(n)) {
 		return slog.Int64(name, int64(n))
 	}
-	text := fmt.Sprint(value)
-	if len(text) > maxLogged {
-		text = text[:maxLogged] + "..."
-	}
+	text := wording.Clip(fmt.Sprint(value), maxLogged)
 	return slog.String(name, text)
 }

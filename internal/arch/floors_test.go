@@ -19,7 +19,7 @@ var floors = []string{
 	"internal/admin internal/gate internal/config internal/store/lsm",
 	"internal/transfer",
 	"internal/app internal/index internal/store/journal internal/userfile",
-	"internal/audience internal/usersig",
+	"internal/audience internal/usersig internal/channel",
 	"internal/apierr internal/wording internal/store",
 }
 

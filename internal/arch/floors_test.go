@@ -18,6 +18,8 @@ var floors = []string{
 	"internal/api internal/control client",
 	"internal/admin internal/gate internal/config internal/store/lsm",
 	"internal/transfer",
+	"internal/task",
+	"internal/device internal/report",
 	"internal/app internal/index internal/store/journal internal/userfile",
 	"internal/audience internal/usersig internal/channel",
 	"internal/apierr internal/wording internal/store",

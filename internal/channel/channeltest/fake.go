@@ -5,6 +5,7 @@ package channeltest
 import (
 	"crypto/x509"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -49,6 +50,7 @@ func NewFake(t testing.TB, secure bool, answer func(r *http.Request, body string
 	t.Helper()
 	f := &Fake{answer: answer, ended: make(chan struct{})}
 	s := httptest.NewUnstartedServer(f)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that end early are what is tested
 	if secure {
 		s.EnableHTTP2 = true
 		s.StartTLS()

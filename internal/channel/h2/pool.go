@@ -180,7 +180,7 @@ func (p *Pool) take() (*Conn, error) {
 	var best *Conn
 	for i := len(p.conns) - 1; i >= 0; i-- {
 		c := p.conns[i]
-		if now.After(c.until) {
+		if now.After(c.until) && !c.looked.IsZero() {
 			p.drain(c)
 		} else if free := c.limit - c.busy; free > 0 && (best == nil || free > best.limit-best.busy) {
 			best = c

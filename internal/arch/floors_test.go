@@ -16,7 +16,7 @@ var floors = []string{
 	"internal/cli",
 	"internal/server",
 	"internal/api internal/control client",
-	"internal/admin internal/gate internal/config internal/store/lsm",
+	"internal/admin internal/gate internal/simulate internal/config internal/store/lsm",
 	"internal/transfer",
 	"internal/app internal/index internal/store/journal internal/userfile",
 	"internal/audience internal/usersig internal/channel",

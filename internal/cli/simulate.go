@@ -55,6 +55,7 @@ The fates are ` + strings.Join(simulate.FateNames(), ", ") + `.`,
 	f := cmd.Flags()
 	f.StringVar(&s.options.Listen, "listen", simulateListen, "`ADDRESS` on loopback; port 0 takes a free one")
 	f.StringVar(&s.options.Dir, "dir", "", "`DIRECTORY` for ca.pem and service-account.json, which are kept and used again")
+	f.StringVar(&s.options.IDKey, "id-key", "tidings", "`MEMBER` of data that holds the id of a message, for which repetitions are counted")
 	f.StringVar(&s.options.Project, "project", "tidings-simulator", "Firebase `PROJECT` of the service account")
 	f.IntVar(&s.options.Streams, "streams", 100, "requests at once on a connection of HTTP/2")
 	f.DurationVar(&s.options.TokenLife, "token-life", 3599*time.Second, "how long an access token is good")

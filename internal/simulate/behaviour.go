@@ -33,12 +33,13 @@ type Behaviour struct {
 	Rate int `json:"rate"`
 	// RetryAfter is sent with 429 and 503, in whole seconds; 0: it is not.
 	RetryAfter Duration `json:"retry_after"`
-	// RevokeAfter is after how many accepted messages the credentials stop working, so that
-	// access tokens get 401 and no new one is issued; 0: never. Revoked is that at once.
+	// RevokeAfter is after how many accepted messages the first service account stops
+	// working, so that its access tokens get 401 and no new one is issued; 0: never. Revoked is
+	// that at once. Accounts that were added go on working.
 	RevokeAfter int  `json:"revoke_after"`
 	Revoked     bool `json:"revoked"`
-	// ForbidAfter is after how many accepted messages the account may not send any more
-	// and gets 403; 0: never. Forbidden is that at once.
+	// ForbidAfter is after how many accepted messages the first account may not send any
+	// more and gets 403; 0: never. Forbidden is that at once.
 	ForbidAfter int  `json:"forbid_after"`
 	Forbidden   bool `json:"forbidden"`
 	// GoAway is after how many requests a connection of HTTP/2 says GOAWAY; 0: never. What
@@ -135,8 +136,8 @@ type state struct {
 	plan  atomic.Pointer[plan]
 	ended chan struct{}
 
-	connections, goAways atomic.Int64
-	dates                atomic.Pointer[dated]
+	connections, goAways, requests atomic.Int64
+	dates                          atomic.Pointer[dated]
 
 	setting sync.Mutex // held while the plan is replaced
 
@@ -281,7 +282,7 @@ const (
 
 // judge returns the fate of a message that has passed the checks, and how long until it
 // meets it.
-func (st *state) judge(token string, tokenHash, idHash uint64) (f Fate, delay time.Duration) {
+func (st *state) judge(token []byte, tokenHash, idHash uint64) (f Fate, delay time.Duration) {
 	p := st.plan.Load()
 	delay = time.Duration(p.MinLatency)
 	if p.MaxLatency > p.MinLatency {
@@ -388,7 +389,7 @@ func (st *state) mark(dead bool, tokens []string) error {
 		return fmt.Errorf("%d tokens more are too many: %d are remembered, at most %d can be", len(tokens), len(st.dead), maxRemembered)
 	}
 	for _, t := range tokens {
-		st.dead[hashOf(t)] = dead
+		st.dead[hashOf([]byte(t))] = dead
 	}
 	st.anyDead.Store(true)
 	return nil

@@ -73,12 +73,9 @@ const (
 	codeError = 0x2 // INTERNAL_ERROR
 )
 
-// handshake bounds how long a client may take to say what it speaks, and lingering how
-// long a connection that was ended is drained so that the client can read why.
-const (
-	handshake = 10 * time.Second
-	lingering = time.Second
-)
+// lingering is how long a connection that was ended is drained so that the client can
+// read why.
+const lingering = time.Second
 
 var errEnded = errors.New("the simulator ended this connection")
 
@@ -101,11 +98,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// listen finds out what the client speaks.
+// listen finds out what the client speaks. For how long it may wait is net/http's
+// deadline for the head of a request.
 func (c *conn) listen() error {
-	if err := c.Conn.SetReadDeadline(time.Now().Add(handshake)); err != nil {
-		return err
-	}
 	first, err := c.in.Peek(1)
 	if err != nil {
 		return err
@@ -130,7 +125,7 @@ func (c *conn) listen() error {
 		c.left = len(preface)
 	}
 	c.spoken = true
-	return c.Conn.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // A begun connection is one of which some bytes have been read.

@@ -1,8 +1,8 @@
 package simulate
 
 import (
+	"bytes"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -70,14 +70,14 @@ type script struct {
 const maxScript = 32
 
 // scriptOf returns the script of a token; the zero one if it has none.
-func scriptOf(token string) script {
-	i := strings.IndexByte(token[:min(len(token), maxScript)], '-')
-	if i < 0 {
+func scriptOf(token []byte) script {
+	start, _, ok := bytes.Cut(token[:min(len(token), maxScript)], []byte("-"))
+	if !ok {
 		return script{}
 	}
-	name := strings.TrimRight(token[:i], "0123456789")
-	digits := token[len(name):i]
-	f, ok := fatesByName[name]
+	name := bytes.TrimRight(start, "0123456789")
+	digits := string(start[len(name):])
+	f, ok := fatesByName[string(name)]
 	if !ok || len(digits) > 6 {
 		return script{}
 	}

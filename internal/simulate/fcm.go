@@ -44,11 +44,11 @@ func (f *fcm) send(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, no, nil)
 		return
 	}
-	if no := m.check(); no != nil {
+	if no := m.check(f.options.IDKey); no != nil {
 		f.refuse(w, no, m)
 		return
 	}
-	token, id := string(m.target()), string(m.text(textID))
+	token, id := m.target(), m.text(textID)
 	hash := hashOf(token)
 	fate, delay := f.state.judge(token, hash, hashOf(id))
 	if m.validateOnly && fate == Accepted {
@@ -60,10 +60,10 @@ func (f *fcm) send(w http.ResponseWriter, r *http.Request) {
 	f.ledger.record(fate, hash, id, time.Now())
 	switch fate {
 	case Accepted, Lost:
-		f.deliver(m, token, id)
+		f.deliver(m)
 	case Validated:
 	default:
-		f.hooks.refuse(Refusal{time.Now(), "fcm", token, id, fate, words(fate)})
+		f.tell(m, fate, words(fate))
 	}
 	f.meet(w, r, project, fate)
 }
@@ -93,14 +93,19 @@ func (f *fcm) meet(w http.ResponseWriter, r *http.Request, project string, fate 
 		case <-r.Context().Done():
 		case <-f.state.ended:
 		}
+		abort()
 	case Reset, Lost:
-		panic(http.ErrAbortHandler) // resets the stream; of HTTP/1.1, closes the connection
+		abort()
 	case Gateway:
 		page(w, http.StatusBadGateway)
 	default:
 		answers[fate].write(w, time.Duration(f.state.plan.Load().RetryAfter))
 	}
 }
+
+// abort ends a request without an answer: it resets the stream, of HTTP/1.1 the
+// connection.
+func abort() { panic(http.ErrAbortHandler) }
 
 // accept answers with the name of a message.
 func (f *fcm) accept(w http.ResponseWriter, project string, fate Fate) {
@@ -132,13 +137,13 @@ func (f *fcm) authorize(r *http.Request, project string) *answer {
 	}
 	g, ok := f.accounts.byToken(token, f.state.now())
 	switch {
-	case !ok || f.revoked():
+	case !ok || f.revoked(g.account):
 		return answers[Unauthenticated]
 	case !g.scoped:
 		return noScope
 	case g.account.project != project && !f.accounts.hasProject(project):
 		return answers[NoProject]
-	case g.account.project != project || f.forbidden():
+	case g.account.project != project || f.forbidden(g.account):
 		return answers[Forbidden]
 	}
 	return nil
@@ -147,18 +152,24 @@ func (f *fcm) authorize(r *http.Request, project string) *answer {
 // refuse answers a request that did not get as far as a fate.
 func (f *fcm) refuse(w http.ResponseWriter, a *answer, m *reader) {
 	f.ledger.totals[a.fate].Add(1)
-	if f.hooks.refused != nil {
-		r := Refusal{Time: time.Now(), Provider: "fcm", Fate: a.fate, Words: strconv.Itoa(a.code) + " " + a.message}
-		if m != nil {
-			r.Token, r.ID = string(m.target()), string(m.text(textID))
-		}
-		f.hooks.refuse(r)
-	}
+	f.tell(m, a.fate, strconv.Itoa(a.code)+" "+a.message)
 	a.write(w, time.Duration(f.state.plan.Load().RetryAfter))
 }
 
+// tell tells the hook of a message that was not accepted; m is nil if it was not read.
+func (f *fcm) tell(m *reader, fate Fate, words string) {
+	if f.hooks.refused == nil {
+		return
+	}
+	r := Refusal{Time: time.Now(), Provider: "fcm", Fate: fate, Words: words}
+	if m != nil {
+		r.Token, r.ID = string(m.target()), string(m.text(textID))
+	}
+	f.hooks.refuse(r)
+}
+
 // deliver tells the hook of a message.
-func (f *fcm) deliver(m *reader, token, id string) {
+func (f *fcm) deliver(m *reader) {
 	if f.hooks.delivered == nil {
 		return
 	}
@@ -171,7 +182,7 @@ func (f *fcm) deliver(m *reader, token, id string) {
 		return ""
 	}
 	f.hooks.deliver(Delivery{
-		Time: time.Now(), Provider: "fcm", Token: token, ID: id, Size: m.size,
+		Time: time.Now(), Provider: "fcm", Token: string(m.target()), ID: string(m.text(textID)), Size: m.size,
 		Title: first(textAndroidTitle, textTitle, textDataTitle), Text: first(textAndroidBody, textBody, textDataBody), ChannelID: first(textChannel),
 	})
 }

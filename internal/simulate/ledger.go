@@ -25,7 +25,7 @@ type ledger struct {
 
 	mu       sync.Mutex
 	limit    int
-	entries  []Entry // a ring
+	entries  []entry // a ring
 	next     int     // where the next one goes, once the ring is full
 	repeated map[string]int
 	order    int64 // of the latest entry
@@ -40,25 +40,36 @@ func newLedger(counted, history int, seed uint64) *ledger {
 }
 
 // hashOf returns the hash by which a token or an id is known.
-func hashOf(s string) uint64 { return xxh3.HashString(s) }
+func hashOf(s []byte) uint64 { return xxh3.Hash(s) }
 
 // An Entry is one answer to a message that had passed the checks.
 type Entry struct {
 	Order int64     `json:"order"` // 1, 2, 3 ... of all answers
 	Time  time.Time `json:"time"`
 	Fate  string    `json:"fate"`
-	ID    string    `json:"id,omitempty"` // the report id
-
-	token uint64
+	ID    string    `json:"id,omitempty"` // the report id, at most its first 40 bytes
 }
 
+// An entry is an Entry without pointers, of which there are many.
+type entry struct {
+	token uint64
+	order int64
+	time  int64 // nanoseconds since 1970
+	fate  Fate
+	size  uint8
+	id    [maxID]byte
+}
+
+// maxID bounds what of a report id the history keeps: ours are no longer.
+const maxID = 40
+
 // record notes the fate of a message.
-func (l *ledger) record(f Fate, token uint64, id string, now time.Time) {
+func (l *ledger) record(f Fate, token uint64, id []byte, now time.Time) {
 	delivered := f == Accepted || f == Lost
 	times := 0
 	if delivered {
 		l.tokens.add(token)
-		if id == "" {
+		if len(id) == 0 {
 			l.unnamed.Add(1)
 		} else {
 			times = l.ids.add(hashOf(id))
@@ -68,7 +79,8 @@ func (l *ledger) record(f Fate, token uint64, id string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.order++
-	e := Entry{Order: l.order, Time: now, Fate: fateNames[f], ID: id, token: token}
+	e := entry{token: token, order: l.order, time: now.UnixNano(), fate: f}
+	e.size = uint8(copy(e.id[:], id))
 	if len(l.entries) < l.limit {
 		l.entries = append(l.entries, e)
 	} else {
@@ -76,8 +88,8 @@ func (l *ledger) record(f Fate, token uint64, id string, now time.Time) {
 		l.next = (l.next + 1) % l.limit
 	}
 	if times > 1 {
-		if _, known := l.repeated[id]; known || len(l.repeated) < maxRepeated {
-			l.repeated[id] = times
+		if _, known := l.repeated[string(id)]; known || len(l.repeated) < maxRepeated {
+			l.repeated[string(id)] = times
 		}
 	}
 	if delivered && l.waiting != nil {
@@ -104,8 +116,9 @@ type Totals struct {
 	// Issued and Denied are the access tokens that were issued and refused.
 	Issued int64 `json:"issued"`
 	Denied int64 `json:"denied"`
-	// Connections were accepted since the start, and GoAways said.
+	// Connections were accepted since the start, Requests to providers begun, and GoAways said.
 	Connections int64 `json:"connections"`
+	Requests    int64 `json:"requests"`
 	GoAways     int64 `json:"go_aways"`
 	// Unheard are the calls of Delivered and Refused that were left out.
 	Unheard int64 `json:"unheard"`
@@ -116,7 +129,7 @@ func (s *Simulator) Totals() Totals {
 	l := s.ledger
 	t := Totals{
 		Fates: map[string]int64{}, Issued: l.issued.Load(), Denied: l.denied.Load(), Unnamed: l.unnamed.Load(),
-		Connections: s.state.connections.Load(), GoAways: s.state.goAways.Load(), Unheard: s.hooks.unheard.Load(),
+		Connections: s.state.connections.Load(), Requests: s.state.requests.Load(), GoAways: s.state.goAways.Load(), Unheard: s.hooks.unheard.Load(),
 	}
 	for f := Accepted; f < fates; f++ {
 		if n := l.totals[f].Load(); n > 0 {
@@ -137,10 +150,10 @@ func (l *ledger) delivered() int64 { return l.totals[Accepted].Load() + l.totals
 func (s *Simulator) Delivered() int64 { return s.ledger.delivered() }
 
 // TokenCount returns how many messages were delivered to a token.
-func (s *Simulator) TokenCount(token string) int { return s.ledger.tokens.count(hashOf(token)) }
+func (s *Simulator) TokenCount(token string) int { return s.ledger.tokens.count(hashOf([]byte(token))) }
 
 // IDCount returns how many messages were delivered with a report id.
-func (s *Simulator) IDCount(id string) int { return s.ledger.ids.count(hashOf(id)) }
+func (s *Simulator) IDCount(id string) int { return s.ledger.ids.count(hashOf([]byte(id))) }
 
 // Repeated returns report ids that were delivered more than once, with how often: all of
 // them, or ten thousand if Totals.RepeatedIDs is more.
@@ -153,14 +166,14 @@ func (s *Simulator) Repeated() map[string]int {
 // History returns the answers to messages to a token, the oldest first, as far as they are
 // among the last Options.History of all.
 func (s *Simulator) History(token string) []Entry {
-	l, hash := s.ledger, hashOf(token)
+	l, hash := s.ledger, hashOf([]byte(token))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var found []Entry
-	for _, half := range [][]Entry{l.entries[l.next:], l.entries[:l.next]} {
+	for _, half := range [][]entry{l.entries[l.next:], l.entries[:l.next]} {
 		for _, e := range half {
 			if e.token == hash {
-				found = append(found, e)
+				found = append(found, Entry{e.order, time.Unix(0, e.time), e.fate.String(), string(e.id[:e.size])})
 			}
 		}
 	}

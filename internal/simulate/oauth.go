@@ -96,7 +96,7 @@ func (s *Simulator) assertion(r *http.Request) (*account, bool, *denial) {
 	if issued.After(now.Add(clockSkew)) || ends.Before(now.Add(-clockSkew)) || ends.Sub(issued) > maxLife || !ends.After(issued) {
 		return nil, false, badGrant("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.")
 	}
-	if s.revoked() {
+	if s.revoked(acc) {
 		return nil, false, badGrant("Invalid JWT Signature.") // as for a key that was deleted
 	}
 	scopes := strings.Fields(claims.Scope)
@@ -181,14 +181,20 @@ func (s *Simulator) account(head joseHeader, claims claimSet) (*account, *denial
 	return acc, nil
 }
 
-// revoked reports whether the credentials have stopped working.
-func (s *Simulator) revoked() bool {
+// revoked reports whether the credentials of an account have stopped working.
+func (s *Simulator) revoked(acc *account) bool {
+	if acc != s.accounts.first {
+		return false
+	}
 	p := s.state.plan.Load()
 	return p.Revoked || p.RevokeAfter > 0 && s.ledger.delivered() >= int64(p.RevokeAfter)
 }
 
-// forbidden reports whether the account may not send any more.
-func (s *Simulator) forbidden() bool {
+// forbidden reports whether an account may not send any more.
+func (s *Simulator) forbidden(acc *account) bool {
+	if acc != s.accounts.first {
+		return false
+	}
 	p := s.state.plan.Load()
 	return p.Forbidden || p.ForbidAfter > 0 && s.ledger.delivered() >= int64(p.ForbidAfter)
 }

@@ -17,6 +17,7 @@ type reader struct {
 	body bytes.Buffer
 	json *jsontext.Decoder
 
+	idKey        string
 	arena        []byte // the texts that are kept
 	scratch      []byte
 	path         []byte // of the field that is read
@@ -53,8 +54,10 @@ func (m *reader) target() []byte {
 
 var targets = [...]int{textToken, textFID, textTopic, textCondition}
 
-// check checks the body and returns why it is refused.
-func (m *reader) check() *answer {
+// check checks the body, whose report id is the member idKey of data, and returns why it
+// is refused.
+func (m *reader) check(idKey string) *answer {
+	m.idKey = idKey
 	m.arena, m.path = m.arena[:0], m.path[:0]
 	m.kept, m.sizes = [texts]span{}, [parts]int{}
 	m.validateOnly, m.size = false, 0
@@ -143,12 +146,8 @@ func isCondition(s string) bool {
 // document reads the body.
 func (m *reader) document() error {
 	if m.json.PeekKind() != '{' {
-		raw, err := m.json.ReadValue()
-		if err == nil {
-			m.mistake(`Invalid JSON payload received. Unknown name "": Root element must be a message.`)
-			_ = raw
-		}
-		return err
+		m.mistake(`Invalid JSON payload received. Unknown name "": Root element must be a message.`)
+		return m.json.SkipValue()
 	}
 	return m.message(sendRequest, 0)
 }
@@ -306,7 +305,9 @@ func (m *reader) entries(f *field, part int) error {
 		m.sizes[part] += len(name)
 		keep := 0
 		if part != 0 {
-			keep = dataTexts[string(name)]
+			if keep = dataTexts[string(name)]; string(name) == m.idKey {
+				keep = textID
+			}
 			if reserved(name) {
 				m.wrong = m.note(m.wrong, fmt.Sprintf("Invalid data payload key: %s", clip(name)))
 			}

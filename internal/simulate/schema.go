@@ -169,9 +169,9 @@ var (
 	validateOnly = sendRequest.fields["validate_only"]
 )
 
-// dataTexts are the entries of data that are kept: the report id, and what people read of
-// a message that the app shows itself.
-var dataTexts = map[string]int{"tidings": textID, "title": textDataTitle, "body": textDataBody}
+// dataTexts are the entries of data that are kept beside the report id: what people read
+// of a message that the app shows itself.
+var dataTexts = map[string]int{"title": textDataTitle, "body": textDataBody}
 
 var (
 	labelForm = regexp.MustCompile(`^[a-zA-Z0-9-_.~%]{1,50}$`)

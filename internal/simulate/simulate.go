@@ -44,6 +44,8 @@ type Options struct {
 	TokenLife time.Duration
 	// Behaviour is how it begins to behave; SetBehaviour changes it.
 	Behaviour Behaviour
+	// IDKey is the member of data that holds the report id: tidings if empty.
+	IDKey string
 	// Seed decides what a share of the tokens or of the messages means: the same ones with the
 	// same seed.
 	Seed uint64
@@ -62,6 +64,7 @@ type Options struct {
 const (
 	defaultListen  = "127.0.0.1:0"
 	defaultProject = "tidings-simulator"
+	defaultIDKey   = "tidings"
 	defaultStreams = 100
 	defaultLife    = 3599 * time.Second
 	defaultCounted = 10_000_000
@@ -137,6 +140,7 @@ func Start(o Options) (_ *Simulator, err error) {
 func (o Options) filled() Options {
 	o.Listen = cmp.Or(o.Listen, defaultListen)
 	o.Project = cmp.Or(o.Project, defaultProject)
+	o.IDKey = cmp.Or(o.IDKey, defaultIDKey)
 	o.Streams = cmp.Or(o.Streams, defaultStreams)
 	o.TokenLife = cmp.Or(o.TokenLife, defaultLife)
 	o.Counted = cmp.Or(o.Counted, defaultCounted)
@@ -220,8 +224,9 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r, rest)
 		return
 	}
+	s.state.requests.Add(1)
 	if s.state.stall(r.Context()) != nil {
-		return
+		abort()
 	}
 	w.Header()["Date"] = s.state.date()
 	switch {

@@ -172,6 +172,13 @@ func (s *Simulator) AddServiceAccount(project string) ([]byte, error) {
 	return append([]byte(nil), acc.json...), nil
 }
 
+// AccessToken returns an access token of the first service account, as the token endpoint
+// issues them, for clients that are not to sign anything.
+func (s *Simulator) AccessToken() string {
+	s.ledger.issued.Add(1)
+	return s.accounts.issue(s.accounts.first, true, s.state.now(), s.options.TokenLife)
+}
+
 // ExpireTokens ends all access tokens that were issued. New ones can be had.
 func (s *Simulator) ExpireTokens() {
 	s.accounts.mu.Lock()

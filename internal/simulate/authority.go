@@ -134,7 +134,7 @@ func (a *authority) config() *tls.Config {
 
 func serialNumber() *big.Int {
 	var b [16]byte
-	rand.Read(b[:])    //nolint:errcheck // it never fails
+	rand.Read(b[:])
 	b[0] = b[0]>>1 | 1 // positive, and of full length
 	return new(big.Int).SetBytes(b[:])
 }

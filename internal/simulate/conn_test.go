@@ -149,7 +149,7 @@ func TestListen(t *testing.T) {
 		}
 		s.Close()
 	}
-	for want, o := range map[string]Options{"Streams": {Streams: -1}, "Counted": {Counted: -1}, "History": {History: 1 << 30}, "TokenLife": {TokenLife: time.Millisecond}, "Project": {Project: "A/b"}} {
+	for want, o := range map[string]Options{"Streams": {Streams: -1}, "Counted": {Counted: -1}, "History": {History: 1 << 30}, "TokenLife": {TokenLife: time.Millisecond}, "project": {Project: "A/b"}} {
 		if s, err := Start(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", o, err)
 			if s != nil {

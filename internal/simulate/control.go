@@ -63,6 +63,7 @@ var controls = map[string]func(*Simulator, *http.Request) (any, error){
 		return raw{"application/json", s.ServiceAccount()}, nil
 	},
 	"POST service-account": (*Simulator).postAccount,
+	"POST access-token":    func(s *Simulator, _ *http.Request) (any, error) { return s.issued(s.AccessToken()), nil },
 	"GET ca.pem":           func(s *Simulator, _ *http.Request) (any, error) { return raw{"application/x-pem-file", s.CA()}, nil },
 }
 

@@ -78,6 +78,12 @@ func TestControl(t *testing.T) {
 		if account, _ := keyOf(t, []byte(r.body)); account.ProjectID != "other-one" || c.login([]byte(r.body)) == "" {
 			t.Errorf("project %q", account.ProjectID)
 		}
+		var issued accessToken
+		c.control("POST", "access-token", "", &issued)
+		c.access = issued.Access
+		if got := c.meet("c", ""); got != "200" || issued.Type != "Bearer" || issued.In != 3599 {
+			t.Errorf("with %+v: %q", issued.Type, got)
+		}
 		c.control("POST", "expire", "", nil)
 		if got := c.meet("c", ""); got != fateAnswers[Unauthenticated] {
 			t.Errorf("with a token that was ended: %q", got)

@@ -50,7 +50,7 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 		page(w, http.StatusMethodNotAllowed)
 		return
 	}
-	reply := any(nil)
+	var reply any
 	acc, scoped, no := s.assertion(r)
 	status := http.StatusOK
 	if no != nil {
@@ -58,16 +58,23 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 		reply, status = no, no.status
 	} else {
 		s.ledger.issued.Add(1)
-		reply = map[string]any{
-			"access_token": s.accounts.issue(acc, scoped, s.state.now(), s.options.TokenLife),
-			"expires_in":   int(s.options.TokenLife / time.Second),
-			"token_type":   "Bearer",
-		}
+		reply = s.issued(s.accounts.issue(acc, scoped, s.state.now(), s.options.TokenLife))
 	}
 	w.Header()["Content-Type"] = jsonType
 	w.Header()["Cache-Control"] = []string{"no-cache, no-store, max-age=0, must-revalidate"}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(reply) // the client went away
+}
+
+// An accessToken is how the token endpoint answers.
+type accessToken struct {
+	Access string `json:"access_token"`
+	In     int    `json:"expires_in"` // seconds
+	Type   string `json:"token_type"`
+}
+
+func (s *Simulator) issued(token string) accessToken {
+	return accessToken{token, int(s.options.TokenLife / time.Second), "Bearer"}
 }
 
 // assertion checks a request for an access token and returns whose it is, and whether

@@ -69,7 +69,7 @@ func (m *reader) check(idKey string) *answer {
 	}
 	err := m.document()
 	if err == nil {
-		if _, end := m.json.ReadToken(); end != io.EOF {
+		if _, end := m.json.ReadToken(); !errors.Is(end, io.EOF) {
 			err = errors.New("there is something after it")
 		}
 	}

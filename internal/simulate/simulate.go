@@ -163,7 +163,7 @@ func (o Options) Check() error {
 		return fmt.Errorf("TokenLife is %v, want 1s to 12h", o.TokenLife)
 	}
 	if !isProject(o.Project) {
-		return fmt.Errorf("Project is %q, want 4 to 30 of a-z, 0-9 and -", o.Project)
+		return fmt.Errorf("the project is %q, want 4 to 30 of a-z, 0-9 and -", o.Project)
 	}
 	if err := checkLoopback(o.Listen); err != nil {
 		return err

@@ -47,6 +47,8 @@ type Service struct {
 	// Drivers check credentials and ask providers about them; nil: that needs a server.
 	Drivers channel.Drivers
 	Key     *credential.Key // of credentials
+	// CopyKey puts the key of credentials into a directory.
+	CopyKey func(dir string) error
 	// CertificateUse returns how many devices name a certificate; nil: nobody knows.
 	CertificateUse func(ctx context.Context, id uint32, certificate int) (devices int, err error)
 	Log            *slog.Logger // nil: operations are not logged

@@ -16,7 +16,7 @@ var floors = []string{
 	"internal/cli",
 	"internal/server",
 	"internal/api internal/control client",
-	"internal/admin internal/gate internal/config internal/store/lsm",
+	"internal/admin internal/gate internal/config internal/store/lsm internal/dispatch",
 	"internal/transfer internal/channel/credential",
 	"internal/task",
 	"internal/device internal/report",

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,4 +140,9 @@ func (s *fakeSender) one(target *channel.Target) channel.Result {
 	s.when[target.SendID] = time.Now()
 	s.counts[r.Outcome]++
 	return r
+}
+
+// sscan reads the parts of a SendID.
+func sscan(id string, number, certificate, i *int) (int, error) {
+	return fmt.Sscanf(id, "%d/%d/%d", number, certificate, i)
 }

@@ -39,6 +39,7 @@ type stored struct {
 	units   []*unit
 	pages   map[*task.Page]bool
 	freezes int
+	done    chan struct{} // closed when it has ended
 	next    map[int]int // by certificate: units before are in a page or were
 }
 
@@ -76,7 +77,7 @@ func (m *memory) add(s spec) task.Ref {
 			Ref: task.Ref{App: s.app, Number: m.last}, ID: fmt.Sprintf("task-%d", m.last),
 			State: task.Accepted, Accepted: now, Ends: now.Add(s.life), Audience: task.Audience{Where: "x"},
 		},
-		pages: map[*task.Page]bool{}, next: map[int]int{},
+		pages: map[*task.Page]bool{}, next: map[int]int{}, done: make(chan struct{}),
 	}
 	st.Message.Title = st.ID
 	for certificate, n := range s.units {
@@ -243,6 +244,7 @@ func (s *seat) Freeze(ctx context.Context, r task.Ref) error {
 	st.State, st.Frozen = task.Sending, uint64(len(st.units))
 	if len(st.units) == 0 {
 		st.State = task.Done
+		close(st.done)
 	}
 	return nil
 }
@@ -356,6 +358,7 @@ func (s *seat) Close(ctx context.Context, p *task.Page, verdicts []task.Verdict)
 		}
 	}
 	st.State, st.Ended = task.Done, time.Now()
+	close(st.done)
 	return true, nil
 }
 
@@ -402,6 +405,7 @@ func (s *seat) End(ctx context.Context, r task.Ref, state task.State, reason str
 		}
 	}
 	st.State, st.Reason, st.Ended = state, reason, time.Now()
+	close(st.done)
 	return nil
 }
 

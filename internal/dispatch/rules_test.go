@@ -419,7 +419,9 @@ func TestTheLifeOfATaskEndsInEveryState(t *testing.T) {
 			in(t, func(t *testing.T) {
 				w := newWorld(t, func(w *world) {
 					if name == "resolving" {
-						w.store.fails = func() bool { return w.store.tasks[task.Ref{App: 1, Number: 1}].State == task.Accepted }
+						w.store.fails = func() bool {
+							return w.store.last > 0 && w.store.tasks[task.Ref{App: 1, Number: 1}].State == task.Accepted
+						}
 					}
 				})
 				w.provider.answer = func(string, *channel.Target, int) channel.Result {

@@ -40,7 +40,7 @@ type stored struct {
 	pages   map[*task.Page]bool
 	freezes int
 	done    chan struct{} // closed when it has ended
-	next    map[int]int // by certificate: units before are in a page or were
+	next    map[int]int   // by certificate: units before are in a page or were
 }
 
 // A unit is a unit of a stored task.

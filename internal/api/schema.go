@@ -86,7 +86,7 @@ func (f *Field) schema(request bool) object {
 		o = append(o, member{"enum", f.enum(request)})
 	}
 	text := f.Doc
-	if request && f.Value.Type == "integer" {
+	if f.Defaults {
 		o = append(o, member{"default", f.Default})
 	}
 	if f.Note != "" {

@@ -28,11 +28,11 @@ type Field struct {
 
 	Bounded  bool // Min and Max hold: of the number, or of the number of entries
 	Min, Max int64
-	Default  int64    // of an integer in a request
+	Default  int64 // of an integer in a request, if Defaults
+	Defaults bool
 	Over     string   // the code of more entries
 	Words    []string // that a text may be
 	Note     string   // what holds besides
-	request  bool
 }
 
 // Request returns the shape of the body of a command, under its older name if older says so.
@@ -100,10 +100,10 @@ func fieldsOf(t reflect.Type, how shaping) (fields []Field) {
 }
 
 func fieldOf(t reflect.Type, sf reflect.StructField, how shaping) Field {
-	how.strict = how.strict || sf.Tag.Get("strict") == "yes"
+	how.strict = (how.strict || sf.Tag.Get("strict") == "yes") && sf.Tag.Get("loose") == ""
 	f := Field{
 		Name: sf.Name, Doc: docs.Fields[t.Name()][sf.Name], Value: shapeOf(sf.Type, how),
-		Over: sf.Tag.Get("over"), Note: sf.Tag.Get("note"), request: how.request,
+		Over: sf.Tag.Get("over"), Note: sf.Tag.Get("note"),
 	}
 	if text := sf.Tag.Get("is"); text != "" {
 		first, _, _ := strings.Cut(text, "|")
@@ -125,6 +125,7 @@ func fieldOf(t reflect.Type, sf reflect.StructField, how shaping) Field {
 			f.Bounded, f.Min, f.Max = true, integer(from), integer(to)
 		}
 	}
+	f.Defaults = how.request && !f.Need && sf.Type.Kind() == reflect.Int64
 	if text := sf.Tag.Get("default"); text != "" {
 		f.Default = integer(text)
 	}
@@ -156,7 +157,7 @@ func (f *Field) Rules() string {
 	if f.Words != nil {
 		rules = append(rules, "`"+strings.Join(f.Words, "`, `")+"`")
 	}
-	if f.request && f.Value.Type == "integer" {
+	if f.Defaults {
 		rules = append(rules, "default "+strconv.FormatInt(f.Default, 10))
 	}
 	if f.Note != "" {

@@ -96,6 +96,7 @@ type decoder struct {
 	path   []step
 	code   *apierr.Kind  // of what is being read; nil: the family's
 	says   string        // in place of what is wrong with it
+	loose  bool          // unknown members in it are ignored, whatever the family
 	wrong  *apierr.Error // the first thing that is wrong with a member
 	over   *apierr.Error // a list that is too long: the outermost, of those the first
 	depth  int           // of over
@@ -112,7 +113,7 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 func (d *decoder) done() {
 	d.text, d.bytes, d.family, d.wrong, d.over, d.depth = bytes.Buffer{}, nil, nil, nil, nil, 0
-	d.code, d.says = nil, ""
+	d.code, d.says, d.loose = nil, "", false
 	d.json.Reset(&d.text) // lets go of the body
 	d.path = d.path[:0]
 	decoders.Put(d)
@@ -148,7 +149,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 		return err
 	}
 	var seen, there uint64 // by field; there: and not null
-	code := d.code
+	code, loose := d.code, d.loose
 	for d.json.PeekKind() != '}' {
 		name, err := d.json.ReadToken()
 		if err != nil {
@@ -164,7 +165,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 		}
 		f := &p.fields[i]
 		begin := d.json.InputOffset()
-		d.code, d.says = cmp.Or(f.code, code), f.text
+		d.code, d.says, d.loose = cmp.Or(f.code, code), f.text, loose || f.loose
 		d.path = append(d.path, step{name: f.name})
 		if seen&(1<<i) != 0 {
 			return d.fail(d.family.BadJSON, "is there twice")
@@ -184,7 +185,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 			}
 		}
 		d.path = d.path[:len(d.path)-1]
-		d.code, d.says = code, ""
+		d.code, d.says, d.loose = code, "", loose
 	}
 	if _, err := d.json.ReadToken(); err != nil {
 		return err
@@ -207,7 +208,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 // other reads the value of a member that the object does not have: it is refused, kept or
 // ignored.
 func (d *decoder) other(name string, v reflect.Value, p *plan) error {
-	if p.strict || d.family.Strict || p.nearTo(name) {
+	if p.strict || d.family.Strict && !d.loose || p.nearTo(name) {
 		return d.unknown(name, p)
 	}
 	begin := d.json.InputOffset()

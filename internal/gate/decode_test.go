@@ -39,7 +39,8 @@ type every struct {
 		_ struct{} `near:"Where DryRun"`
 		A string
 	}
-	Raw Raw `is:"object|array"`
+	Raw  Raw    `is:"object|array"`
+	Free *inner `loose:"yes"`
 }
 
 type coded struct {
@@ -123,6 +124,7 @@ func TestDecode(t *testing.T) {
 		{`,"Loose":{"Dry_Run1":""}`, `Loose.Dry_Run1 is no member`, apierr.BadAccountField},
 		{`,"Loose":{"DryRun123":""}`, ``, nil},
 		{`,"Raw":{"a":1}`, ``, nil},
+		{`,"Free":{"Need":"","x":1}`, ``, nil},
 		{`,"Raw":"x"`, `Raw: want an object or an array, got "x"`, apierr.BadAccountField},
 		{`,"unknown":1,"unknown":{"a":[],"a":0}`, ``, nil},
 		{`,"Text":1,"Texts":[`, "request body is not valid JSON: it ends too early at Texts", apierr.BadJSONCommon}, // earlier than the type
@@ -146,6 +148,18 @@ func TestDecode(t *testing.T) {
 		}
 		if err == nil && !strings.Contains(body, `"Number":5`) && in.Number != 3 {
 			t.Errorf("%.80s: Number is %d, want its default 3", body, in.Number)
+		}
+	}
+	strict := *testFamily
+	strict.Strict = true
+	for body, want := range map[string]string{
+		`{"Need":"","x":1}`:                          "x is no member",
+		`{"Need":"","Free":{"Need":"","x":1}}`:       "",
+		`{"Need":"","Free":{"Need":"","x":1},"x":1}`: "x is no member",
+		`{"Need":"","Parts":[{"Need":"a","x":1}]}`:   "Parts[0].x is no member",
+	} {
+		if err := decode([]byte(body), new(every), plan, &strict); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s of a strict family: %v, want %q", body, err, want)
 		}
 	}
 	for body, want := range map[string]string{"": "is empty", "null": "is null", "[]": "is an array", "7": "is a number", `"x"`: "is a string", "{": "ends too early", "\xef\xbb\xbf{}": "Need is missing"} {

@@ -42,6 +42,7 @@ import (
 //	default:"100"      an integer that is absent
 //	list:"yes"         an array is taken for an object with the keys 0, 1, ...
 //	strict:"yes"       members that the object does not have are refused
+//	loose:"yes"        in it they are ignored, though the family refuses them
 //	note:"1 to 50 bytes"  what documents say besides
 type plan struct {
 	fields []field
@@ -59,6 +60,7 @@ type field struct {
 	need     bool
 	account  bool
 	asList   bool
+	loose    bool
 	least    int // items
 	most     int // items; 0 is no limit
 	over     *apierr.Kind
@@ -120,7 +122,7 @@ func planOf(t reflect.Type) *plan {
 }
 
 func fieldOf(sf reflect.StructField) field {
-	f := field{name: sf.Name, index: sf.Index, need: sf.Tag.Get("need") == "yes", account: sf.Tag.Get("account") == "yes", asList: sf.Tag.Get("list") == "yes"}
+	f := field{name: sf.Name, index: sf.Index, need: sf.Tag.Get("need") == "yes", account: sf.Tag.Get("account") == "yes", asList: sf.Tag.Get("list") == "yes", loose: sf.Tag.Get("loose") == "yes"}
 	if name, _, _ := strings.Cut(sf.Tag.Get("json"), ","); name != "" {
 		f.name = name
 	}

@@ -50,17 +50,13 @@ func (g *Gate) pass(r *request, checks []check) error {
 func (g *Gate) checkLoad(r *request) error {
 	r.peer = ParseAddr(r.http.RemoteAddr)
 	r.source = g.sourceOf(r.peer, r.http.Header)
-	if g.slots.full() {
-		return g.overloaded()
+	if r.rooms.slots.full() {
+		return r.rooms.full()
 	}
 	if !g.sources.allow(r.source, g.now()) {
 		return apierr.Overloaded.Errorf("address %s sends more than %d requests a second", r.source, g.opts.SourceLimit)
 	}
 	return nil
-}
-
-func (g *Gate) overloaded() error {
-	return apierr.Overloaded.Errorf("the server works on %d requests, as many as it takes; try again later", g.opts.MaxInFlight)
 }
 
 // maxURLBytes bounds path and query (spec/conventions.md, 2.6).
@@ -175,12 +171,12 @@ func (g *Gate) checkCommand(r *request) error {
 // checkShare takes the place of the request among those that are worked on. One app
 // has a share of them, so that it cannot keep out the others.
 func (g *Gate) checkShare(r *request) error {
-	r.slot = g.slots.claim(r.app.ID)
+	r.slot = r.rooms.slots.claim(r.app.ID)
 	switch r.slot.take(1) {
 	case appFull:
-		return apierr.Overloaded.Errorf("the server works on %d requests of app %d, as many as it takes of one app; try again later", g.slots.share, r.app.ID)
+		return apierr.Overloaded.Errorf("the server works on %d requests of app %d, as many as it takes of one app; try again later", r.rooms.slots.share, r.app.ID)
 	case roomFull:
-		return g.overloaded()
+		return r.rooms.full()
 	}
 	return nil
 }

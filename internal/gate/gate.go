@@ -70,10 +70,9 @@ type Gate struct {
 	sources      *sourceLimiter
 	limits       sync.Map      // uint32 to *appLimits
 	called       atomic.Uint32 // apps that were called for the first time
-	slots        *room         // requests whose body is coming or that are worked on
-	bodies       *room         // bytes of their bodies
-	discarding   atomic.Int64  // requests whose bodies are read and thrown away
-	large        turns         // of decoding large bodies
+	rooms        rooms
+	discarding   atomic.Int64 // requests whose bodies are read and thrown away
+	large        turns        // of decoding large bodies
 	metrics      *metrics
 	known        *lru.Cache[netip.Addr, uint32] // networks of peers that had a good ticket
 	proxyWarning sync.Once
@@ -117,7 +116,6 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 		failures:      newFailureLog(),
 		sources:       newSourceLimiter(opts.SourceLimit),
 		known:         newKnown(),
-		slots:         newRoom(int64(opts.MaxInFlight), minSlotShare),
 	}
 	largest := opts.MaxBodyBytes
 	for i := range commands {
@@ -125,7 +123,7 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 	}
 	g.large = halfOfProcessors()
 	oneBody := largest*(1+decodingFactor) + 2*bodyStep // which always has room
-	g.bodies = newRoom(max(opts.MaxBodyMemory, oneBody), oneBody)
+	g.rooms = rooms{newRoom(int64(opts.MaxInFlight), minSlotShare), newRoom(max(opts.MaxBodyMemory, oneBody), oneBody)}
 	g.metrics = newMetrics(opts.Metrics, g)
 	g.nextID.Store(rand.Uint64())
 	for i := range commands {

@@ -45,7 +45,7 @@ func (l *appLimits) command(c *command) *rate.Limiter {
 
 // forgetApps drops the buckets and shares of apps that are not there any more.
 func (g *Gate) forgetApps() {
-	for _, byApp := range []*sync.Map{&g.limits, &g.slots.apps, &g.bodies.apps} {
+	for _, byApp := range []*sync.Map{&g.limits, &g.rooms.slots.apps, &g.rooms.bodies.apps} {
 		byApp.Range(func(id, _ any) bool {
 			if g.apps.App(id.(uint32)) == nil {
 				byApp.Delete(id)

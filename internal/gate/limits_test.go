@@ -34,7 +34,7 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &request{app: a, command: c}
+		r := &request{app: a, command: c, rooms: &g.rooms}
 		if err := g.pass(r, rateChecks); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 		return true
 	})
 	shares := 0
-	g.slots.apps.Range(func(_, _ any) bool { shares++; return true })
+	g.rooms.slots.apps.Range(func(_, _ any) bool { shares++; return true })
 	if shares > limitsSweep {
 		t.Errorf("shares of %d apps are kept, and one app is there", shares)
 	}

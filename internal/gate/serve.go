@@ -29,6 +29,7 @@ type request struct {
 	app     *app.App      // nil before check 4; as it was when the caller was checked last
 	expires int64         // last Unix second of the ticket
 	waited  time.Duration // for the store, of the time that the request may take
+	rooms   *rooms        // that it takes from
 	slot    claim         // the place among the requests that are worked on
 	bytes   claim         // the memory of the body
 	begun   bool          // the body is being read
@@ -37,7 +38,7 @@ type request struct {
 
 // ServeHTTP answers one request: always with status 200, once it is an API call.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
-	r := &request{http: hr, id: g.newRequestID(), start: time.Now()}
+	r := &request{http: hr, id: g.newRequestID(), start: time.Now(), rooms: &g.rooms}
 	w.Header()["X-Request-Id"] = []string{r.id}
 	if g.cors(w, hr) {
 		return

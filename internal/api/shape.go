@@ -142,7 +142,7 @@ func (f *Field) Rules() string {
 		}
 		rules = append(rules, text)
 	}
-	if f.request && f.Value.Type == "integer" {
+	if f.request && !f.Need && f.Value.Type == "integer" {
 		rules = append(rules, "default "+strconv.FormatInt(f.Default, 10))
 	}
 	if f.Note != "" {

@@ -44,7 +44,9 @@ var (
 
 	// Push: spec/conventions.md, 3.3; spec/timpush-api.md, 13.1.
 	BadJSON           = &Kind{90001, "Fail to Parse json data of body, Please check it", Never}
+	NoReceivers       = &Kind{90003, "To_Account is missing, or not a list of accounts", Never}
 	NotAdmin          = &Kind{90009, "the caller is not an admin of the app", Never}
+	TooManyReceivers  = &Kind{90011, "too many accounts in To_Account, at most 500", Never}
 	TooManyAccounts   = &Kind{90018, "too many accounts in the request", Never}
 	TagTooLong        = &Kind{90020, "tag is longer than 50 bytes", Never}
 	TagTwice          = &Kind{90022, "the same tag is in TagsOr and TagsAnd", Never}
@@ -61,6 +63,13 @@ var (
 	BadWhere      = &Kind{95001, "Where is not a valid expression", Never}
 	WhereTooLarge = &Kind{95002, "the expression is too large", Never}
 	PageExpired   = &Kind{95003, "the page token has expired, start again with the first page", Never}
+
+	// Devices, /v1/devices, and the commands about them: doc/devices.md.
+	BadAppKey            = &Kind{95020, "the AppKey is none of the app", Never}
+	NotYourDevice        = &Kind{95021, "the device takes this from whoever knows its secret, or from its user", Never}
+	TooManyRegistrations = &Kind{95022, "too many devices are registered, try again later", SlowDown}
+	RegistrationIDTaken  = &Kind{95023, "the RegistrationID is a UserID", Never}
+	TooManyDevices       = &Kind{95024, "the app has as many devices as it may have", Never}
 )
 
 // Kinds returns every kind in code order, for doc/errors.md and for callers that look
@@ -73,8 +82,9 @@ func Kinds() []*Kind {
 		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
 		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, AccountLimit,
 		ReimportTooSoon, BadAccountField, NotAdminAccounts, AccountInternal, DeletionNotEnabled,
-		BadJSON, NotAdmin, TooManyAccounts, TagTooLong, TagTwice, TooManyTags, InvalidAttribute, WrongAccountKind,
+		BadJSON, NoReceivers, NotAdmin, TooManyReceivers, TooManyAccounts, TagTooLong, TagTwice, TooManyTags, InvalidAttribute, WrongAccountKind,
 		TagsAndAttributes, EmptyTag, PushTimeout, Internal, BodyTooLarge,
 		BadWhere, WhereTooLarge, PageExpired,
+		BadAppKey, NotYourDevice, TooManyRegistrations, RegistrationIDTaken, TooManyDevices,
 	}
 }

@@ -94,6 +94,7 @@ var retries = map[int]Retry{
 	90992: Later, 90994: Later, 90995: Later, 91000: Later,
 	40006: Later, 30006: Later, 30007: Later, 30008: Later,
 	70050: AfterMinute,
+	95022: SlowDown, // ours: the address has made enough devices for now
 }
 
 func TestRetryIsTheContracts(t *testing.T) {
@@ -108,7 +109,7 @@ const errorsHead = `# Error codes
 
 Generated from internal/apierr; ` + "`go test ./internal/apierr -update`" + ` writes it.
 
-Every answer of the API has HTTP status 200. ` + "`ErrorCode`" + ` is 0 when the call succeeded and one of the codes
+Every answer of the API has HTTP status 200, but for those under ` + "`/v1`" + ` ([devices.md](devices.md)). ` + "`ErrorCode`" + ` is 0 when the call succeeded and one of the codes
 below when it failed. ` + "`ErrorInfo`" + ` says what was wrong with this call; where there is nothing to add, it holds
 the text below. Programs should look at the code: the texts may change.
 
@@ -137,7 +138,8 @@ var sections = []struct {
 	{60000, 69999, "Requests"},
 	{70000, 79999, "Tickets and accounts"},
 	{80000, 94999, "Push, attributes and tags"},
-	{95000, 99999, "Audiences"},
+	{95000, 95009, "Audiences"},
+	{95020, 95029, "Devices"},
 }
 
 func TestErrorsDocument(t *testing.T) {

@@ -20,7 +20,6 @@ var (
 		(*Gate).checkLoad,  // 1
 		(*Gate).checkRoute, // 2 and 3
 	}
-	// callerChecks are made again with the body in hand if the app has changed since.
 	callerChecks = []check{
 		(*Gate).checkApp,     // 4
 		(*Gate).checkReach,   // 5 to 7
@@ -65,8 +64,8 @@ const maxURLBytes = 8 << 10
 // checkRoute finds the command: only POST to /v4/service/command is an API call.
 func (g *Gate) checkRoute(r *request) error {
 	hr := r.http
-	if len(hr.RequestURI) > maxURLBytes {
-		return apierr.BadHTTP.Errorf("the URL has %d bytes, at most %d are read", len(hr.RequestURI), maxURLBytes)
+	if err := checkURL(hr); err != nil {
+		return err
 	}
 	if hr.Method != http.MethodPost {
 		return apierr.BadHTTP
@@ -81,6 +80,19 @@ func (g *Gate) checkRoute(r *request) error {
 		}
 		return apierr.UnknownCommand.Errorf("no command %s", Quote(rest))
 	}
+	return checkEncoding(hr)
+}
+
+// checkURL refuses a URL that is too long.
+func checkURL(hr *http.Request) error {
+	if len(hr.RequestURI) > maxURLBytes {
+		return apierr.BadHTTP.Errorf("the URL has %d bytes, at most %d are read", len(hr.RequestURI), maxURLBytes)
+	}
+	return nil
+}
+
+// checkEncoding refuses a body that is not as it is.
+func checkEncoding(hr *http.Request) error {
 	for _, enc := range hr.Header["Content-Encoding"] {
 		if enc != "" && !strings.EqualFold(enc, "identity") {
 			return apierr.BadHTTP.Errorf("Content-Encoding %s is not supported, send the body as it is", Quote(enc))
@@ -115,16 +127,24 @@ func (g *Gate) checkApp(r *request) error {
 	return nil
 }
 
+// checkStatus refuses requests of an app that is off.
+func (g *Gate) checkStatus(r *request) error {
+	switch r.app.Status {
+	case app.Disabled:
+		return apierr.AppDisabled.Errorf("app %d is disabled", r.app.ID)
+	case app.Suspended:
+		return apierr.AppSuspended.Errorf("app %d is suspended", r.app.ID)
+	}
+	return nil
+}
+
 // checkReach is about the app itself: is it on, may this address and this host reach
 // it.
 func (g *Gate) checkReach(r *request) error {
-	a := r.app
-	switch a.Status {
-	case app.Disabled:
-		return apierr.AppDisabled.Errorf("app %d is disabled", a.ID)
-	case app.Suspended:
-		return apierr.AppSuspended.Errorf("app %d is suspended", a.ID)
+	if err := g.checkStatus(r); err != nil {
+		return err
 	}
+	a := r.app
 	if allowed := a.Settings.Addresses; len(allowed) > 0 &&
 		!slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(r.source) }) {
 		return apierr.AddressRefused.Errorf("source address %s is not permitted for app %d", r.source, a.ID)

@@ -27,7 +27,7 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 	g := New(apps, nil, []Command{
 		{Name: "a/b", Family: family, Rate: Rate{PerSecond: 1}, Run: run},
 		{Name: "a/c", Family: family, Rate: Rate{PerSecond: 1}, Run: run},
-	}, Options{})
+	}, Clients{}, Options{})
 	c := g.commands["/v4/a/b"]
 	for id := uint32(1); id <= 3*limitsSweep; id++ {
 		a, err := apps.Declare(t.Context(), app.Declaration{ID: id})

@@ -53,10 +53,12 @@ func (r *request) attempt(account string) attempt {
 
 // throttled refuses tickets of an account from a source that failed too often.
 func (g *Gate) throttled(r *request, failures *failureLog, account string) error {
-	until := failures.blocked(r.attempt(account), g.now())
+	now := g.now()
+	until := failures.blocked(r.attempt(account), now)
 	if until.IsZero() {
 		return nil
 	}
+	r.later = until.Sub(now)
 	return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
 }
 

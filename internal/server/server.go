@@ -123,7 +123,7 @@ func (s *Server) serveWith() {
 	s.store.Register(s.registry, s.cfg.MetricsApps)
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.registry.MustRegister(requests)
-	handler := api.New(s.apps, s.store.Users, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,
@@ -141,7 +141,7 @@ func (s *Server) serveWith() {
 	s.connections.known = handler.Knows
 	s.api = &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
-		Handler:                      s.withHealth(handler),
+		Handler:                      s.withHealth(handler.Commands()),
 		ReadHeaderTimeout:            s.cfg.BodyTimeout,
 		ReadTimeout:                  s.cfg.BodyTimeout,
 		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,

@@ -11,29 +11,58 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
+	"tidings/internal/device"
 	"tidings/internal/gate"
+	"tidings/internal/task"
 )
 
-// Server carries out the commands. It is an http.Handler.
-type Server struct {
-	apps  *app.Registry
-	users audience.Store
-	gate  *gate.Gate
+// Parts are what the commands work on.
+type Parts struct {
+	Apps    *app.Registry
+	Users   audience.Store
+	Devices device.Store
+	Tasks   task.Store
+	Drivers channel.Drivers // the providers that can be reached
 }
 
-// New creates a Server for the apps of a registry and their users.
-func New(apps *app.Registry, users audience.Store, opts gate.Options) *Server {
-	s := &Server{apps: apps, users: users}
-	s.gate = gate.New(apps, users, table(s), opts)
+// Server carries out the commands, and what client apps call. It is an http.Handler.
+type Server struct {
+	apps    *app.Registry
+	users   audience.Store
+	devices device.Store
+	tasks   task.Store
+	drivers channel.Drivers
+	gate    *gate.Gate
+	clients http.Handler
+}
+
+// New creates a Server.
+func New(p Parts, opts gate.Options) *Server {
+	s := &Server{apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, drivers: p.Drivers}
+	s.gate = gate.New(p.Apps, p.Users, table(s), gate.Clients{Family: clientFamily, Routes: routes(s)}, opts)
+	s.clients = s.gate.Clients()
 	return s
 }
+
+// Commands returns a handler of the commands, and of nothing else.
+func (s *Server) Commands() http.Handler { return s.gate }
+
+// Clients returns a handler of what client apps call, and of nothing else.
+func (s *Server) Clients() http.Handler { return s.clients }
 
 // Knows reports whether a good ticket of an admin came from a network lately, and of
 // which app.
 func (s *Server) Knows(network netip.Addr) (app uint32, ok bool) { return s.gate.Knows(network) }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.gate.ServeHTTP(w, r) }
+// ServeHTTP answers one request, of either.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(strings.TrimLeft(r.URL.Path, "/"), "v1/") {
+		s.clients.ServeHTTP(w, r)
+		return
+	}
+	s.gate.ServeHTTP(w, r)
+}
 
 // The families. timpush and all_member_push share their codes.
 var (

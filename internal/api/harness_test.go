@@ -57,6 +57,8 @@ type node struct {
 	fs      vfs.FS
 	store   *lsm.Store
 	apps    *app.Registry
+	devices *memoryDevices
+	events  *events
 	handler *api.Server
 	addr    string
 	clock   *clock
@@ -121,7 +123,13 @@ func (n *node) over(apps app.Store, users audience.Store, opts gate.Options) {
 		n.t.Fatal(err)
 	}
 	opts.Now = n.clock.now
-	n.handler = api.New(n.apps, users, opts)
+	n.devices, n.events = newMemoryDevices(users), &events{}
+	n.handler = api.New(n.parts(users), opts)
+}
+
+// parts are what the API of the node works on.
+func (n *node) parts(users audience.Store) api.Parts {
+	return api.Parts{Apps: n.apps, Users: users, Devices: n.devices, Tasks: n.events, Drivers: drivers}
 }
 
 func (n *node) declare(d app.Declaration) *app.App {
@@ -263,13 +271,19 @@ type answer struct {
 	header  http.Header
 }
 
-// parseAnswer reads an answer and checks what is true of each of them.
+// parseAnswer reads an answer of a command and checks what is true of each of them.
 func parseAnswer(t testing.TB, what string, status int, header http.Header, body []byte) answer {
 	t.Helper()
-	a := answer{raw: string(body), header: header}
 	if status != http.StatusOK {
 		t.Fatalf("%s: status %d, want 200; body %s", what, status, body)
 	}
+	return parseEnvelope(t, what, header, body)
+}
+
+// parseEnvelope reads an answer with any status.
+func parseEnvelope(t testing.TB, what string, header http.Header, body []byte) answer {
+	t.Helper()
+	a := answer{raw: string(body), header: header}
 	if got := header.Get("Content-Type"); got != "application/json; charset=utf-8" {
 		t.Errorf("%s: Content-Type %q", what, got)
 	}

@@ -129,7 +129,7 @@ func (s *Server) serveWith() {
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
 	s.registry.MustRegister(requests, s.ends)
-	handler := api.New(s.apps, s.store.Users, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,
@@ -147,7 +147,7 @@ func (s *Server) serveWith() {
 	s.connections.known = handler.Knows
 	s.api = &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
-		Handler:                      s.withHealth(handler),
+		Handler:                      s.withHealth(handler.Commands()),
 		ReadHeaderTimeout:            s.cfg.BodyTimeout,
 		ReadTimeout:                  s.cfg.BodyTimeout,
 		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,

@@ -134,6 +134,38 @@ func (s *Devices) Device(ctx context.Context, app uint32, id string) (*device.De
 	return &list[0], nil
 }
 
+// Prove returns why a caller may not change a device.
+func (s *Devices) Prove(ctx context.Context, app uint32, p device.Proof, id string) error {
+	var pos journal.Pos
+	var h *hints
+	look := func(f func(x *tenant, n uint32) error) error {
+		_, err := s.u.look(ctx, app, func(x *tenant) error {
+			s.u.touch(x, 0, id, &pos)
+			n, err := x.findDevice(id)
+			if err != nil {
+				return err
+			}
+			return f(x, n)
+		})
+		return err
+	}
+	var number uint32
+	err := look(func(_ *tenant, n uint32) error { number = n; return nil })
+	if err == nil {
+		if h, err = s.u.hintDevices(app, []uint32{number}); err != nil {
+			return err
+		}
+		err = look(func(x *tenant, n uint32) error {
+			r, err := s.u.deviceRecord(x, h, n)
+			if err != nil {
+				return err
+			}
+			return x.may(p, n, r)
+		})
+	}
+	return s.u.waitFor(ctx, pos, err)
+}
+
 // Of returns the devices of an account.
 func (s *Devices) Of(ctx context.Context, app uint32, account string) ([]device.Device, error) {
 	return s.u.devices(ctx, app, func(x *tenant, pos *journal.Pos) ([]uint32, error) {

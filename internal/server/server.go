@@ -38,6 +38,7 @@ type Server struct {
 	build    Build
 	cert     *certificate // nil: no TLS
 	key      *credential.Key
+	drivers  channel.Drivers
 	ends     *ends
 	files    fileBudget
 	started  time.Time // when it was ready
@@ -99,6 +100,9 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if err := s.declareApps(ctx); err != nil {
 		return nil, err
 	}
+	if s.drivers, err = newDrivers(cfg); err != nil {
+		return nil, err
+	}
 	s.key = loadKey(cfg.CredentialsKeyFile, cfg.Data, s.apps.All(), log)
 	if !fresh {
 		if err := s.listen(ctx); err != nil {
@@ -109,7 +113,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: channel.Drivers{}, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: s.drivers, CertificateUse: s.store.Devices.CertificateUse, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	if s.cert != nil {
@@ -129,7 +133,7 @@ func (s *Server) serveWith() {
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
 	s.registry.MustRegister(requests, s.ends)
-	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users}, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, Drivers: s.drivers}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,

@@ -47,6 +47,11 @@ type App struct {
 	Attributes  audience.Attributes `json:"attributes"`
 	Settings    Settings            `json:"settings"`
 
+	Certificates    []Certificate `json:"certificates,omitempty"`     // by ID
+	NextCertificate int           `json:"next_certificate,omitempty"` // the highest Certificate.ID ever given
+	AppKeys         []AppKey      `json:"app_keys,omitempty"`
+	NextAppKey      int           `json:"next_app_key,omitempty"` // the highest AppKey.ID ever given
+
 	// Epoch is another number after every change of the app and every kick: a
 	// ticket that was verified under an older one may no longer be good. It
 	// lives as long as the process.
@@ -93,6 +98,8 @@ type Settings struct {
 	Addresses        []netip.Prefix `json:"addresses,omitempty"`         // if any: other sources are refused with 60021
 	BlockedAccounts  []string       `json:"blocked_accounts,omitempty"`  // callers refused with 70051
 	DisabledCommands []string       `json:"disabled_commands,omitempty"` // "timpush/set_attr": refused with 60017
+	Push             Push           `json:"push,omitzero"`
+	Devices          Devices        `json:"devices,omitzero"`
 }
 
 // AppTags is how many different tags the app may have; 0 is no limit
@@ -155,12 +162,15 @@ func (a *App) clone() *App {
 	c := *a
 	c.Keys = slices.Clone(a.Keys)
 	c.Admins = slices.Clone(a.Admins)
+	c.Certificates = slices.Clone(a.Certificates)
+	c.AppKeys = slices.Clone(a.AppKeys)
 	return &c // lists of Settings are only ever replaced
 }
 
 // equal reports whether two states of an app are the same.
 func (a *App) equal(b *App) bool {
-	return slices.Equal(a.Keys, b.Keys) && reflect.DeepEqual(a.Declaration(), b.Declaration())
+	return slices.Equal(a.Keys, b.Keys) && slices.Equal(a.AppKeys, b.AppKeys) &&
+		reflect.DeepEqual(a.Certificates, b.Certificates) && reflect.DeepEqual(a.Declaration(), b.Declaration())
 }
 
 // maxKeys bounds the work of verifying a ticket, which tries every key.
@@ -176,7 +186,7 @@ func (a *App) key(id int) *Key {
 }
 
 func (a *App) addKey(secret Secret, primary bool) Key {
-	k := Key{ID: a.NextKey + 1, Secret: secret, Primary: primary, Created: time.Now().UTC().Truncate(time.Second)}
+	k := Key{ID: a.NextKey + 1, Secret: secret, Primary: primary, Created: now()}
 	a.NextKey++
 	if primary {
 		for i := range a.Keys {

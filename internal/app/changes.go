@@ -19,6 +19,9 @@ func (r *Registry) Changes(d Declaration) (fields []string, isNew bool, err erro
 	}) {
 		fields = append(fields, "retiring_keys")
 	}
+	if slices.ContainsFunc(d.AppKeys, func(k string) bool { return old.appKey(Secret(k)) == nil }) {
+		fields = append(fields, "app_keys")
+	}
 	before, after := old.Declaration(), whole.Declaration()
 	given, was, becomes := d.Table(), before.Table(), after.Table()
 	for i, s := range given {

@@ -12,6 +12,7 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
 	"tidings/internal/wording"
 )
 
@@ -22,6 +23,7 @@ type Declaration struct {
 	ID        uint32        `json:"sdkappid"`
 	SecretKey *string       `json:"secret_key,omitempty"` // the primary key; others stay as they are
 	Retiring  []RetiringKey `json:"retiring_keys,omitzero"`
+	AppKeys   []string      `json:"app_keys,omitzero"` // that the app has besides others
 
 	// The members of the table of settings, in its order.
 	Name             *string           `json:"name,omitempty"`
@@ -41,6 +43,22 @@ type Declaration struct {
 	Addresses        []netip.Prefix    `json:"addresses,omitzero"`
 	BlockedAccounts  []string          `json:"blocked_accounts,omitzero"`
 	DisabledCommands []string          `json:"disabled_commands,omitzero"`
+
+	Push                   *bool              `json:"push,omitempty"`
+	PushGap                *wording.Span      `json:"push_gap,omitempty"`
+	PushQuota              *int               `json:"push_quota,omitempty"`
+	PushQuotaZone          *string            `json:"push_quota_zone,omitempty"`
+	Lifetime               *wording.Span      `json:"lifetime,omitempty"`
+	PendingTasks           *int               `json:"pending_tasks,omitempty"`
+	PushPace               *int               `json:"push_pace,omitempty"`
+	TaskPace               *int               `json:"task_pace,omitempty"`
+	ChannelOrder           []channel.Provider `json:"channel_order,omitzero"`
+	PreviewDrift           *int               `json:"preview_drift,omitempty"`
+	DeviceLimit            *int               `json:"device_limit,omitempty"`
+	DevicesAUser           *int               `json:"devices_a_user,omitempty"`
+	RegistrationRate       *int               `json:"registration_rate,omitempty"`
+	RegistrationSourceRate *int               `json:"registration_source_rate,omitempty"`
+	DeviceOrigins          []string           `json:"device_origins,omitzero"`
 }
 
 // A RetiringKey is an older key that is still accepted, until Ends if that is set.
@@ -68,6 +86,12 @@ func (d *Declaration) Check(commands []string) (errs []FieldError) {
 	}
 	for i, k := range d.Retiring {
 		errs = append(errs, fieldError(fmt.Sprintf("retiring_keys[%d].secret_key", i), checkSecret(k.SecretKey))...)
+	}
+	for i, k := range d.AppKeys {
+		errs = append(errs, fieldError(fmt.Sprintf("app_keys[%d]", i), checkSecret(k))...)
+	}
+	if len(d.AppKeys) > maxAppKeys {
+		errs = append(errs, FieldError{"app_keys", fmt.Sprintf("has %d keys, an app may have %d", len(d.AppKeys), maxAppKeys)})
 	}
 	for _, s := range table(new(App), d, commands) {
 		errs = append(errs, s.check(s.Name)...)
@@ -180,9 +204,12 @@ func shorter(limit int) func(string) error {
 }
 
 // upTo returns the check of a number from 0 to a limit.
-func upTo(limit int, what string) func(int) error {
+func upTo(limit int, what string) func(int) error { return within(0, limit, what) }
+
+// within returns the check of a number from one to another.
+func within(least, limit int, what string) func(int) error {
 	return func(n int) error {
-		if n < 0 || n > limit {
+		if n < least || n > limit {
 			return fmt.Errorf("%d is not %s to %d", n, what, limit)
 		}
 		return nil
@@ -228,6 +255,9 @@ func (d *Declaration) apply(a *App) error {
 		if err := a.declarePrimary(Secret(*d.SecretKey)); err != nil {
 			return err
 		}
+	}
+	if err := a.declareAppKeys(d.AppKeys); err != nil {
+		return err
 	}
 	for _, s := range table(a, d, nil) {
 		if err := s.apply(); err != nil {

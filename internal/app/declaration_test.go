@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tidings/internal/app"
+	"tidings/internal/channel"
 	"tidings/internal/wording"
 )
 
@@ -50,6 +51,23 @@ func TestDeclarationCheck(t *testing.T) {
 		{"too little in the rules", app.Declaration{ID: 1, MaxAccounts: new(-1), ReimportWait: new(wording.Span(-time.Second))}, []string{"max_accounts", "reimport_wait"}},
 		{"a part of a second", app.Declaration{ID: 1, ReimportWait: new(wording.Span(1500 * time.Millisecond))}, []string{"reimport_wait"}},
 		{"disabled commands", app.Declaration{ID: 1, DisabledCommands: []string{"timpush/set_attr", "timpush/push"}}, []string{"disabled_commands[1]"}},
+		{"most about pushes", app.Declaration{
+			ID: 1, PushGap: new(wording.Span(24 * time.Hour)), PushQuota: new(1_000_000), Lifetime: new(wording.Span(app.MaxLifetime)), PendingTasks: new(100_000),
+			PushPace: new(app.MaxLimit), TaskPace: new(app.MaxLimit), ChannelOrder: channel.Providers(), PreviewDrift: new(100),
+			DeviceLimit: new(100_000_000), DevicesAUser: new(1000), RegistrationRate: new(app.MaxLimit), RegistrationSourceRate: new(app.MaxLimit),
+			DeviceOrigins: []string{"*", "http://localhost:3000"}, AppKeys: []string{"an-app-key"},
+		}, nil},
+		{"too much about pushes", app.Declaration{
+			ID: 1, PushGap: new(wording.Span(25 * time.Hour)), PushQuota: new(1_000_001), PushQuotaZone: new("Mars/Olympus"), Lifetime: new(wording.Span(app.MaxLifetime + time.Second)),
+			PendingTasks: new(100_001), PushPace: new(-1), TaskPace: new(app.MaxLimit + 1), ChannelOrder: []channel.Provider{channel.FCM, "mail", channel.FCM}, PreviewDrift: new(101),
+			DeviceLimit: new(0), DevicesAUser: new(0), RegistrationRate: new(-1), RegistrationSourceRate: new(-1),
+			DeviceOrigins: []string{"shop.example.com", "https://Shop.example.com", "https://x/"}, AppKeys: []string{"short"},
+		}, []string{
+			"app_keys[0]", "channel_order", "channel_order[1]", "device_limit", "device_origins[0]", "device_origins[1]", "device_origins[2]", "devices_a_user", "lifetime",
+			"pending_tasks", "preview_drift", "push_gap", "push_pace", "push_quota", "push_quota_zone", "registration_rate", "registration_source_rate", "task_pace",
+		}},
+		{"zone of the machine", app.Declaration{ID: 1, PushQuotaZone: new("Local"), Lifetime: new(wording.Span(1500 * time.Millisecond))}, []string{"lifetime", "push_quota_zone"}},
+		{"path as a zone", app.Declaration{ID: 1, PushQuotaZone: new("../../etc/passwd")}, []string{"push_quota_zone"}},
 		{"hosts", app.Declaration{ID: 1, Hosts: []string{"im.example.com", "", "https://x", "x:443"}}, []string{"hosts[1]", "hosts[2]", "hosts[3]"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -98,6 +116,9 @@ func TestDeclarationOfApp(t *testing.T) {
 		CreateAccounts: new(true), MaxAccounts: new(7), DeleteAccounts: new(false), ReimportWait: new(wording.Span(36 * time.Hour)),
 		Limits: app.Limits{app.LimitTotal: 7}, MaxTags: new(0), Hosts: []string{"im.example.com"},
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},
+		Push: new(false), PushGap: new(wording.Span(0)), PushQuota: new(100), PushQuotaZone: new("Asia/Shanghai"), Lifetime: new(wording.Span(0)),
+		PendingTasks: new(7), PushPace: new(5000), TaskPace: new(500), ChannelOrder: []channel.Provider{channel.FCM, channel.APNs}, PreviewDrift: new(0),
+		DeviceLimit: new(1), DevicesAUser: new(3), RegistrationRate: new(0), RegistrationSourceRate: new(0), DeviceOrigins: []string{"https://shop.example.com"},
 	}} {
 		r, _ := open(t)
 		d.ID = id

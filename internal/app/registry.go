@@ -155,7 +155,7 @@ func (r *Registry) declared(old *App, d Declaration) (*App, error) {
 		}
 		return nil, errorf("%s", strings.Join(texts, "; "))
 	}
-	a := &App{ID: d.ID, Name: fmt.Sprintf("app %d", d.ID), Status: Enabled, Created: time.Now().UTC().Truncate(time.Second), Admins: []string{BuiltInAdmin}}
+	a := &App{ID: d.ID, Name: fmt.Sprintf("app %d", d.ID), Status: Enabled, Created: now(), Admins: []string{BuiltInAdmin}}
 	if old != nil {
 		a = old.clone()
 	}

@@ -16,6 +16,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
 	"tidings/internal/store/lsm"
 	"tidings/internal/wording"
 )
@@ -174,6 +175,22 @@ func TestEachMemberIsSaved(t *testing.T) {
 		{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		{BlockedAccounts: []string{"mallory"}},
 		{DisabledCommands: []string{"timpush/remove_attr"}},
+		{AppKeys: []string{"a key of apps"}},
+		{Push: new(false)},
+		{PushGap: new(wording.Span(0))},
+		{PushQuota: new(100)},
+		{PushQuotaZone: new("Asia/Shanghai")},
+		{Lifetime: new(wording.Span(0))},
+		{PendingTasks: new(7)},
+		{PushPace: new(7)},
+		{TaskPace: new(7)},
+		{ChannelOrder: []channel.Provider{channel.FCM}},
+		{PreviewDrift: new(0)},
+		{DeviceLimit: new(7)},
+		{DevicesAUser: new(7)},
+		{RegistrationRate: new(0)},
+		{RegistrationSourceRate: new(0)},
+		{DeviceOrigins: []string{"*"}},
 	} {
 		r, store := open(t)
 		was := declare(t, r, app.Declaration{ID: id})

@@ -28,7 +28,7 @@ func (d *Declaration) Table() []Setting { return table(new(App), d, nil) }
 // depend on comes before them.
 func table(a *App, d *Declaration, commands []string) []Setting {
 	s := &a.Settings
-	return []Setting{
+	return append([]Setting{
 		{
 			"name", "name", "NAME", "`app` and its number",
 			"Name shown in the console, at most 200 bytes.",
@@ -136,7 +136,7 @@ func table(a *App, d *Declaration, commands []string) []Setting {
 			"Commands that are refused with 60017, such as `timpush/remove_attr`.",
 			&list[string]{kind: text.named("command"), given: &d.DisabledCommands, place: listField(&s.DisabledCommands), valid: validCommand(commands)},
 		},
-	}
+	}, slices.Concat(pushSettings(s, d), deviceSettings(s, d))...)
 }
 
 // Declaration returns a declaration that says everything of the app but its keys.

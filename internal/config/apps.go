@@ -43,6 +43,11 @@ func appKeys(d *app.Declaration) []key {
 			}),
 		},
 	}
+	keys = append(keys, key{
+		"app_keys", "none",
+		"AppKeys that the app has besides those that commands add, each 8 to 512 bytes of text. They ship in client apps and permit only to make a device ([how](channels.md#appkeys)).",
+		list("text", &d.AppKeys, text),
+	})
 	for _, s := range d.Table() {
 		keys = append(keys, key{s.Name, s.Default, s.Doc, setting(s)})
 	}

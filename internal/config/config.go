@@ -100,7 +100,7 @@ func keys(c *Config, commands []string) []key {
 		{
 			"cors_origins", "",
 			"Web origins whose pages may call the API from a browser. Written `https://console.example.com`; `*` is every origin. A page that calls the API holds an admin's UserSig, so this is for internal tools.",
-			list("origin", &c.CORSOrigins, origin),
+			list("origin", &c.CORSOrigins, wording.ParseOrigin),
 		},
 		{
 			"metrics_listen", "127.0.0.1:8081",

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,18 +209,6 @@ func addressOrOff(s string) (string, error) {
 		return "", nil
 	}
 	return address(s)
-}
-
-func origin(s string) (string, error) {
-	if s == "*" {
-		return s, nil
-	}
-	s = strings.ToLower(s) // as browsers send it
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != s {
-		return "", fmt.Errorf("%s is not an origin such as https://console.example.com (without a path)", wording.Quote(s))
-	}
-	return s, nil
 }
 
 // ending parses a moment, or a day, which stands for its first moment in UTC.

@@ -3,7 +3,9 @@ package wording
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -56,6 +58,19 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%s is an address in a network, the network is %v", Quote(s), p.Masked())
 	}
 	return p, nil
+}
+
+// ParseOrigin reads a web origin, as browsers send it; * is any.
+func ParseOrigin(s string) (string, error) {
+	if s == "*" {
+		return s, nil
+	}
+	s = strings.ToLower(s)
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != s {
+		return "", fmt.Errorf("%s is not an origin such as https://console.example.com (without a path)", Quote(s))
+	}
+	return s, nil
 }
 
 // A Span is a duration that people write and read: whole days as days.

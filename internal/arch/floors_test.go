@@ -17,7 +17,7 @@ var floors = []string{
 	"internal/server",
 	"internal/api internal/control client",
 	"internal/admin internal/gate internal/config internal/store/lsm",
-	"internal/transfer",
+	"internal/transfer internal/channel/credential",
 	"internal/task",
 	"internal/device internal/report",
 	"internal/app internal/index internal/store/journal internal/userfile",

@@ -168,9 +168,20 @@ func BodyCodes(c gate.Command) []*apierr.Kind {
 func Limits(c gate.Command) string {
 	text := fmt.Sprintf("At most %d calls per second by an app.", c.Rate.PerSecond)
 	if c.Body.Bytes > 0 {
-		text += fmt.Sprintf(" The body has at most %d MiB.", c.Body.Bytes>>20)
+		text += " The body has at most " + size(c.Body.Bytes) + "."
 	}
 	return text
+}
+
+// size returns a number of bytes as people say it.
+func size(n int64) string {
+	switch {
+	case n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // success describes the answer of a command that did what it was asked.

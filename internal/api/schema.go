@@ -82,8 +82,11 @@ func (f *Field) schema(request bool) object {
 		}
 		o = append(o, member{words[1], f.Max})
 	}
+	if f.Words != nil {
+		o = append(o, member{"enum", f.enum(request)})
+	}
 	text := f.Doc
-	if request && f.Value.Type == "integer" {
+	if f.Defaults {
 		o = append(o, member{"default", f.Default})
 	}
 	if f.Note != "" {
@@ -93,6 +96,20 @@ func (f *Field) schema(request bool) object {
 		o = o.nullable()
 	}
 	return append(o, member{"description", text})
+}
+
+// enum returns the values of a text that is one of some words.
+func (f *Field) enum(request bool) (values []any) {
+	for _, w := range f.Words {
+		values = append(values, w)
+	}
+	if request {
+		values = append(values, "")
+	}
+	if request && !f.Need {
+		values = append(values, nil)
+	}
+	return values
 }
 
 // nullable returns a schema that allows null too.

@@ -28,10 +28,11 @@ type Field struct {
 
 	Bounded  bool // Min and Max hold: of the number, or of the number of entries
 	Min, Max int64
-	Default  int64  // of an integer in a request
-	Over     string // the code of more entries
-	Note     string // what holds besides
-	request  bool
+	Default  int64 // of an integer in a request, if Defaults
+	Defaults bool
+	Over     string   // the code of more entries
+	Words    []string // that a text may be
+	Note     string   // what holds besides
 }
 
 // Request returns the shape of the body of a command, under its older name if older says so.
@@ -65,6 +66,8 @@ func shapeOf(t reflect.Type, how shaping) Shape {
 	switch {
 	case t == reflect.TypeFor[gate.Members]():
 		return Shape{Type: "object", Item: &Shape{Type: "string"}}
+	case t == reflect.TypeFor[gate.Raw]():
+		return Shape{Type: "object"} // fieldOf reads which
 	case t.Kind() == reflect.String:
 		return Shape{Type: "string"}
 	case t.Kind() == reflect.Bool:
@@ -88,6 +91,7 @@ func fieldsOf(t reflect.Type, how shaping) (fields []Field) {
 		switch {
 		case f.Anonymous:
 			fields = append(fields, fieldsOf(f.Type, how)...)
+		case f.Type == reflect.TypeFor[gate.Kept](): // names are not known
 		case f.IsExported() && (!how.older || f.Tag.Get("newer") == ""):
 			fields = append(fields, fieldOf(t, f, how))
 		}
@@ -96,10 +100,17 @@ func fieldsOf(t reflect.Type, how shaping) (fields []Field) {
 }
 
 func fieldOf(t reflect.Type, sf reflect.StructField, how shaping) Field {
-	how.strict = how.strict || sf.Tag.Get("strict") == "yes"
+	how.strict = (how.strict || sf.Tag.Get("strict") == "yes") && sf.Tag.Get("loose") == ""
 	f := Field{
 		Name: sf.Name, Doc: docs.Fields[t.Name()][sf.Name], Value: shapeOf(sf.Type, how),
-		Over: sf.Tag.Get("over"), Note: sf.Tag.Get("note"), request: how.request,
+		Over: sf.Tag.Get("over"), Note: sf.Tag.Get("note"),
+	}
+	if text := sf.Tag.Get("is"); text != "" {
+		first, _, _ := strings.Cut(text, "|")
+		f.Value = Shape{Type: first}
+	}
+	if text := sf.Tag.Get("words"); text != "" {
+		f.Words = strings.Split(text, "|")
 	}
 	name, options, _ := strings.Cut(sf.Tag.Get("json"), ",")
 	if name != "" {
@@ -114,6 +125,7 @@ func fieldOf(t reflect.Type, sf reflect.StructField, how shaping) Field {
 			f.Bounded, f.Min, f.Max = true, integer(from), integer(to)
 		}
 	}
+	f.Defaults = how.request && !f.Need && sf.Type.Kind() == reflect.Int64
 	if text := sf.Tag.Get("default"); text != "" {
 		f.Default = integer(text)
 	}
@@ -142,7 +154,10 @@ func (f *Field) Rules() string {
 		}
 		rules = append(rules, text)
 	}
-	if f.request && f.Value.Type == "integer" {
+	if f.Words != nil {
+		rules = append(rules, "`"+strings.Join(f.Words, "`, `")+"`")
+	}
+	if f.Defaults {
 		rules = append(rules, "default "+strconv.FormatInt(f.Default, 10))
 	}
 	if f.Note != "" {

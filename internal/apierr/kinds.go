@@ -44,15 +44,29 @@ var (
 
 	// Push: spec/conventions.md, 3.3; spec/timpush-api.md, 13.1.
 	BadJSON           = &Kind{90001, "Fail to Parse json data of body, Please check it", Never}
+	BadMessageFormat  = &Kind{90002, "MsgBody does not follow the message format", Never}
+	BadMsgRandom      = &Kind{90005, "MsgRandom is missing or no integer", Never}
+	BadMsgBody        = &Kind{90007, "MsgBody is missing or no array", Never}
+	UnknownSender     = &Kind{90008, "From_Account does not exist", Never}
 	NotAdmin          = &Kind{90009, "the caller is not an admin of the app", Never}
+	BadElement        = &Kind{90010, "an element of MsgBody is malformed", Never}
+	TooManyReceivers  = &Kind{90011, "more than 500 receivers", Never}
 	TooManyAccounts   = &Kind{90018, "too many accounts in the request", Never}
 	TagTooLong        = &Kind{90020, "tag is longer than 50 bytes", Never}
 	TagTwice          = &Kind{90022, "the same tag is in TagsOr and TagsAnd", Never}
+	PushTooSoon       = &Kind{90024, "pushes must be more than one second apart", SlowDown}
+	BadMsgLifeTime    = &Kind{90026, "MsgLifeTime is no number of seconds up to 7 days", Never}
 	TooManyTags       = &Kind{90032, "too many tags", Never}
 	InvalidAttribute  = &Kind{90033, "invalid attribute", Never}
 	WrongAccountKind  = &Kind{90035, "attribute or tag is not for this account type", Never}
 	TagsAndAttributes = &Kind{90039, "tag and attribute conditions exclude each other", Never}
 	EmptyTag          = &Kind{90040, "a tag is empty", Never}
+	BadOfflinePush    = &Kind{90043, "OfflinePushInfo is malformed", Never}
+	PushDisabled      = &Kind{90045, "push is not enabled for the app", Never}
+	PushQuotaUsed     = &Kind{90047, "the pushes of the day are used up", Never}
+	UnknownTask       = &Kind{90049, "no such task", Never}
+	PushBodyTooLarge  = &Kind{90056, "request body is over 10 K", Never}
+	DataIDTooLong     = &Kind{90057, "DataId is over 64 bytes", Never}
 	PushTimeout       = &Kind{90994, "internal timeout, try again", Later}
 	Internal          = &Kind{91000, "internal error, try again", Later}
 	BodyTooLarge      = &Kind{93000, "request body is too large", Never}
@@ -61,6 +75,12 @@ var (
 	BadWhere      = &Kind{95001, "Where is not a valid expression", Never}
 	WhereTooLarge = &Kind{95002, "the expression is too large", Never}
 	PageExpired   = &Kind{95003, "the page token has expired, start again with the first page", Never}
+
+	KeyReused       = &Kind{95010, "the IdempotencyKey was used for another request", Never}
+	PlanChanged     = &Kind{95011, "the push is not the one that was previewed", Never}
+	TooManyTasks    = &Kind{95012, "the app has too many unfinished tasks", SlowDown}
+	TaskEnded       = &Kind{95013, "the task has ended", Never}
+	PreviewReplaced = &Kind{95014, "a newer preview of the same caller has begun", Never}
 )
 
 // Kinds returns every kind in code order, for doc/errors.md and for callers that look
@@ -73,8 +93,11 @@ func Kinds() []*Kind {
 		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
 		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, AccountLimit,
 		ReimportTooSoon, BadAccountField, NotAdminAccounts, AccountInternal, DeletionNotEnabled,
-		BadJSON, NotAdmin, TooManyAccounts, TagTooLong, TagTwice, TooManyTags, InvalidAttribute, WrongAccountKind,
-		TagsAndAttributes, EmptyTag, PushTimeout, Internal, BodyTooLarge,
+		BadJSON, BadMessageFormat, BadMsgRandom, BadMsgBody, UnknownSender, NotAdmin, BadElement, TooManyReceivers,
+		TooManyAccounts, TagTooLong, TagTwice, PushTooSoon, BadMsgLifeTime, TooManyTags, InvalidAttribute, WrongAccountKind,
+		TagsAndAttributes, EmptyTag, BadOfflinePush, PushDisabled, PushQuotaUsed, UnknownTask, PushBodyTooLarge,
+		DataIDTooLong, PushTimeout, Internal, BodyTooLarge,
 		BadWhere, WhereTooLarge, PageExpired,
+		KeyReused, PlanChanged, TooManyTasks, TaskEnded, PreviewReplaced,
 	}
 }

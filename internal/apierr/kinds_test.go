@@ -94,6 +94,8 @@ var retries = map[int]Retry{
 	90992: Later, 90994: Later, 90995: Later, 91000: Later,
 	40006: Later, 30006: Later, 30007: Later, 30008: Later,
 	70050: AfterMinute,
+	90024: SlowDown, // 3.3: the next push a second later
+	95012: SlowDown, // ours: when a task has ended
 }
 
 func TestRetryIsTheContracts(t *testing.T) {
@@ -137,7 +139,7 @@ var sections = []struct {
 	{60000, 69999, "Requests"},
 	{70000, 79999, "Tickets and accounts"},
 	{80000, 94999, "Push, attributes and tags"},
-	{95000, 99999, "Audiences"},
+	{95000, 99999, "Audiences and tasks"},
 }
 
 func TestErrorsDocument(t *testing.T) {

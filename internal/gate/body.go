@@ -3,6 +3,7 @@ package gate
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -55,6 +56,9 @@ func (g *Gate) body(r *request) (in any, err error) {
 	}
 	if err := g.takeBytes(r, decodingFactor*n); err != nil {
 		return nil, err
+	}
+	if r.command.Effect == Once {
+		r.sum = sha256.Sum256(b.Bytes())
 	}
 	in, err = r.command.run.decode(b.Bytes(), r.command.Family)
 	r.bytes.shrink(decodedFactor * n)

@@ -21,6 +21,7 @@ type Command struct {
 	Body    Limit          // of the request body; zero is the server's limit and the family's code
 	Effect  Effect         // what becomes of a request that is sent twice
 	Codes   []*apierr.Kind // that it may answer besides the common ones, in the order of the checks
+	Refused string         // members that an answer has besides the envelope if the command failed: `"TaskId":""`
 	Older   Older          // the name in the older family, if it has one
 	Example string         // a body that works on the demo data
 	Run     Run
@@ -98,6 +99,7 @@ type Caller struct {
 	Name  string
 	Older bool      // through the older family
 	Now   time.Time // by the clock of tickets
+	Body  [32]byte  // SHA-256 of the request body, if the command is done once
 }
 
 // A Run is the function of a command, over the types of its request and answer.

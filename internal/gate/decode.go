@@ -2,7 +2,9 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strconv"
@@ -43,7 +45,7 @@ func decode(body []byte, in any, p *plan, f *Family) error {
 	d := decoders.Get().(*decoder)
 	defer d.done()
 	d.text = *bytes.NewBuffer(body)
-	d.family = f
+	d.family, d.bytes = f, body
 	// What is unknown may be there twice: to know that it is not would take memory for
 	// each of the members. Of known ones the decoder knows it itself.
 	d.json.Reset(&d.text, jsontext.AllowDuplicateNames(true))
@@ -89,8 +91,12 @@ var errWrong = errors.New("a member is wrong")
 type decoder struct {
 	json   jsontext.Decoder
 	text   bytes.Buffer // over the body
+	bytes  []byte       // the body
 	family *Family
 	path   []step
+	code   *apierr.Kind  // of what is being read; nil: the family's
+	says   string        // in place of what is wrong with it
+	loose  bool          // unknown members in it are ignored, whatever the family
 	wrong  *apierr.Error // the first thing that is wrong with a member
 	over   *apierr.Error // a list that is too long: the outermost, of those the first
 	depth  int           // of over
@@ -106,7 +112,8 @@ type step struct {
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 func (d *decoder) done() {
-	d.text, d.family, d.wrong, d.over, d.depth = bytes.Buffer{}, nil, nil, nil, 0
+	d.text, d.bytes, d.family, d.wrong, d.over, d.depth = bytes.Buffer{}, nil, nil, nil, nil, 0
+	d.code, d.says, d.loose = nil, "", false
 	d.json.Reset(&d.text) // lets go of the body
 	d.path = d.path[:0]
 	decoders.Put(d)
@@ -142,6 +149,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 		return err
 	}
 	var seen, there uint64 // by field; there: and not null
+	code, loose := d.code, d.loose
 	for d.json.PeekKind() != '}' {
 		name, err := d.json.ReadToken()
 		if err != nil {
@@ -150,15 +158,14 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 		text := name.String()
 		i := p.find(text)
 		if i < 0 {
-			if p.strict || d.family.Strict {
-				return d.unknown(text, p)
-			}
-			if err := d.json.SkipValue(); err != nil {
+			if err := d.other(text, v, p); err != nil {
 				return err
 			}
 			continue
 		}
 		f := &p.fields[i]
+		begin := d.json.InputOffset()
+		d.code, d.says, d.loose = cmp.Or(f.code, code), f.text, loose || f.loose
 		d.path = append(d.path, step{name: f.name})
 		if seen&(1<<i) != 0 {
 			return d.fail(d.family.BadJSON, "is there twice")
@@ -173,8 +180,12 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 			if err := d.value(v.FieldByIndex(f.index), f); err != nil {
 				return err
 			}
+			if p.all {
+				d.keep(text, begin, v, p)
+			}
 		}
 		d.path = d.path[:len(d.path)-1]
+		d.code, d.says, d.loose = code, "", loose
 	}
 	if _, err := d.json.ReadToken(); err != nil {
 		return err
@@ -183,6 +194,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 		if f := &p.fields[i]; there&(1<<i) == 0 {
 			if f.need {
 				d.path = append(d.path, step{name: f.name})
+				d.code, d.says = cmp.Or(f.code, code), f.text
 				return d.missing(f)
 			}
 			if f.def != 0 {
@@ -193,29 +205,67 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 	return nil
 }
 
+// other reads the value of a member that the object does not have: it is refused, kept or
+// ignored.
+func (d *decoder) other(name string, v reflect.Value, p *plan) error {
+	if p.strict || d.family.Strict && !d.loose || p.nearTo(name) {
+		return d.unknown(name, p)
+	}
+	begin := d.json.InputOffset()
+	null := d.json.PeekKind() == 'n'
+	if err := d.json.SkipValue(); err != nil || p.kept == nil || null {
+		return err
+	}
+	if _, twice := v.FieldByIndex(p.kept).Interface().(Kept)[name]; twice {
+		d.path = append(d.path, step{name: name})
+		return d.fail(d.family.BadJSON, "is there twice")
+	}
+	d.keep(name, begin, v, p)
+	return nil
+}
+
+// keep puts a member that was read, from behind its name on, among those that are kept as
+// they are.
+func (d *decoder) keep(name string, begin int64, v reflect.Value, p *plan) {
+	value := bytes.TrimLeft(d.bytes[begin:d.json.InputOffset()], blanks+":")
+	kept := v.FieldByIndex(p.kept)
+	if kept.IsNil() {
+		kept.Set(reflect.ValueOf(Kept{}))
+	}
+	kept.Interface().(Kept)[name] = bytes.Clone(value)
+}
+
 // unknown is the error of a member that the object does not have.
 func (d *decoder) unknown(name string, p *plan) error {
 	d.path = append(d.path, step{name: name})
 	if near := wording.Nearest(name, p.names()); near != "" {
-		return d.fail(d.family.BadField, "is no member, did you mean %s?", near)
+		return d.fail(d.bad(), "is no member, did you mean %s?", near)
 	}
 	if len(p.fields) == 0 {
-		return d.fail(d.family.BadField, "is no member, there are none")
+		return d.fail(d.bad(), "is no member, there are none")
 	}
-	return d.fail(d.family.BadField, "is no member; there are %s", strings.Join(p.names(), ", "))
+	return d.fail(d.bad(), "is no member; there are %s", strings.Join(p.names(), ", "))
 }
 
 // missing is the error of a member that has to be there.
 func (d *decoder) missing(f *field) error {
 	if f.least > 0 {
-		return d.fail(d.family.BadField, "is missing or empty")
+		return d.fail(d.bad(), "is missing or empty")
 	}
-	return d.fail(d.family.BadField, "is missing")
+	return d.fail(d.bad(), "is missing")
 }
+
+// bad returns the kind of what is wrong with a member.
+func (d *decoder) bad() *apierr.Kind { return cmp.Or(d.code, d.family.BadField) }
 
 // fail notes what is wrong with the value at the path.
 func (d *decoder) fail(k *apierr.Kind, format string, args ...any) error {
-	d.wrong = k.Errorf("%s "+format, append([]any{d.place()}, args...)...)
+	return d.note(k, d.place()+" "+fmt.Sprintf(format, args...))
+}
+
+// note notes what is wrong with a value.
+func (d *decoder) note(k *apierr.Kind, text string) error {
+	d.wrong = k.Errorf("%s", cmp.Or(d.says, text))
 	return errWrong
 }
 
@@ -225,12 +275,11 @@ func (d *decoder) want(what string, account bool) error {
 	if err != nil {
 		return err
 	}
-	k := d.family.BadField
-	if account && v.Kind() != 'n' {
+	k := d.bad()
+	if account && d.code == nil && v.Kind() != 'n' {
 		k = d.family.BadAccount
 	}
-	d.wrong = k.Errorf("%s: want %s, got %s", d.place(), what, shown(v))
-	return errWrong
+	return d.note(k, fmt.Sprintf("%s: want %s, got %s", d.place(), what, shown(v)))
 }
 
 // place returns the path as people write it: UserAttrs[3].Attrs.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -30,6 +31,33 @@ type every struct {
 	Objects []inner          `items:"1-2" over:"90018"`
 	Members Members          `items:"0-2" list:"yes"`
 	Numbers map[string]int64 `items:"0-2" list:"yes"`
+
+	Coded *int64   `range:"0-9" code:"90033" text:"Coded is bad"`
+	Parts []coded  `code:"90032" inside:"90020"`
+	Whole *keeping `code:"90040"`
+	Loose struct {
+		_ struct{} `near:"Where DryRun"`
+		A string
+	}
+	Raw  Raw    `is:"object|array"`
+	Free *inner `loose:"yes"`
+}
+
+type coded struct {
+	Need string `need:"yes" words:"a|b"`
+	Own  string `code:"90022"`
+	Raw  Raw    `is:"object"`
+}
+
+type keeping struct {
+	Known  *int64
+	Rest   inner2
+	Fields Kept `keep:"all"`
+}
+
+type inner2 struct {
+	Known  string
+	Fields Kept
 }
 
 type inner struct {
@@ -74,6 +102,30 @@ func TestDecode(t *testing.T) {
 		{`,"Numbers":{"0":1,"0":2}`, "Numbers[0] is there twice", apierr.BadJSONCommon},
 		{`,"Numbers":[1,"2"]`, `Numbers[1]: want an integer, got "2"`, apierr.BadAccountField},
 		{`,"Need":"again"`, "Need is there twice", apierr.BadJSONCommon},
+		{`,"Coded":"1"`, "Coded is bad", apierr.InvalidAttribute},
+		{`,"Coded":10`, "Coded is bad", apierr.InvalidAttribute},
+		{`,"Coded":1.5`, "Coded is bad", apierr.InvalidAttribute},
+		{`,"Coded":1,"Text":1`, "Text: want a string, got 1", apierr.BadAccountField}, // the code ends with the member
+		{`,"Parts":{}`, "Parts: want an array, got an object", apierr.TooManyTags},
+		{`,"Parts":[1]`, "Parts[0]: want an object, got 1", apierr.TagTooLong},
+		{`,"Parts":[{}]`, "Parts[0].Need is missing", apierr.TagTooLong},
+		{`,"Parts":[{"Need":"c"}]`, `Parts[0].Need: "c" is none of a, b`, apierr.TagTooLong},
+		{`,"Parts":[{"Own":1}]`, "Parts[0].Own: want a string, got 1", apierr.TagTwice},
+		{`,"Parts":[{"Own":"","Need":1}]`, "Parts[0].Need: want a string, got 1", apierr.TagTooLong},
+		{`,"Parts":[{"Need":"","Raw":[]}]`, "Parts[0].Raw: want an object, got an array", apierr.TagTooLong},
+		{`,"Parts":[{"Need":"a","Raw":{"a":[]}}],"Number":"x"`, `Number: want an integer, got "x"`, apierr.BadAccountField},
+		{`,"Whole":{"Known":1,"Rest":{"x":1,"y":null},"z":[ 1 ]}`, ``, nil},
+		{`,"Whole":{"Known":"1"}`, `Whole.Known: want an integer, got "1"`, apierr.EmptyTag},
+		{`,"Whole":{"Rest":{"Known":1}}`, `Whole.Rest.Known: want a string, got 1`, apierr.EmptyTag},
+		{`,"Whole":{"x":1,"x":2}`, `Whole.x is there twice`, apierr.BadJSONCommon},
+		{`,"Loose":{"A":"","Other":1}`, ``, nil},
+		{`,"Loose":{"a":""}`, `Loose.a is no member, did you mean A?`, apierr.BadAccountField},
+		{`,"Loose":{"where":""}`, `Loose.where is no member; there are A`, apierr.BadAccountField},
+		{`,"Loose":{"Dry_Run1":""}`, `Loose.Dry_Run1 is no member`, apierr.BadAccountField},
+		{`,"Loose":{"DryRun123":""}`, ``, nil},
+		{`,"Raw":{"a":1}`, ``, nil},
+		{`,"Free":{"Need":"","x":1}`, ``, nil},
+		{`,"Raw":"x"`, `Raw: want an object or an array, got "x"`, apierr.BadAccountField},
 		{`,"unknown":1,"unknown":{"a":[],"a":0}`, ``, nil},
 		{`,"Text":1,"Texts":[`, "request body is not valid JSON: it ends too early at Texts", apierr.BadJSONCommon}, // earlier than the type
 		{`,"Text":1} {}`, "request body is not valid JSON: there is something behind the object", apierr.BadJSONCommon},
@@ -98,10 +150,37 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%.80s: Number is %d, want its default 3", body, in.Number)
 		}
 	}
+	strict := *testFamily
+	strict.Strict = true
+	for body, want := range map[string]string{
+		`{"Need":"","x":1}`:                          "x is no member",
+		`{"Need":"","Free":{"Need":"","x":1}}`:       "",
+		`{"Need":"","Free":{"Need":"","x":1},"x":1}`: "x is no member",
+		`{"Need":"","Parts":[{"Need":"a","x":1}]}`:   "Parts[0].x is no member",
+	} {
+		if err := decode([]byte(body), new(every), plan, &strict); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s of a strict family: %v, want %q", body, err, want)
+		}
+	}
 	for body, want := range map[string]string{"": "is empty", "null": "is null", "[]": "is an array", "7": "is a number", `"x"`: "is a string", "{": "ends too early", "\xef\xbb\xbf{}": "Need is missing"} {
 		if err := decode([]byte(body), new(every), plan, testFamily); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", body, err, want)
 		}
+	}
+}
+
+// TestKept: members are kept as they were written.
+func TestKept(t *testing.T) {
+	in := new(every)
+	body := `{"Need":"","Whole":{"Known" : 1 ,"Rest":{"x":"\u0041","Known":"k","n":null},"z":
+		[ 1 ,{"a":2}], "n":null},"Raw": [ 1, 2]}`
+	if err := decode([]byte(body), in, planOf(reflect.TypeFor[every]()), testFamily); err != nil {
+		t.Fatal(err)
+	}
+	want := `map[Known:1 Rest:{"x":"\u0041","Known":"k","n":null} z:[ 1 ,{"a":2}]] map[x:"\u0041"] [ 1, 2]`
+	got := fmt.Sprintf("%s %s %s", in.Whole.Fields, in.Whole.Rest.Fields, in.Raw)
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

@@ -15,14 +15,17 @@ import (
 const envelope = `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0`
 
 // encode writes the answer: the envelope, and after it the members of out if
-// the command succeeded. Contract: spec/conventions.md, 2.4.
-func encode(out any, e *apierr.Error, requestID string) []byte {
+// the command succeeded, or those that the command has if it failed. Contract: spec/conventions.md, 2.4.
+func encode(out any, e *apierr.Error, refused, requestID string) []byte {
 	b := make([]byte, 0, 256)
 	if e != nil {
 		b = append(b, `{"ActionStatus":"FAIL","ErrorInfo":`...)
 		b = AppendText(b, e.Info())
 		b = append(b, `,"ErrorCode":`...)
 		b = strconv.AppendInt(b, int64(e.Kind.Code), 10)
+		if refused != "" {
+			b = append(append(b, ','), refused...)
+		}
 	} else {
 		b = append(b, envelope...)
 		if fast, ok := out.(Appender); ok {
@@ -30,7 +33,7 @@ func encode(out any, e *apierr.Error, requestID string) []byte {
 		} else if !isEmpty(out) {
 			members, err := json.Marshal(out)
 			if err != nil {
-				return encode(nil, apierr.Internal.Because(err), requestID)
+				return encode(nil, apierr.Internal.Because(err), refused, requestID)
 			}
 			if len(members) > len("{}") {
 				b = slices.Grow(b, len(members)+32)

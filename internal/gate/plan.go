@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -8,14 +9,16 @@ import (
 	"strings"
 
 	"tidings/internal/apierr"
+	"tidings/internal/wording"
 )
 
 // A plan is how an object of a request is decoded: made once from the fields of a
 // struct and their tags.
 //
 // A field is a string, an int64, a pointer to either (a member that may be absent or
-// null), a struct or a pointer to one, a list of strings or structs, Members, or a
-// map[string]int64. A struct that is embedded lends its fields. Tags:
+// null), a struct or a pointer to one, a list of strings or structs, Members, a Raw, or a
+// map[string]int64. A struct that is embedded lends its fields. A field of type Kept takes
+// the members as they are: those that the object does not have, or all. Tags:
 //
 //	json:"To_Account"  the member's name, if it is not the field's
 //	need:"yes"         the member has to be there
@@ -23,14 +26,30 @@ import (
 //	items:"1-100"      a list has so many elements, Members so many members
 //	over:"90018"       the code if there are more; without it one more is kept, and the
 //	                   command has to count
+//	code:"90005"       the code if the member is missing or wrong, and of what is in it, in
+//	                   place of the family's
+//	inside:"90010"     the code of what is in it, in place of that of code
+//	text:"Invalid …"   what is said of a member that is missing or wrong, in place of the
+//	                   details
+//	words:"a|b"        a string is one of these, or empty
+//	is:"object"        the types that a Raw may have: object, array, string or number, several
+//	                   with a bar between
+//	keep:"all"         a Kept takes all members, not only those that the object lacks
+//	near:"Where DryRun"  on an embedded or blank field: an unknown member of the object is
+//	                   refused if it is, but for case, a member of the object, or within two
+//	                   letters of one of these names
 //	range:"0-100"      an integer is within
 //	default:"100"      an integer that is absent
 //	list:"yes"         an array is taken for an object with the keys 0, 1, ...
 //	strict:"yes"       members that the object does not have are refused
+//	loose:"yes"        in it they are ignored, though the family refuses them
 //	note:"1 to 50 bytes"  what documents say besides
 type plan struct {
 	fields []field
 	strict bool
+	near   []string // an unknown member that is near to one of them is refused
+	kept   []int    // the place of the field that takes members as they are; nil: there is none
+	all    bool     // it takes all members
 }
 
 type field struct {
@@ -41,10 +60,16 @@ type field struct {
 	need     bool
 	account  bool
 	asList   bool
+	loose    bool
 	least    int // items
 	most     int // items; 0 is no limit
 	over     *apierr.Kind
-	min, max int64 // of an integer, if bounded
+	code     *apierr.Kind // of the member; nil: that of the object that it is in
+	inside   *apierr.Kind // of what is in it; nil: that of the member
+	text     string
+	words    []string
+	types    []string // of a Raw
+	min, max int64    // of an integer, if bounded
 	bounded  bool
 	def      int64
 	plan     *plan // of an object, or of the objects in a list
@@ -60,18 +85,32 @@ const (
 	objectsKind // []struct
 	membersKind // Members
 	numbersKind // map[string]int64
+	rawKind     // Raw
 )
+
+// A Raw is a JSON value as it is in a request.
+type Raw []byte
+
+// Kept are members of a request as they are.
+type Kept map[string]json.RawMessage
 
 // planOf returns the plan of a struct. A field that no plan can hold is a mistake of
 // the program.
 func planOf(t reflect.Type) *plan {
 	p := &plan{}
 	for f := range t.Fields() {
-		if f.Anonymous {
+		p.near = append(p.near, strings.Fields(f.Tag.Get("near"))...)
+		switch {
+		case f.Anonymous:
 			for _, inner := range planOf(f.Type).fields {
 				inner.index = append(slices.Clone(f.Index), inner.index...)
 				p.fields = append(p.fields, inner)
 			}
+			continue
+		case f.Name == "_":
+			continue
+		case f.Type == reflect.TypeFor[Kept]():
+			p.kept, p.all = f.Index, f.Tag.Get("keep") == "all"
 			continue
 		}
 		p.fields = append(p.fields, fieldOf(f))
@@ -83,7 +122,7 @@ func planOf(t reflect.Type) *plan {
 }
 
 func fieldOf(sf reflect.StructField) field {
-	f := field{name: sf.Name, index: sf.Index, need: sf.Tag.Get("need") == "yes", account: sf.Tag.Get("account") == "yes", asList: sf.Tag.Get("list") == "yes"}
+	f := field{name: sf.Name, index: sf.Index, need: sf.Tag.Get("need") == "yes", account: sf.Tag.Get("account") == "yes", asList: sf.Tag.Get("list") == "yes", loose: sf.Tag.Get("loose") == "yes"}
 	if name, _, _ := strings.Cut(sf.Tag.Get("json"), ","); name != "" {
 		f.name = name
 	}
@@ -102,6 +141,8 @@ func fieldOf(sf reflect.StructField) field {
 		f.kind = numbersKind
 	case t == reflect.TypeFor[[]string]():
 		f.kind = textsKind
+	case t == reflect.TypeFor[Raw]():
+		f.kind, f.types = rawKind, strings.Split(sf.Tag.Get("is"), "|")
 	case t.Kind() == reflect.Struct:
 		f.kind, f.plan = objectKind, planOf(t)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
@@ -123,15 +164,26 @@ func fieldOf(sf reflect.StructField) field {
 	if text := sf.Tag.Get("default"); text != "" {
 		f.def = number(sf, text)
 	}
-	if text := sf.Tag.Get("over"); text != "" {
-		code := number(sf, text)
-		i := slices.IndexFunc(apierr.Kinds(), func(k *apierr.Kind) bool { return int64(k.Code) == code })
-		if i < 0 {
-			panic(fmt.Sprintf("%s: no code %d", sf.Name, code))
-		}
-		f.over = apierr.Kinds()[i]
+	f.over, f.code, f.inside = kindOf(sf, "over"), kindOf(sf, "code"), kindOf(sf, "inside")
+	f.text = sf.Tag.Get("text")
+	if words := sf.Tag.Get("words"); words != "" {
+		f.words = strings.Split(words, "|")
 	}
 	return f
+}
+
+// kindOf returns the kind whose code is in a tag; nil if there is no such tag.
+func kindOf(sf reflect.StructField, tag string) *apierr.Kind {
+	text := sf.Tag.Get(tag)
+	if text == "" {
+		return nil
+	}
+	code := number(sf, text)
+	i := slices.IndexFunc(apierr.Kinds(), func(k *apierr.Kind) bool { return int64(k.Code) == code })
+	if i < 0 {
+		panic(fmt.Sprintf("%s: no code %d", sf.Name, code))
+	}
+	return apierr.Kinds()[i]
 }
 
 // between reads "1-100".
@@ -155,6 +207,19 @@ func number(sf reflect.StructField, text string) int64 {
 // Names are case-sensitive.
 func (p *plan) find(name string) int {
 	return slices.IndexFunc(p.fields, func(f field) bool { return f.name == name })
+}
+
+// nearTo reports whether a member that the object does not have looks like one that whoever
+// wrote the request cannot have wanted to be ignored.
+func (p *plan) nearTo(name string) bool {
+	if p.near == nil {
+		return false
+	}
+	like := func(n string) bool { return strings.EqualFold(n, name) }
+	return slices.ContainsFunc(p.fields, func(f field) bool { return like(f.name) }) ||
+		slices.ContainsFunc(p.near, func(n string) bool {
+			return like(n) || wording.Distance(strings.ToLower(n), strings.ToLower(name)) <= 2
+		})
 }
 
 // names lists the members.

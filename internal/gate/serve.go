@@ -31,6 +31,7 @@ type request struct {
 	waited  time.Duration // for the store, of the time that the request may take
 	slot    claim         // the place among the requests that are worked on
 	bytes   claim         // the memory of the body
+	sum     [32]byte      // SHA-256 of the body, if the command is done once
 	begun   bool          // the body is being read
 	read    bool          // nothing of the body is left to read
 }
@@ -94,7 +95,7 @@ func (g *Gate) carryOut(ctx context.Context, r *request, in any) (any, error) {
 			return nil, err
 		}
 		a := r.app
-		c := &Caller{App: a, Name: r.query.identifier, Older: r.command.older, Now: g.now()}
+		c := &Caller{App: a, Name: r.query.identifier, Older: r.command.older, Now: g.now(), Body: r.sum}
 		authorized := audience.WithAuthority(ctx, func() bool { return g.apps.App(a.ID) == a })
 		out, err := r.command.run.call(authorized, c, in)
 		switch {
@@ -141,7 +142,11 @@ func (g *Gate) finish(w http.ResponseWriter, r *request, out any, err error) {
 		}
 	}
 	g.discard(r)
-	body := encode(out, e, g.requestIDInBody(r))
+	refused := ""
+	if r.command != nil {
+		refused = r.command.Refused
+	}
+	body := encode(out, e, refused, g.requestIDInBody(r))
 	writeJSON(w, body)
 	took := time.Since(r.start)
 	g.metrics.count(r.command, e, took)

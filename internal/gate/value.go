@@ -1,9 +1,15 @@
 package gate
 
 import (
+	"bytes"
+	"cmp"
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tidings/internal/wording"
 )
@@ -18,7 +24,12 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 	case textKind:
 		text, err := d.str(f.account)
 		v.SetString(text)
+		if err == nil && f.words != nil && text != "" && !slices.Contains(f.words, text) {
+			return d.note(d.bad(), fmt.Sprintf("%s: %q is none of %s", d.place(), wording.Clip(text, 40), strings.Join(f.words, ", ")))
+		}
 		return err
+	case rawKind:
+		return d.raw(v, f)
 	case integerKind:
 		n, err := d.integer()
 		if err == nil && f.bounded && (n < f.min || n > f.max) {
@@ -30,6 +41,7 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 		if d.json.PeekKind() != '{' {
 			return d.want("an object", false)
 		}
+		d.code, d.says = cmp.Or(f.inside, d.code), ""
 		return d.object(v, f.plan)
 	case membersKind:
 		return d.members(v.Addr().Interface().(*Members), f)
@@ -68,11 +80,25 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 
 func (d *decoder) outside(n int64, f *field) error {
 	if f.max == f.min+1 {
-		d.wrong = d.family.BadField.Errorf("%s: %d is neither %d nor %d", d.place(), n, f.min, f.max)
-	} else {
-		d.wrong = d.family.BadField.Errorf("%s: %d is not a number from %d to %d", d.place(), n, f.min, f.max)
+		return d.note(d.bad(), fmt.Sprintf("%s: %d is neither %d nor %d", d.place(), n, f.min, f.max))
 	}
-	return errWrong
+	return d.note(d.bad(), fmt.Sprintf("%s: %d is not a number from %d to %d", d.place(), n, f.min, f.max))
+}
+
+// raw keeps a value as it is, if it has one of the types.
+func (d *decoder) raw(v reflect.Value, f *field) error {
+	kinds := map[string]jsontext.Kind{"object": '{', "array": '[', "string": '"', "number": '0'}
+	k := d.json.PeekKind()
+	if !slices.ContainsFunc(f.types, func(t string) bool { return kinds[t] == k }) {
+		names := make([]string, len(f.types))
+		for i, t := range f.types {
+			names[i] = wording.JSONKind(kinds[t])
+		}
+		return d.want(strings.Join(names, " or "), false)
+	}
+	text, err := d.json.ReadValue()
+	v.SetBytes(bytes.Clone(text))
+	return err
 }
 
 // list reads an array: element reads the next of its elements, and keeps it if it is
@@ -84,7 +110,8 @@ func (d *decoder) list(f *field, element func(kept bool) error) error {
 	if _, err := d.json.ReadToken(); err != nil {
 		return err
 	}
-	n := 0
+	n, code := 0, d.code
+	d.code = cmp.Or(f.inside, code)
 	for d.json.PeekKind() != ']' {
 		d.path = append(d.path, step{index: n})
 		if err := element(f.most == 0 || n <= f.most); err != nil {
@@ -93,6 +120,7 @@ func (d *decoder) list(f *field, element func(kept bool) error) error {
 		d.path = d.path[:len(d.path)-1]
 		n++
 	}
+	d.code = code
 	if _, err := d.json.ReadToken(); err != nil {
 		return err
 	}
@@ -133,8 +161,7 @@ func (d *decoder) integer() (int64, error) {
 	}
 	n, err := strconv.ParseInt(string(v), 10, 64)
 	if err != nil {
-		d.wrong = d.family.BadField.Errorf("%s: want an integer, got %s", d.place(), wording.Clip(string(v), 40))
-		return 0, errWrong
+		return 0, d.note(d.bad(), fmt.Sprintf("%s: want an integer, got %s", d.place(), wording.Clip(string(v), 40)))
 	}
 	return n, nil
 }

@@ -132,6 +132,11 @@ func (k *Key) GoString() string { return k.ID() }
 // LogValue hides the key from logs.
 func (k *Key) LogValue() slog.Value { return slog.StringValue(k.ID()) }
 
+// Sealed reports whether this key has sealed a credential, as far as its head says.
+func (k *Key) Sealed(sealed []byte) bool {
+	return k.Err() == nil && len(sealed) > 1+idBytes && bytes.Equal(sealed[1:1+idBytes], k.id[:])
+}
+
 // A Place is what a sealed credential belongs to.
 type Place struct {
 	App         uint32

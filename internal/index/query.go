@@ -235,31 +235,59 @@ func (a *Audience) Sample(ctx context.Context, limit int) (users []uint32, err e
 
 // Select returns the users of an audience.
 func (a *Audience) Select(ctx context.Context) (*Selection, error) {
-	s := &Selection{}
 	chunks := make([]setChunk, a.chunks())
 	err := a.each(ctx, func(ev *evaluator, k uint32) {
-		if list, w := ev.eval(a.all, k); w == nil {
-			chunks[k] = setChunk{n: len(list), list: slices.Clone(list)}
-		} else if n := w.count(); n > toWords {
-			own := *w
-			chunks[k] = setChunk{n: n, words: &own}
-		} else {
-			chunks[k] = setChunk{n: n, list: w.append(make([]uint16, 0, n))}
-		}
+		chunks[k] = ownChunk(ev.eval(a.all, k))
 		ev.reset()
 	})
-	if err != nil {
-		return nil, err
+	return selection(chunks), err
+}
+
+// ownChunk returns a chunk that is a copy of what an evaluator found.
+func ownChunk(list []uint16, w *words) setChunk {
+	if w == nil {
+		return setChunk{n: len(list), list: slices.Clone(list)}
 	}
+	n := w.count()
+	if n <= toWords {
+		return setChunk{n: n, list: w.append(make([]uint16, 0, n))}
+	}
+	own := *w
+	return setChunk{n: n, words: &own}
+}
+
+func selection(chunks []setChunk) *Selection {
+	s := &Selection{}
 	for k, c := range chunks {
 		s.users.n += c.n
 		*s.users.chunks.edit(uint32(k)) = c
 	}
-	return s, nil
+	return s
+}
+
+// Everyone returns the accounts of all kinds. Yield is that of Audience.
+func (u *View) Everyone(ctx context.Context, yield func()) (*Selection, error) {
+	chunks := make([]setChunk, chunksOf(u.Limit()))
+	err := parallel(ctx, 0, len(chunks), yield, func(ev *evaluator, k uint32) {
+		all := ev.newWords()
+		clear(all[:])
+		for _, users := range u.byKind {
+			if list, w := ev.part(users, k); w != nil {
+				all.or(w)
+			} else {
+				all.add(list)
+			}
+		}
+		chunks[k] = ownChunk(nil, all)
+		ev.reset()
+	})
+	return selection(chunks), err
 }
 
 // chunks returns how many chunks the numbers of all users have.
-func (a *Audience) chunks() int { return int((uint64(a.u.Limit()) + 1<<16 - 1) >> 16) }
+func (a *Audience) chunks() int { return chunksOf(a.u.Limit()) }
+
+func chunksOf(limit uint32) int { return int((uint64(limit) + 1<<16 - 1) >> 16) }
 
 // longCost is the cost in nanoseconds from which a question is worth goroutines. Tests make
 // it less.
@@ -294,6 +322,16 @@ func (s *Selection) Bytes() int64 { return s.users.bytesHeld() }
 
 // From returns the users from a number on, in order.
 func (s *Selection) From(user uint32) iter.Seq[uint32] { return s.users.from(user) }
+
+// Chunk returns the users whose numbers have an upper half: the lower halves, sorted, or a
+// bit for each of them. Neither may be changed.
+func (s *Selection) Chunk(upper uint32) (lower []uint16, bits *[1 << 16 / 64]uint64) {
+	c := s.users.chunk(upper)
+	return c.list, (*[1 << 16 / 64]uint64)(c.words)
+}
+
+// Chunks is one above the highest upper half that a number of the selection may have.
+func (s *Selection) Chunks() uint32 { return uint32(s.users.chunks.len()) }
 
 // Traits returns what expressions ask about user n.
 func (u *View) Traits(n uint32) *audience.Traits {

@@ -386,3 +386,45 @@ func BenchmarkMemory(b *testing.B) {
 		})
 	}
 }
+
+// TestEveryone: accounts of both kinds are selected, and those that were deleted are not.
+func TestEveryone(t *testing.T) {
+	u := NewUsers()
+	const users = 200_000
+	for n := range uint32(users) {
+		kind := audience.Kind(n % 3 & 1)
+		if err := u.Apply(&audience.Effect{Op: audience.Make, User: n, Account: fmt.Sprint("u", n), Kind: kind}, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := make(map[uint32]bool, users)
+	for n := range uint32(users) {
+		if n%7 == 0 || n >= 3<<16 {
+			if err := u.Apply(&audience.Effect{Op: audience.Remove, User: n}, 2); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want[n] = true
+	}
+	s, err := u.Everyone(t.Context(), nil)
+	if err != nil || s.Len() != len(want) {
+		t.Fatalf("Everyone has %d accounts, %v; want %d", s.Len(), err, len(want))
+	}
+	got := 0
+	for k := range s.Chunks() {
+		lower, bits := s.Chunk(k)
+		for low := range uint32(1 << 16) {
+			in := slices.Contains(lower, uint16(low)) || bits != nil && bits[low/64]>>(low%64)&1 != 0
+			if in {
+				got++
+			}
+			if in != want[k<<16|low] {
+				t.Fatalf("account %d is in it: %v", k<<16|low, in)
+			}
+		}
+	}
+	if got != len(want) {
+		t.Errorf("the chunks have %d accounts, want %d", got, len(want))
+	}
+}

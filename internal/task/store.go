@@ -30,6 +30,9 @@ type New struct {
 	Body     [32]byte      // SHA-256 of the request body
 	Key      string        // IdempotencyKey; empty: none
 	Gapped   bool          // the gap and the daily quota of the app are for it: push, not batch
+	// Nothing says why nothing is to be sent; empty: something is. Such a task is done at
+	// once, with this Reason and without any unit.
+	Nothing string
 }
 
 // A Receipt is the answer to a New.
@@ -176,6 +179,7 @@ type Explanation struct {
 	Exists  bool // the account exists now
 	Fixed   bool // the audience of the task is fixed
 	Chosen  bool // the account was in it, itself or through its user
+	Dropped bool // what was kept of each device is kept no more, and neither is who was chosen
 	Devices []Trace
 }
 

@@ -340,19 +340,3 @@ func (r *replay) cutter(f func(groupInfo, []byte, int) error) func(groupInfo, []
 		return &TooEarly{time.Unix(c.until, 0), time.Unix(info.second, 0)}
 	}
 }
-
-// Each calls f with the records of an app in a table, in the order of their keys.
-func (v *View) Each(ctx context.Context, t *Table, app uint32, f func(key, value []byte) error) error {
-	c, err := v.Cursor(ctx, t, app)
-	if err != nil {
-		return err
-	}
-	for c.it.Valid() && err == nil {
-		var value []byte
-		if value, err = c.it.ValueAndErr(); err == nil {
-			err = f(c.it.Key()[5:], value)
-		}
-		c.it.Next()
-	}
-	return errors.Join(err, c.it.Error(), c.Close())
-}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -317,53 +316,6 @@ func tableEnd(table byte, app uint32) []byte {
 	}
 	return tableKey(table, app+1, nil)
 }
-
-// A View is the tables at one moment.
-type View struct {
-	reader pebble.Reader
-	close  func() error
-}
-
-// Get returns a record; nil if there is none.
-func (v *View) Get(t *Table, app uint32, key []byte) ([]byte, error) {
-	value, err := get(v.reader, tableKey(t.ID, app, key))
-	if err != nil {
-		return nil, fmt.Errorf("%s %q of app %d: %w", t.Name, key, app, err)
-	}
-	return value, nil
-}
-
-// A Cursor walks the records of an app in a table in the order of their keys.
-type Cursor struct{ it *pebble.Iterator }
-
-// Cursor returns a cursor at the first record. The caller closes it.
-func (v *View) Cursor(ctx context.Context, t *Table, app uint32) (*Cursor, error) {
-	it, err := v.reader.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: tableKey(t.ID, app, nil), UpperBound: tableEnd(t.ID, app)})
-	if err != nil {
-		return nil, err
-	}
-	it.First()
-	return &Cursor{it}, nil
-}
-
-// Seek moves on to a key and returns its value; nil if there is no such record. Keys
-// must ascend from call to call.
-func (c *Cursor) Seek(key []byte) ([]byte, error) {
-	for c.it.Valid() && bytes.Compare(c.it.Key()[5:], key) < 0 {
-		c.it.Next()
-	}
-	if !c.it.Valid() || !bytes.Equal(c.it.Key()[5:], key) {
-		return nil, c.it.Error()
-	}
-	value, err := c.it.ValueAndErr()
-	return append([]byte{}, value...), err
-}
-
-// Close closes the cursor.
-func (c *Cursor) Close() error { return c.it.Close() }
-
-// Close ends the view.
-func (v *View) Close() error { return v.close() }
 
 // readOnlyFS makes no file of a lock: where there is none, as in a copy, or none
 // can be made, no process that writes has the database open.

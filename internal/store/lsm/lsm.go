@@ -61,6 +61,7 @@ type Store struct {
 	Apps    *Apps
 	Users   *Users
 	Devices *Devices
+	Tasks   *Tasks
 
 	journal *journal.DB
 	tenants *tenants
@@ -86,7 +87,12 @@ func Open(dir string, opts Options) (*Store, error) {
 	s.Apps = &Apps{s.tenants}
 	s.Users = &Users{tenants: s.tenants}
 	s.Devices = &Devices{s.Users}
-	if err := s.Users.openHash(opts.ReadOnly); err != nil {
+	s.Tasks = &Tasks{tenants: s.tenants, users: s.Users}
+	err = s.openKeys(opts.ReadOnly, directoryKey{hashKeyName, &s.Users.hashKey}, directoryKey{reportKeyName, &s.Tasks.key})
+	if err == nil {
+		err = s.Tasks.load()
+	}
+	if err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -121,21 +127,37 @@ func (s *Store) Checkpoint(ctx context.Context) (store.Checkpoint, error) {
 	return s.journal.Checkpoint(ctx)
 }
 
-// openHash reads the key by which accounts are named in the table of ticket
-// invalidations, or makes it in a new directory.
-func (s *Users) openHash(readOnly bool) error {
-	var key []byte
+// A directoryKey is a random key of a directory.
+type directoryKey struct {
+	name []byte
+	key  *[]byte
+}
+
+// openKeys reads the keys of the directory, or makes them: in a new directory, or in one of
+// before a key was needed.
+func (s *Store) openKeys(readOnly bool, keys ...directoryKey) error {
+	var missing []directoryKey
 	err := s.journal.Read(func(v *journal.View) (err error) {
-		key, err = v.Get(tableKeys, 0, hashKeyName)
-		return err
+		for _, k := range keys {
+			if *k.key, err = v.Get(tableKeys, 0, k.name); err != nil {
+				return err
+			}
+			if *k.key == nil {
+				missing = append(missing, k)
+			}
+		}
+		return nil
 	})
-	if err != nil || key != nil || readOnly {
-		s.hashKey = key
+	if err != nil || len(missing) == 0 || readOnly {
 		return err
 	}
-	s.hashKey = make([]byte, hashKeyBytes)
-	_, _ = rand.Read(s.hashKey) // never fails
-	pos, err := s.journal.Commit(0, false, func(b *journal.Batch) { b.Set(tableKeys, hashKeyName, s.hashKey) })
+	pos, err := s.journal.Commit(0, false, func(b *journal.Batch) {
+		for _, k := range missing {
+			*k.key = make([]byte, hashKeyBytes)
+			_, _ = rand.Read(*k.key) // never fails
+			b.Set(tableKeys, k.name, *k.key)
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -125,19 +125,26 @@ func (p *pages) abandon(l *list) {
 	p.begun = slices.DeleteFunc(p.begun, func(x *list) bool { return x == l })
 }
 
-// pin keeps the numbers that a list may hold from being given out. Whoever makes
-// users calls it first. When too many numbers wait, the lists that they wait for end.
+// pin keeps the numbers that a list or the audience of a task may hold from being given out.
+// Whoever makes users calls it first. When too many numbers wait, the lists that they wait
+// for end; tasks that have ended lose their audiences later (Tasks.Expire).
 func (x *tenant) pin() {
 	if x.users.Resting() == 0 {
 		return
 	}
-	limit := max(minResting, int(x.users.Limit()/4))
+	limit := x.mayRest()
+	tasks := x.tasks.oldest()
+	for x.users.Pin(min(x.pages.oldest(), tasks)); x.users.Resting() > limit && x.users.Waiting() && x.pages.endOldest(); {
+		x.users.Pin(min(x.pages.oldest(), tasks))
+	}
+}
+
+// mayRest returns how many numbers of deleted users may wait.
+func (x *tenant) mayRest() int {
 	if most := x.app.Settings.MaxAccounts; most > 0 {
-		limit = max(minResting, int(most/4))
+		return max(minResting, most/4)
 	}
-	for x.users.Pin(x.pages.oldest()); x.users.Resting() > limit && x.users.Waiting() && x.pages.endOldest(); {
-		x.users.Pin(x.pages.oldest())
-	}
+	return max(minResting, int(x.users.Limit()/4))
 }
 
 // minResting is how many numbers of deleted users may wait in the smallest app. Beyond,

@@ -36,10 +36,10 @@ var (
 	// number of a device → its badge, if that is not 0
 	tableBadge = &journal.Table{ID: 0x0c, Name: "badge", PerApp: true, Check: checkBadge}
 
-	tables = []*journal.Table{
+	tables = append([]*journal.Table{
 		tableNick, tableFace, tableRevoked, tableEnded, tableKeys,
 		tableDevice, tableAddress, tableVersion, tableRetired, tableBadge,
-	}
+	}, taskTables...)
 )
 
 const (
@@ -47,7 +47,11 @@ const (
 	hashKeyBytes = 32
 )
 
-var hashKeyName = []byte("hash")
+// The keys of a directory.
+var (
+	hashKeyName   = []byte("hash")   // of the hashes of accounts
+	reportKeyName = []byte("report") // of report ids
+)
 
 // numberKey is the key of a user's records.
 func numberKey(user uint32) []byte { return binary.BigEndian.AppendUint32(nil, user) }
@@ -84,7 +88,7 @@ func checkSecond(value []byte) error {
 }
 
 func checkKey(key, value []byte) error {
-	if string(key) != string(hashKeyName) || len(value) != hashKeyBytes {
+	if string(key) != string(hashKeyName) && string(key) != string(reportKeyName) || len(value) != hashKeyBytes {
 		return fmt.Errorf("key %q of %d bytes is not known", key, len(value))
 	}
 	return nil

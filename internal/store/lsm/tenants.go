@@ -36,6 +36,7 @@ type tenant struct {
 
 	estimates estimates
 	pages     pages
+	tasks     tenantTasks
 	viewed    *view // the tenant as it is, if it was asked for since the last change
 	asked     sync.Once
 	questions turns // once asked

@@ -38,15 +38,15 @@ func (s *Users) Import(ctx context.Context, id uint32, batches iter.Seq[[]audien
 		if err != nil {
 			return err
 		}
-		report(outcomes, refused, first, done)
+		reportOutcomes(outcomes, refused, first, done)
 		first += len(changes)
 	}
 	return s.journal.Wait(ctx, pos)
 }
 
-// report calls done, if it is not nil, for each change of a batch whose first one has a
+// reportOutcomes calls done, if it is not nil, for each change of a batch whose first one has a
 // position.
-func report(outcomes []audience.Outcome, refused []refusal, first int, done func(i int, o audience.Outcome, err *apierr.Error)) {
+func reportOutcomes(outcomes []audience.Outcome, refused []refusal, first int, done func(i int, o audience.Outcome, err *apierr.Error)) {
 	if done == nil {
 		return
 	}

@@ -1,0 +1,146 @@
+package lsm_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"tidings/internal/app"
+	"tidings/internal/channel"
+	"tidings/internal/device"
+	"tidings/internal/report"
+	"tidings/internal/store/lsm"
+	"tidings/internal/store/storetest"
+	"tidings/internal/task"
+)
+
+// pushApp is an app with certificates and without a gap.
+func pushApp(id uint32) *app.App {
+	a := storetest.NewApp(id)
+	a.Certificates = []app.Certificate{{ID: 1, Version: 1, Provider: channel.FCM}, {ID: 2, Version: 1, Provider: channel.APNs}}
+	a.NextCertificate = 2
+	a.Settings.Push.Gap = new(time.Duration)
+	return a
+}
+
+// addDevice registers a device with a token of a certificate; 0: without any.
+func addDevice(t testing.TB, s *opened, id string, certificate int, user string) {
+	t.Helper()
+	d := device.Device{ID: id, Platform: "android", Language: "en", Permission: device.Allowed}
+	if certificate != 0 {
+		d.Tokens = []device.Token{{Certificate: certificate, Kind: channel.Alert, Address: channel.Address("token-of-" + id + fmt.Sprint(certificate))}}
+	}
+	if _, err := s.lsm.Devices.Register(t.Context(), appID, device.Proof{Admin: true}, d); err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		if err := s.lsm.Devices.Bind(t.Context(), appID, device.Proof{Admin: true}, id, user, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const appID = 1400000001
+
+func newPush(random uint32, accounts ...string) *task.New {
+	return &task.New{
+		Command: "push", Caller: "administrator", Message: channel.Message{Title: "t", Desc: "d"}, Life: time.Hour, Random: random,
+		Audience: task.Audience{Accounts: accounts},
+	}
+}
+
+// carryOut sends what is left of a task: every device gets the outcome that of says.
+func carryOut(t testing.TB, s *opened, ref task.Ref, of func(u *task.Unit) task.Verdict) (units []task.Unit) {
+	t.Helper()
+	ctx := context.Background()
+	for range 1000 {
+		lanes, err := s.lsm.Tasks.Lanes(ctx, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(lanes) == 0 {
+			return units
+		}
+		for _, l := range lanes {
+			for {
+				p, _, err := s.lsm.Tasks.Open(ctx, ref, l, task.MaxPage)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p == nil {
+					break
+				}
+				var verdicts []task.Verdict
+				for i := range p.Units {
+					v := task.Verdict{Outcome: p.Units[i].Decided}
+					if v.Outcome == 0 {
+						v = of(&p.Units[i])
+					}
+					verdicts = append(verdicts, v)
+				}
+				units = append(units, p.Units...)
+				if _, err := s.lsm.Tasks.Close(ctx, p, verdicts); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	t.Fatal("the task does not end")
+	return nil
+}
+
+func accepted(*task.Unit) task.Verdict {
+	return task.Verdict{Outcome: report.Accepted, Status: 200, Took: 30 * time.Millisecond}
+}
+
+// TestTaskToEveryone: each device is sent to once, whether it is meant itself or through its
+// user, and each receiver without one is counted.
+func TestTaskToEveryone(t *testing.T) {
+	db := database(t, lsm.Options{}, 0, nil)
+	got0, err := db.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := got0.(*opened)
+	defer s.Close()
+	ctx := t.Context()
+	if err := s.SaveApp(ctx, pushApp(appID)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		addDevice(t, s, fmt.Sprintf("device-%010d", i), i%3, fmt.Sprint("user", i/2))
+	}
+	var made []task.Ref
+	if _, err := s.lsm.Tasks.Active(ctx, func(r task.Ref) { made = append(made, r) }); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := s.lsm.Tasks.Create(ctx, appID, newPush(1))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("Create: %v, %v, made %v", receipt, err, made)
+	}
+	if err := s.lsm.Tasks.Freeze(ctx, made[0]); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, u := range carryOut(t, s, made[0], accepted) {
+		seen[u.Account]++
+	}
+	if len(seen) != 51 { // the devices, and the administrator
+		t.Errorf("%d accounts were units, want 51", len(seen))
+	}
+	for account, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was a unit %d times", account, n)
+		}
+	}
+	got, err := s.lsm.Tasks.Task(ctx, appID, receipt.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := got.Progress.Counts()
+	if got.State != task.Done || c[report.Accepted] != 33 || c[report.NoToken] != 17 || c[report.NoDevice] != 1 || c.Sum() != 51 {
+		t.Errorf("the task is %s with %v", got.State, c)
+	}
+	sound(t, s)
+}

@@ -26,8 +26,8 @@ type registerResponse struct {
 // RegistrationID that another device has, or a user, is refused.
 func (s *Server) registerDevice(ctx context.Context, c *gate.Caller, in *registerRequest) (out registerResponse, err error) {
 	if in.RegistrationID != "" {
-		if err := checkRegistrationID("RegistrationID", in.RegistrationID); err != nil {
-			return out, err
+		if err := device.CheckID(in.RegistrationID); err != nil {
+			return out, apierr.BadJSON.Errorf("RegistrationID: %v", err)
 		}
 	}
 	d, err := s.device(c, &in.installation)
@@ -169,8 +169,8 @@ func notASCII(r rune) bool { return r <= ' ' || r > '~' }
 
 // proof returns why a client app may change the device in the path.
 func (s *Server) proof(c *gate.Caller) (device.Proof, error) {
-	if err := checkRegistrationID("the RegistrationID in the path", c.Device); err != nil {
-		return device.Proof{}, err
+	if err := device.CheckID(c.Device); err != nil {
+		return device.Proof{}, apierr.BadJSON.Errorf("the path: %v", err)
 	}
 	p := device.Proof{Secret: unmarked(c.Secret), User: c.User}
 	if p == (device.Proof{}) {
@@ -192,6 +192,8 @@ func (s *Server) deviceError(c *gate.Caller, err error) error {
 			return apierr.UnknownAccount.Errorf("device %s does not exist any more, register anew", c.Device)
 		}
 		return apierr.NotYourDevice.Errorf("device %s takes this only from whoever shows its secret, or a ticket of its user; if the secret is lost, register anew", c.Device)
+	case errors.Is(err, device.ErrInvalid):
+		return apierr.BadJSON.Errorf("%v", err)
 	case errors.Is(err, device.ErrFull):
 		return apierr.TooManyDevices.Errorf("app %d has as many devices as it may have", c.App.ID)
 	}

@@ -10,27 +10,28 @@ import (
 	"time"
 
 	"tidings/internal/app"
+	devices "tidings/internal/device"
 	"tidings/internal/gate"
 )
 
 func TestDeviceLife(t *testing.T) {
 	n := startPhones(t, gate.Options{})
 	p := n.newPhone(android)
-	if d := n.devices.devices[p.id]; d.Platform != "android" || d.Language != "fr-FR" || len(d.Tokens) != 1 || d.Tokens[0].Kind != "alert" || d.Tokens[0].Address != "token-of-a-phone-1" {
-		t.Errorf("the device is %+v", d.Device)
+	if d := n.device(p.id); d.Platform != "android" || d.Language != "fr-FR" || len(d.Tokens) != 1 || d.Tokens[0].Kind != "alert" || d.Tokens[0].Address != "token-of-a-phone-1" {
+		t.Errorf("the device is %+v", d)
 	}
 	p.bind("Mary").is(t, 200, 0)
 	p.call("PUT", "", `{"Platform":"android","AppVersion":"3.2"}`).is(t, 200, 0)
 	p.call("PUT", "/badge", `{"Badge":7}`).is(t, 200, 0)
-	if d := n.devices.devices[p.id]; d.AppVersion != "3.2" || len(d.Tokens) != 0 || d.User != "Mary" || d.Badge != 7 {
-		t.Errorf("the device is %+v", d.Device)
+	if d := n.device(p.id); d.AppVersion != "3.2" || len(d.Tokens) != 0 || d.User != "Mary" || d.Badge != 7 {
+		t.Errorf("the device is %+v", d)
 	}
 	p.call("POST", "/reports", `{"Reports":[{"ReportID":"r1","Event":"arrived"},{"ReportID":"r1","Event":"clicked"}]}`).is(t, 200, 0)
 	if want := []string{p.id + " r1 1", p.id + " r1 2"}; !slices.Equal(n.events.reported, want) {
 		t.Errorf("reported is %q, want %q", n.events.reported, want)
 	}
 	p.call("DELETE", "/user", "").is(t, 200, 0)
-	if d := n.devices.devices[p.id]; d.User != "" {
+	if d := n.device(p.id); d.User != "" {
 		t.Errorf("the device is bound to %q", d.User)
 	}
 	p.call("DELETE", "", "").is(t, 200, 0)
@@ -53,7 +54,7 @@ func TestStranger(t *testing.T) {
 	second.bind("xiaoming").is(t, 200, 0)
 	gone := n.newPhone(`{"Platform":"web"}`)
 	gone.call("DELETE", "", "").is(t, 200, 0)
-	before := *n.devices.devices[first.id]
+	before := n.device(first.id)
 
 	secret, mark, _ := strings.Cut(first.secret, ".")
 	_, otherMark, _ := strings.Cut(second.secret, ".")
@@ -122,7 +123,7 @@ func TestStranger(t *testing.T) {
 	n.v1("POST", "", bearer(appKey), `{"RegistrationID":"`+first.id+`","Platform":"web"}`).is(t, 401, 95021, first.id)
 	n.v1("POST", "", bearer(first.secret), `{"RegistrationID":"`+first.id+`","Platform":"web"}`).is(t, 401, 95020)
 
-	if after := *n.devices.devices[first.id]; fmt.Sprintf("%+v", after) != fmt.Sprintf("%+v", before) || len(n.events.reported) != 0 {
+	if after := n.device(first.id); fmt.Sprintf("%+v", after) != fmt.Sprintf("%+v", before) || len(n.events.reported) != 0 {
 		t.Errorf("the first phone is\n%+v\nwas\n%+v\nand reported %q", after, before, n.events.reported)
 	}
 	if users, err := n.store.Users.Users(t.Context(), appID, []string{"nobody"}); err != nil || users[0].Exists {
@@ -239,7 +240,7 @@ func TestInstallation(t *testing.T) {
 		`{"Certificate":2,"Token":"t","Kind":"Alert"}`:                                        "takes no token of kind",
 		`{"Certificate":1,"Token":""}`:                                                        "Token has 0 bytes",
 		`{"Certificate":1,"Token":"` + strings.Repeat("x", 4097) + `"}`:                       "Token has 4097 bytes",
-		`{"Certificate":1,"Token":"a\nb"}`:                                                    "Token holds a control character",
+		`{"Certificate":1,"Token":"a\nb"}`:                                                    "Token holds a character",
 		`{"Certificate":2,"Token":"t","Kind":"liveactivity"}`:                                 "LaId",
 		`{"Certificate":2,"Token":"t","LaId":"a"}`:                                            "LaId",
 		`{"Certificate":2,"Token":"t","Kind":"liveactivity","LaId":"` + long + `"}`:           "LaId has 65 bytes",
@@ -264,7 +265,7 @@ func TestInstallation(t *testing.T) {
 		"zh_hans_cn": "zh-Hans-CN", "EN-us": "en-US", "iw": "he", "zh-Hant-TW-u-nu-latn-x-y": "zh-Hant-TW", "de-1996": "de", "": "",
 	} {
 		p.call("PUT", "", `{"Platform":"web","Language":"`+given+`"}`).is(t, 200, 0)
-		if got := n.devices.devices[p.id].Language; got != want {
+		if got := n.device(p.id).Language; got != want {
 			t.Errorf("language %s is kept as %s, want %s", given, got, want)
 		}
 	}
@@ -307,8 +308,13 @@ func TestClientRefusals(t *testing.T) {
 	for _, authorization := range []string{"", "Bearer", "Bearer ", "Basic " + appKey, bearer("x"), bearer(appKey + "x"), userSig(n.ticket(admin)), bearer(secret)} {
 		n.v1("POST", "", authorization, android).is(t, 401, 95020)
 	}
-	n.devices.full = true
+	n.devices.err = devices.ErrFull
 	register().is(t, 503, 95024)
+	n.devices.err = errDisk
+	if r := register().is(t, 503, 91000); strings.Contains(r.raw, "disk") {
+		t.Errorf("the answer shows why: %s", r.raw)
+	}
+	n.devices.err = nil
 	for status, code := range map[app.Status]int{app.Disabled: 60016, app.Suspended: 60020} {
 		n.declare(app.Declaration{ID: appID, Status: new(status)})
 		register().is(t, 503, code)
@@ -352,8 +358,10 @@ func TestRegistrationRates(t *testing.T) {
 	register := func(source string) reply {
 		return n.v1("POST", "", bearer(appKey), android, func(r *http.Request) { r.Header.Set("X-Forwarded-For", source) })
 	}
+	p := phone{n: n}
 	for i := range 20 {
-		register(fmt.Sprintf("2001:db8::%x", i)).is(t, 201, 0) // one network
+		a := register(fmt.Sprintf("2001:db8::%x", i)).is(t, 201, 0) // one network
+		p.id, p.secret = a.members["RegistrationID"].(string), a.members["DeviceSecret"].(string)
 	}
 	if got := register("2001:db8::77").is(t, 429, 95022, "20 registrations a minute").header.Get("Retry-After"); got != "3" {
 		t.Errorf("Retry-After is %s, want 3", got)
@@ -370,7 +378,6 @@ func TestRegistrationRates(t *testing.T) {
 	n.clock.advance(2 * time.Second)
 	register("2001:db8::1").is(t, 201, 0)
 	register("2001:db8::1").is(t, 429, 95022)
-	p := phone{n, n.devices.order[0], n.devices.devices[n.devices.order[0]].secret}
 	for range 30 {
 		p.call("PUT", "", android).is(t, 200, 0)
 	}

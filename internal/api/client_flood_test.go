@@ -83,7 +83,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 			}
 		}
 	}
-	n.devices.users = failingUsers{n.store.Users}
+	n.devices.err = errDisk
 	n.v1("POST", "", bearer(appKey), android).is(t, 503, 91000)
 	for _, text := range []string{log.String(), answers} {
 		for _, s := range secrets {

@@ -57,7 +57,7 @@ type node struct {
 	fs      vfs.FS
 	store   *lsm.Store
 	apps    *app.Registry
-	devices *memoryDevices
+	devices *brokenDevices
 	events  *events
 	handler *api.Server
 	addr    string
@@ -123,7 +123,7 @@ func (n *node) over(apps app.Store, users audience.Store, opts gate.Options) {
 		n.t.Fatal(err)
 	}
 	opts.Now = n.clock.now
-	n.devices, n.events = newMemoryDevices(users), &events{}
+	n.devices, n.events = &brokenDevices{Store: n.store.Devices}, &events{}
 	n.handler = api.New(n.parts(users), opts)
 }
 

@@ -265,7 +265,7 @@ func TestRates(t *testing.T) {
 	}
 	for _, name := range api.Commands() {
 		want := 100
-		if strings.HasSuffix(name, "/account_import") || strings.HasSuffix(name, "/kick") {
+		if strings.HasSuffix(name, "/account_import") || strings.HasSuffix(name, "/kick") || strings.HasPrefix(name, "openim/") {
 			want = 200
 		}
 		burst(name, bodies[name], want, 60007)
@@ -333,6 +333,11 @@ var bodies = map[string]string{
 	"tidings/list_audience":                 `{"Limit":1000}`,
 	"tidings/list_attr_values":              `{"Attr":"sex"}`,
 	"tidings/list_tags":                     `{}`,
+	"tidings/list_devices":                  `{"Limit":10}`,
+	"tidings/remove_device":                 `{"RegistrationID":"` + device + `"}`,
+	"tidings/restore_tokens":                `{"RegistrationID":"` + device + `"}`,
+	"openim/query_online_status":            `{"To_Account":["Mary","ghost","ada"],"IsNeedDetail":1}`,
+	"openim/querystate":                     `{"To_Account":["Mary","ghost","ada"],"IsNeedDetail":1}`,
 	"im_open_login_svc/account_import":      `{"UserID":"new","Nick":"N","FaceUrl":"https://example.com/n.png"}`,
 	"im_open_login_svc/multiaccount_import": `{"AccountList":[{"UserID":"new","Nick":"N"},{"UserID":"newer"}]}`,
 	"im_open_login_svc/account_check":       `{"CheckItem":[{"UserID":"Mary"},{"UserID":"ghost"}]}`,

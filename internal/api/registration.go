@@ -38,15 +38,12 @@ type deviceToken struct {
 	Token       string `need:"yes" note:"1 to 4096 bytes"`                                                         // The token as the provider gave it.
 	LaID        string `json:"LaId" note:"at most 64 bytes"`                                                       // The Live Activity that the token is for. A token of the kind liveactivity needs it, no other has it.
 	Environment string `note:"one of: production, sandbox"`                                                        // The system of Apple that the token belongs to. It is absent for the environment of the certificate.
-	Topic       string `note:"at most 256 bytes"`                                                                  // The topic, or bundle, if it is not that of the certificate.
-	Expires     int64  `range:"0-253402300799"`                                                                    // When the token ends, in Unix seconds. 0: it is not known.
+	Topic       string `note:"at most 255 bytes"`                                                                  // The topic, or bundle, if it is not that of the certificate.
+	Expires     int64  `range:"0-4294967295"`                                                                      // When the token ends, in Unix seconds. 0: it is not known.
 }
 
-// Limits of what only requests bound.
-const (
-	maxLaIDBytes  = 64 // spec/timpush-api.md, 11.3
-	maxTopicBytes = 256
-)
+// maxLaIDBytes is the longest name of a Live Activity (spec/timpush-api.md, 11.3).
+const maxLaIDBytes = 64
 
 var (
 	platforms    = []string{"android", "ios", "harmony", "web"}
@@ -97,9 +94,7 @@ func (s *Server) device(c *gate.Caller, in *installation) (d device.Device, err 
 			err.Msg = "Tokens[" + string(rune('0'+i)) + "]." + err.Msg
 			return d, err
 		}
-		if slices.ContainsFunc(d.Tokens, func(u device.Token) bool {
-			return u.Certificate == t.Certificate && u.Kind == t.Kind && u.LaID == t.LaID
-		}) {
+		if slices.ContainsFunc(d.Tokens, func(u device.Token) bool { return u.SamePlace(&t) }) {
 			return d, apierr.BadJSON.Errorf("Tokens[%d]: a token of certificate %d and kind %s is there already", i, t.Certificate, t.Kind)
 		}
 		d.Tokens = append(d.Tokens, t)
@@ -135,8 +130,8 @@ func (s *Server) token(c *gate.Caller, in *deviceToken) (t device.Token, err *ap
 		return t, apierr.BadJSON.Errorf("Kind: certificate %d is of %s, which takes no token of kind %s", t.Certificate, certificate.Provider, gate.Quote(string(t.Kind)))
 	case in.Token == "" || len(in.Token) > device.MaxAddress:
 		return t, apierr.BadJSON.Errorf("Token has %d bytes, it may have 1 to %d", len(in.Token), device.MaxAddress)
-	case !printable(in.Token):
-		return t, apierr.BadJSON.Errorf("Token holds a control character")
+	case strings.ContainsFunc(in.Token, notASCII):
+		return t, apierr.BadJSON.Errorf("Token holds a character that no token has")
 	case (t.Kind == channel.LiveActivity) != (in.LaID != ""):
 		return t, apierr.BadJSON.Errorf("LaId: a token of the kind liveactivity needs it, and no other has it")
 	case !slices.Contains(environments, t.Environment):
@@ -147,20 +142,7 @@ func (s *Server) token(c *gate.Caller, in *deviceToken) (t device.Token, err *ap
 	if err := checkText("LaId", in.LaID, maxLaIDBytes); err != nil {
 		return t, err
 	}
-	return t, checkText("Topic", in.Topic, maxTopicBytes)
-}
-
-// checkRegistrationID returns why a text can be no RegistrationID; nil if it can.
-func checkRegistrationID(name, id string) *apierr.Error {
-	if n := len(id); n < device.MinIDBytes || n > device.MaxIDBytes {
-		return apierr.BadJSON.Errorf("%s has %d bytes, it may have %d to %d", name, n, device.MinIDBytes, device.MaxIDBytes)
-	}
-	for i := range len(id) {
-		if c := id[i]; !isLetter(c) && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return badField(name, id, "holds other characters than A-Z a-z 0-9 _ -")
-		}
-	}
-	return nil
+	return t, checkText("Topic", in.Topic, device.MaxTopic)
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
@@ -200,20 +182,16 @@ func isZone(s string) bool {
 	return true
 }
 
-// checkText returns why a text is not one of at most so many bytes without control
-// characters; nil if it is one.
+// checkText returns why a text is not one of at most so many bytes that can be printed; nil
+// if it is one.
 func checkText(name, text string, limit int) *apierr.Error {
 	switch {
 	case len(text) > limit:
 		return apierr.BadJSON.Errorf("%s has %d bytes, it may have %d", name, len(text), limit)
-	case !printable(text):
-		return badField(name, text, "holds a control character")
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return badField(name, text, "holds a character that cannot be printed")
 	}
 	return nil
-}
-
-func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 func badField(name, value, why string) *apierr.Error {

@@ -43,9 +43,10 @@ type Server struct {
 	files    fileBudget
 	started  time.Time // when it was ready
 
-	api, metrics, socket             *http.Server
-	apiAddr, metricsAddr, socketAddr net.Listener
-	connections                      *bounded // apiAddr
+	api, clients, metrics, socket                 *http.Server
+	apiAddr, clientsAddr, metricsAddr, socketAddr net.Listener
+	connections                                   *bounded // apiAddr
+	clientConnections                             *bounded // clientsAddr; nil: client apps call where the API is
 }
 
 // Start opens the data directory and all listeners of a configuration. Run serves them.
@@ -128,7 +129,10 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 // serveWith creates the HTTP servers.
 func (s *Server) serveWith() {
 	s.registerProgram()
-	s.connections.register(s.registry)
+	s.connections.register(s.registry, "tidings_connections", "to the API")
+	if s.clientConnections != nil {
+		s.clientConnections.register(s.registry, "tidings_client_connections", "of client apps")
+	}
 	s.store.Register(s.registry, s.cfg.MetricsApps)
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
@@ -149,9 +153,21 @@ func (s *Server) serveWith() {
 		Answered:        requests.answered,
 	})
 	s.connections.known = handler.Knows
-	s.api = &http.Server{
+	both := http.Handler(handler)
+	if s.clientsAddr != nil {
+		both = handler.Commands()
+		s.clients = s.httpServer(s.withHealth(handler.Clients()))
+	}
+	s.api = s.httpServer(s.withHealth(s.withOpenAPI(both)))
+	s.metrics = s.metricsServer()
+	s.socket = s.socketServer()
+}
+
+// httpServer creates a server for strangers.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
-		Handler:                      s.withHealth(handler.Commands()),
+		Handler:                      h,
 		ReadHeaderTimeout:            s.cfg.BodyTimeout,
 		ReadTimeout:                  s.cfg.BodyTimeout,
 		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
@@ -160,8 +176,6 @@ func (s *Server) serveWith() {
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	s.metrics = s.metricsServer()
-	s.socket = s.socketServer()
 }
 
 // maxStreams bounds the requests at once of an HTTP/2 connection, which are outside the
@@ -172,10 +186,9 @@ const maxStreams = 32
 // is read, and room for headers that proxies add.
 const maxHeaderBytes = 32 << 10
 
-// withHealth returns a handler that answers the probes of an orchestrator and sends the
-// description of the API, and leaves other requests to next.
+// withHealth returns a handler that answers the probes of an orchestrator, and leaves other
+// requests to next.
 func (s *Server) withHealth(next http.Handler) http.Handler {
-	openAPI := api.OpenAPIHandler(s.build.Version)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			switch r.URL.Path {
@@ -189,10 +202,20 @@ func (s *Server) withHealth(next http.Handler) http.Handler {
 				}
 				_, _ = io.WriteString(w, "ready\n")
 				return
-			case "/openapi.json":
-				openAPI.ServeHTTP(w, r)
-				return
 			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withOpenAPI returns a handler that sends the description of the API, and leaves other
+// requests to next.
+func (s *Server) withOpenAPI(next http.Handler) http.Handler {
+	openAPI := api.OpenAPIHandler(s.build.Version)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			openAPI.ServeHTTP(w, r)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -216,7 +239,7 @@ func (s *Server) Reload() {
 // configured limit, makes everything durable and closes. Every goroutine of the
 // server has ended when it returns.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	var wg sync.WaitGroup
 	serve := func(serve func() error) {
 		wg.Go(func() {
@@ -225,13 +248,10 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	serve(func() error {
-		if s.cert != nil {
-			s.api.TLSConfig = s.cert.config()
-			return s.api.ServeTLS(s.apiAddr, "", "")
-		}
-		return s.api.Serve(s.apiAddr)
-	})
+	serve(func() error { return s.serveStrangers(s.api, s.apiAddr) })
+	if s.clientsAddr != nil {
+		serve(func() error { return s.serveStrangers(s.clients, s.clientsAddr) })
+	}
 	if s.metricsAddr != nil {
 		serve(func() error { return s.metrics.Serve(s.metricsAddr) })
 	}
@@ -254,7 +274,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("stopping", "limit", s.cfg.ShutdownTimeout)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
-	for _, h := range []*http.Server{s.api, s.metrics, s.socket} {
+	for _, h := range []*http.Server{s.api, s.clients, s.metrics, s.socket} {
+		if h == nil {
+			continue
+		}
 		if stopErr := h.Shutdown(limit); stopErr != nil {
 			s.log.Warn("requests did not finish in time and were cut off")
 			err = errors.Join(err, h.Close())
@@ -268,10 +291,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
+// serveStrangers serves on a listener, with the certificate if there is one.
+func (s *Server) serveStrangers(h *http.Server, l net.Listener) error {
+	if s.cert == nil {
+		return h.Serve(l)
+	}
+	h.TLSConfig = s.cert.config()
+	return h.ServeTLS(l, "", "")
+}
+
 // close closes what Start opened.
 func (s *Server) close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.apiAddr, s.metricsAddr, s.socketAddr} {
+	for _, l := range []net.Listener{s.apiAddr, s.clientsAddr, s.metricsAddr, s.socketAddr} {
 		if l != nil {
 			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)

@@ -140,6 +140,8 @@ func (s *Devices) register(x *tenant, h *hints, r *registration, bulk bool, pos 
 		if err := c.renew(r, n, pos); err != nil {
 			return out, err
 		}
+	case r.proof.Secret != "" || r.proof.User != "":
+		return out, unknownDevice(r.ID) // it is a refresh
 	default:
 		if out.Secret, err = c.make(r, n, exists, &e); err != nil {
 			*pos = max(*pos, x.pos)

@@ -3,10 +3,10 @@ package lsm
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 
+	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/device"
 	"tidings/internal/index"
@@ -181,8 +181,6 @@ func (s *Devices) Of(ctx context.Context, app uint32, account string) ([]device.
 	})
 }
 
-var errDevicePage = errors.New("the token of the page is none that List returned")
-
 // List returns a page of the devices of an app, in the order of their numbers. A number that
 // was another account's is given out again, so a new device may come before older
 // ones.
@@ -190,7 +188,7 @@ func (s *Devices) List(ctx context.Context, app uint32, limit int, after string)
 	from := uint64(0)
 	if after != "" {
 		if from, err = strconv.ParseUint(after, 36, 32); err != nil {
-			return nil, "", errDevicePage
+			return nil, "", apierr.PageExpired.Errorf("the page token is none that was given out")
 		}
 	}
 	list, err = s.u.devices(ctx, app, func(x *tenant, pos *journal.Pos) (numbers []uint32, _ error) {

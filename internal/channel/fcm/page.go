@@ -74,7 +74,7 @@ func (s *sender) Send(ctx context.Context, job *channel.Job, targets []channel.T
 		targets:   targets,
 		done:      done,
 		texts:     channel.NewTexts(job.Message),
-		begun:     time.Now(),
+		begun:     s.now(),
 		templates: map[shape]*shaped{},
 	}
 	work := make(chan parcel)
@@ -114,7 +114,7 @@ func (p *page) next(ctx context.Context, i int) (parcel, channel.Result) {
 	if stop := p.stop.Load(); stop != nil {
 		return parcel{}, *stop
 	}
-	if p.job.Expires.After(p.begun) && !p.job.Expires.After(time.Now()) {
+	if p.job.Expires.After(p.begun) && !p.job.Expires.After(p.now()) {
 		return parcel{}, stopped() // its time has passed while it waited
 	}
 	bearer, err := p.tokens.token(ctx)
@@ -218,7 +218,7 @@ func (p *page) send(next parcel) {
 
 // try sends a body, again with another access token if FCM refuses the first.
 func (p *page) try(s *shaped, conn *h2.Conn, b *bearer, t *channel.Target) (channel.Result, doubt) {
-	body := s.fill(make([]byte, 0, s.size+len(t.Address)), t, ttl(p.job.Expires, time.Now()))
+	body := s.fill(make([]byte, 0, s.size+len(t.Address)), t, ttl(p.job.Expires, p.now()))
 	return p.deliver(conn, b, body, string(t.Address))
 }
 

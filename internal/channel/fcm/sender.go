@@ -29,7 +29,8 @@ type sender struct {
 	pool    *h2.Pool
 	pace    *channel.Pace
 	tokens  *source
-	client  *http.Client // for access tokens
+	now     func() time.Time // by which messages expire
+	client  *http.Client     // for access tokens
 
 	proven atomic.Bool // FCM took a message from these credentials
 	clock  clock
@@ -43,6 +44,7 @@ func newSender(d *Driver, a *account, o channel.Options, p *channel.Pace) *sende
 		conns:   d.opts.Connections,
 		url:     d.base.JoinPath("v1", "projects", a.ProjectID, "messages:send"),
 		pace:    p,
+		now:     time.Now,
 	}
 	s.pool = h2.New(h2.Options{URL: d.base, TLS: d.tls(), Proxy: d.opts.Proxy, Connections: d.opts.Connections})
 	s.client = &http.Client{
@@ -88,7 +90,7 @@ func (s *sender) Payload(job *channel.Job, target *channel.Target) (channel.Payl
 	shown := *target
 	shown.Address = channel.Address(target.Address.Last6())
 	return channel.Payload{
-		Body:   t.fill(nil, &shown, ttl(job.Expires, time.Now())),
+		Body:   t.fill(nil, &shown, ttl(job.Expires, s.now())),
 		Bytes:  t.bytes(target),
 		Limit:  maxPayload,
 		Header: map[string]string{"Content-Type": "application/json"},

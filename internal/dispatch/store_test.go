@@ -153,8 +153,10 @@ type seat struct {
 	torn bool // the process ended: nothing it does is kept
 }
 
-var errTorn = errors.New("the process has ended")
-var errDisk = errors.New("the disk does not answer")
+var (
+	errTorn = errors.New("the process has ended")
+	errDisk = errors.New("the disk does not answer")
+)
 
 // begin is at the beginning of each call.
 func (s *seat) begin(ctx context.Context) error {

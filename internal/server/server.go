@@ -37,6 +37,7 @@ type Server struct {
 	control  *admin.Service
 	build    Build
 	cert     *certificate // nil: no TLS
+	drivers  channel.Drivers
 	key      *credential.Key
 	ends     *ends
 	files    fileBudget
@@ -75,6 +76,9 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			return nil, err
 		}
 	}
+	if s.drivers, err = drivers(cfg); err != nil {
+		return nil, err
+	}
 	if fresh {
 		if err := s.listen(ctx); err != nil {
 			return nil, err
@@ -109,7 +113,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: channel.Drivers{}, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: s.drivers, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	if s.cert != nil {

@@ -37,8 +37,8 @@ type Server struct {
 	control  *admin.Service
 	build    Build
 	cert     *certificate // nil: no TLS
-	key      *credential.Key
 	drivers  channel.Drivers
+	key      *credential.Key
 	ends     *ends
 	files    fileBudget
 	started  time.Time // when it was ready
@@ -77,6 +77,9 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 			return nil, err
 		}
 	}
+	if s.drivers, err = drivers(cfg); err != nil {
+		return nil, err
+	}
 	if fresh {
 		if err := s.listen(ctx); err != nil {
 			return nil, err
@@ -99,9 +102,6 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	if err := s.declareApps(ctx); err != nil {
-		return nil, err
-	}
-	if s.drivers, err = newDrivers(cfg); err != nil {
 		return nil, err
 	}
 	s.key = loadKey(cfg.CredentialsKeyFile, cfg.Data, s.apps.All(), log)

@@ -123,7 +123,7 @@ func (s *Server) serveWith() {
 	s.store.Register(s.registry, s.cfg.MetricsApps)
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.registry.MustRegister(requests)
-	handler := api.New(s.apps, s.store.Users, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,

@@ -30,6 +30,9 @@ type New struct {
 	Body     [32]byte      // SHA-256 of the request body
 	Key      string        // IdempotencyKey; empty: none
 	Gapped   bool          // the gap and the daily quota of the app are for it: push, not batch
+	// Nothing says why nothing is to be sent; empty: something is. Such a task is done at
+	// once, with this Reason and without any unit.
+	Nothing string
 }
 
 // A Receipt is the answer to a New.

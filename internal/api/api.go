@@ -4,8 +4,10 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"tidings/internal/apierr"
@@ -19,27 +21,37 @@ import (
 
 // Parts are what the commands work on.
 type Parts struct {
-	Apps    *app.Registry
-	Users   audience.Store
-	Devices device.Store
-	Tasks   task.Store
-	Drivers channel.Drivers // the providers that can be reached
+	Apps       *app.Registry
+	Users      audience.Store
+	Devices    device.Store
+	Tasks      task.Store
+	Dispatcher Dispatcher
+	Drivers    channel.Drivers // the providers that can be reached
+	// CheckFCM returns why something cannot be merged into the message that FCM gets; it
+	// names the member of Overrides. Nil: everything can.
+	CheckFCM func(json.RawMessage) error
 }
 
 // Server carries out the commands, and what client apps call. It is an http.Handler.
 type Server struct {
-	apps    *app.Registry
-	users   audience.Store
-	devices device.Store
-	tasks   task.Store
-	drivers channel.Drivers
-	gate    *gate.Gate
-	clients http.Handler
+	apps       *app.Registry
+	users      audience.Store
+	devices    device.Store
+	tasks      task.Store
+	dispatcher Dispatcher
+	drivers    channel.Drivers
+	checkFCM   func(json.RawMessage) error
+	previews   *previews
+	gate       *gate.Gate
+	clients    http.Handler
 }
 
 // New creates a Server.
 func New(p Parts, opts gate.Options) *Server {
-	s := &Server{apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, drivers: p.Drivers}
+	s := &Server{
+		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, dispatcher: p.Dispatcher, drivers: p.Drivers,
+		checkFCM: p.CheckFCM, previews: newPreviews(),
+	}
 	s.gate = gate.New(p.Apps, p.Users, table(s), gate.Clients{Family: clientFamily, Routes: routes(s)}, opts)
 	s.clients = s.gate.Clients()
 	return s
@@ -98,6 +110,19 @@ var (
 		apierr.InvalidAttribute, apierr.WrongAccountKind, apierr.BadWhere, apierr.WhereTooLarge,
 	}
 )
+
+// pushCodes are those of a push, in the order of the checks, and some more.
+func pushCodes(more ...*apierr.Kind) []*apierr.Kind {
+	return slices.Concat(
+		codes(
+			apierr.BadMsgRandom, apierr.BadMsgBody, apierr.BadElement, apierr.BadMsgLifeTime, apierr.BadOfflinePush,
+			apierr.DataIDTooLong, apierr.BadMessageFormat,
+		),
+		conditionCodes,
+		codes(apierr.UnknownSender, apierr.PushDisabled, apierr.PlanChanged, apierr.PreviewReplaced, apierr.KeyReused, apierr.TooManyTasks),
+		more,
+	)
+}
 
 // codes returns the kinds that a command may answer.
 func codes(kinds ...*apierr.Kind) []*apierr.Kind { return kinds }
@@ -165,6 +190,69 @@ func table(s *Server) []gate.Command {
 			Codes:   codes(apierr.TooManyAccounts),
 			Older:   older("im_remove_all_tags", "`ErrorList`"),
 			Example: `{"To_Account":["Mary"]}`, Run: gate.Func(s.clearAllTags),
+		},
+
+		{
+			Name: "timpush/push", Spec: "timpush-api.md 6", Family: pushFamily, Rate: perSecond100, Effect: gate.Once,
+			Body:  gate.Limit{Bytes: 10 << 10, Over: apierr.PushBodyTooLarge},
+			Codes: append(codes(apierr.PushBodyTooLarge), pushCodes(apierr.PushTooSoon, apierr.PushQuotaUsed)...),
+			Older: gate.Older{
+				Name: "all_member_push/im_push", Run: gate.Func(s.imPush),
+				Lacks: "`TagsNot`, `DataId`, `OnlineOnlyFlag` and our own members but `Where`; `MsgBody` is needed; only UserIDs get it",
+			},
+			Example: `{"From_Account":"administrator","MsgRandom":1618033988,"Condition":{"TagsAnd":["beta"]},"OfflinePushInfo":{"Title":"Beta cup","Desc":"Registration closes tonight."},"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"Registration closes tonight."}}]}`,
+			Run:     gate.Func(s.push),
+		},
+		{
+			Name: "timpush/batch", Spec: "timpush-api.md 7", Family: pushFamily, Rate: gate.Rate{PerSecond: 40}, Effect: gate.Once,
+			Body:    gate.Limit{Bytes: 256 << 10},
+			Refused: `"TaskId":""`,
+			Codes: codes(
+				apierr.TooManyReceivers, apierr.DataIDTooLong, apierr.UnknownSender, apierr.PushDisabled, apierr.PreviewReplaced, apierr.KeyReused, apierr.TooManyTasks,
+			),
+			Example: `{"From_Account":"administrator","To_Account":["ada-lov","Mary"],"MsgRandom":3141592653,"DataId":"invoice-88213","OfflinePushInfo":{"PushFlag":0,"Title":"Invoice","Desc":"Your invoice has arrived."}}`,
+			Run:     gate.Func(s.batch),
+		},
+		{
+			Name: "tidings/preview_push", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   pushCodes(apierr.TooManyReceivers),
+			Example: `{"Where":"plan == \"gold\" && !tag(\"muted\")","OfflinePushInfo":{"Title":"Gold week","Desc":"Two for one until Sunday."}}`,
+			Run:     gate.Func(s.previewPush),
+		},
+		{
+			Name: "tidings/list_tasks", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.PageExpired),
+			Example: `{"States":["sending","done"],"Limit":10}`, Run: gate.Func(s.listTasks),
+		},
+		{
+			Name: "tidings/get_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownTask),
+			Example: `{"TaskId":"TASK_ID","To_Account":"Mary","Sample":10}`, Run: gate.Func(s.getTask),
+		},
+		{
+			Name: "tidings/list_receivers", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownTask, apierr.PageExpired),
+			Example: `{"TaskId":"TASK_ID","Limit":1000}`, Run: gate.Func(s.listReceivers),
+		},
+		{
+			Name: "tidings/explain_delivery", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownTask, apierr.UnknownAccount),
+			Example: `{"TaskId":"TASK_ID","To_Account":"Mary"}`, Run: gate.Func(s.explainDelivery),
+		},
+		{
+			Name: "tidings/pause_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownTask, apierr.TaskEnded),
+			Example: `{"TaskId":"TASK_ID"}`, Run: gate.Func(s.pauseTask),
+		},
+		{
+			Name: "tidings/resume_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownTask, apierr.TaskEnded),
+			Example: `{"TaskId":"TASK_ID"}`, Run: gate.Func(s.resumeTask),
+		},
+		{
+			Name: "tidings/stop_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownTask, apierr.TaskEnded),
+			Example: `{"TaskId":"TASK_ID"}`, Run: gate.Func(s.stopTask),
 		},
 
 		{

@@ -14,7 +14,15 @@ import (
 // brokenDevices are those of a real store, of which a registration fails with an error.
 type brokenDevices struct {
 	devices.Store
-	err error
+	err   error
+	shown map[string]*devices.Device // in place of those that are stored
+}
+
+func (d *brokenDevices) Device(ctx context.Context, app uint32, id string) (*devices.Device, error) {
+	if shown := d.shown[id]; shown != nil {
+		return shown, nil
+	}
+	return d.Store.Device(ctx, app, id)
 }
 
 func (d *brokenDevices) Register(ctx context.Context, app uint32, p devices.Proof, is devices.Device) (devices.Registered, error) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +9,6 @@ import (
 
 	"tidings/internal/admin"
 	"tidings/internal/app"
-	"tidings/internal/channel/fcm"
 	"tidings/internal/config"
 	"tidings/internal/server"
 	"tidings/internal/simulate"
@@ -25,7 +23,7 @@ func prepareDemo(cfg *config.Config) error {
 	if len(cfg.Apps) > 0 {
 		return usagef("--demo makes an app of its own and cannot be used with apps in the configuration")
 	}
-	if cfg.FCMURL != fcm.GoogleURL || cfg.FCMTokenURL != fcm.GoogleTokenURL {
+	if !server.ReachesProviders(cfg) {
 		return usagef("--demo pushes to a simulator of its own and cannot be used with fcm_url or fcm_token_url")
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, server.DemoMarker)); err != nil {
@@ -37,36 +35,21 @@ func prepareDemo(cfg *config.Config) error {
 	return nil
 }
 
-// startDemo starts the simulator that a demo pushes to, and puts it into the configuration.
-// What arrives at a phone is printed to out.
+// startDemo starts the simulator that a demo pushes to. What arrives at a phone is printed
+// to out.
 func startDemo(cfg *config.Config, out io.Writer) (*simulate.Simulator, error) {
 	phones := map[string]*server.DemoPhone{}
 	for i := range server.DemoPhones {
 		p := &server.DemoPhones[i]
 		phones[string(p.Token)] = p
 	}
-	sim, err := simulate.Start(simulate.Options{
-		Project: "tidings-demo",
-		Delivered: func(d simulate.Delivery) {
-			whose := "a phone"
-			if p := phones[d.Token]; p != nil {
-				whose = fmt.Sprintf("%s's %s", p.User, p.Model)
-			}
-			fmt.Fprintf(out, "%s  %s shows: %q, %q\n", d.Time.Local().Format("15:04:05"), whose, d.Title, d.Text)
-		},
+	return server.SimulateProviders(cfg, func(d simulate.Delivery) {
+		whose := "a phone"
+		if p := phones[d.Token]; p != nil {
+			whose = fmt.Sprintf("%s's %s", p.User, p.Model)
+		}
+		fmt.Fprintf(out, "%s  %s shows: %q, %q\n", d.Time.Local().Format("15:04:05"), whose, d.Title, d.Text)
 	})
-	if err != nil {
-		return nil, err
-	}
-	var account struct {
-		TokenURI string `json:"token_uri"`
-	}
-	if err := json.Unmarshal(sim.ServiceAccount(), &account); err != nil {
-		_ = sim.Close()
-		return nil, err
-	}
-	cfg.FCMURL, cfg.FCMTokenURL, cfg.FCMRamp = sim.URL(), account.TokenURI, false
-	return sim, nil
 }
 
 // fillDemo fills the demo app and returns a text that shows how to call it.

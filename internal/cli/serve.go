@@ -100,7 +100,7 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 	if cfg.Demo {
 		var err error
 		if sim, err = startDemo(cfg, e.stdout); err != nil {
-			return fmt.Errorf("the simulator of the demo: %w", err)
+			return err
 		}
 		defer func() { _ = sim.Close() }() // it holds nothing that could be lost
 	}

@@ -2,13 +2,18 @@ package server
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	"tidings/internal/admin"
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/channel"
+	"tidings/internal/channel/fcm"
+	"tidings/internal/config"
 	"tidings/internal/device"
+	"tidings/internal/simulate"
 	"tidings/internal/wording"
 )
 
@@ -74,6 +79,30 @@ func Demo(id uint32) app.Declaration {
 		d.AttrNames[string(rune('0'+slot))] = attr
 	}
 	return d
+}
+
+// ReachesProviders reports whether a configuration names no address of a provider, so that
+// pushes go where they are meant to go.
+func ReachesProviders(cfg *config.Config) bool {
+	return cfg.FCMURL == fcm.GoogleURL && cfg.FCMTokenURL == fcm.GoogleTokenURL
+}
+
+// SimulateProviders starts the simulator that a demo pushes to, and puts it into the
+// configuration. Delivered, which may be nil, is called for each message that arrives at a
+// phone. The caller closes the simulator.
+func SimulateProviders(cfg *config.Config, delivered func(simulate.Delivery)) (*simulate.Simulator, error) {
+	sim, err := simulate.Start(simulate.Options{Project: "tidings-demo", Delivered: delivered})
+	if err != nil {
+		return nil, fmt.Errorf("the simulator of push providers: %w", err)
+	}
+	var account struct {
+		TokenURI string `json:"token_uri"`
+	}
+	if err := json.Unmarshal(sim.ServiceAccount(), &account); err != nil {
+		return nil, errors.Join(err, sim.Close())
+	}
+	cfg.FCMURL, cfg.FCMTokenURL, cfg.FCMRamp = sim.URL(), account.TokenURI, false
+	return sim, nil
 }
 
 // FillDemo creates what the demo app lacks of its users and their devices, and gives it

@@ -21,27 +21,30 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/channel"
 	"tidings/internal/channel/credential"
+	"tidings/internal/channel/fcm"
 	"tidings/internal/config"
 	"tidings/internal/control"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 )
 
 // Server is a running Tidings server.
 type Server struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	store    *lsm.Store
-	apps     *app.Registry
-	registry *prometheus.Registry
-	control  *admin.Service
-	build    Build
-	cert     *certificate // nil: no TLS
-	drivers  channel.Drivers
-	key      *credential.Key
-	ends     *ends
-	files    fileBudget
-	started  time.Time // when it was ready
+	cfg        *config.Config
+	log        *slog.Logger
+	store      *lsm.Store
+	apps       *app.Registry
+	registry   *prometheus.Registry
+	control    *admin.Service
+	build      Build
+	cert       *certificate // nil: no TLS
+	drivers    channel.Drivers
+	key        *credential.Key
+	ends       *ends
+	dispatcher *dispatch.Dispatcher
+	files      fileBudget
+	started    time.Time // when it was ready
 
 	api, clients, metrics, socket                 *http.Server
 	apiAddr, clientsAddr, metricsAddr, socketAddr net.Listener
@@ -120,6 +123,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if s.cert != nil {
 		s.control.Certificate = s.cert.leaf
 	}
+	s.dispatcher = s.newDispatcher()
 	s.serveWith()
 	s.started = time.Now().UTC().Truncate(time.Second)
 	start.ready(ctx, s)
@@ -137,7 +141,7 @@ func (s *Server) serveWith() {
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
 	s.registry.MustRegister(requests, s.ends)
-	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, Drivers: s.drivers}, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, Tasks: s.store.Tasks, Drivers: s.drivers, Dispatcher: sending{s.dispatcher, s}, CheckFCM: fcm.CheckOverride}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,
@@ -258,6 +262,8 @@ func (s *Server) Run(ctx context.Context) error {
 	serve(func() error { return s.socket.Serve(s.socketAddr) })
 
 	pacing, stop := context.WithCancel(ctx)
+	wg.Go(func() { _ = s.dispatcher.Run(pacing) }) // its error is why pacing ended
+	wg.Go(func() { s.sweepDevices(pacing) })
 	wg.Go(func() { paceCollector(pacing) })
 	wg.Go(func() { s.ends.watch(pacing) })
 	if s.cert != nil {

@@ -188,5 +188,11 @@ func (e *env) summarize(t simulate.Totals, err error) error {
 	}
 	fmt.Fprintf(e.stderr, "tidings: %s; %d delivered to %s, %s repeated\n", strings.Join(fates, ", "), t.Delivered,
 		counted(int(t.Tokens), "token", "tokens"), counted(int(t.RepeatedIDs), "id", "ids"))
+	if t.Overflow > 0 {
+		fmt.Fprintf(e.stderr, "tidings: %d deliveries were not counted by token and id: there are more than --counted\n", t.Overflow)
+	}
+	if t.Unheard > 0 {
+		fmt.Fprintf(e.stderr, "tidings: %s left out of the output, which was read too slowly\n", counted(int(t.Unheard), "line was", "lines were"))
+	}
 	return err
 }

@@ -16,16 +16,29 @@ type listener struct {
 	net.Listener
 	tls   *tls.Config
 	state *state
+	open  atomic.Int64
 }
 
+// maxConnections bounds the connections that are open at a time. Others are closed at
+// once.
+const maxConnections = 10_000
+
 func (l *listener) Accept() (net.Conn, error) {
-	raw, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) > maxConnections {
+			l.open.Add(-1)
+			_ = raw.Close() // nobody has said anything on it
+			continue
+		}
+		l.state.connections.Add(1)
+		c := &conn{Conn: raw, config: l.tls, state: l.state, in: bufio.NewReaderSize(raw, 16<<10)}
+		c.closed = sync.OnceFunc(func() { l.open.Add(-1) })
+		return c, nil
 	}
-	c := &conn{Conn: raw, config: l.tls, state: l.state, in: bufio.NewReaderSize(raw, 16<<10)}
-	l.state.connections.Add(1)
-	return c, nil
 }
 
 // A conn is a connection without the TLS that its client may use. It reads along in
@@ -39,6 +52,7 @@ type conn struct {
 	config *tls.Config
 	state  *state
 	secure atomic.Pointer[tls.Conn] // nil: no TLS, or none yet
+	closed func()
 
 	// Read's own.
 	in      *bufio.Reader
@@ -150,6 +164,7 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 func (c *conn) Close() error {
+	c.closed()
 	if t := c.secure.Load(); t != nil {
 		return t.Close()
 	}

@@ -169,6 +169,25 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestConnections shows that connections which end make room for others.
+func TestConnections(t *testing.T) {
+	s := start(t, Options{})
+	for _, protocol := range protocols {
+		c := dial(t, s, protocol)
+		c.must(c.send("t", ""))
+		c.client.CloseIdleConnections()
+	}
+	eventually(t, func() bool { return s.listener.open.Load() == 0 })
+	s.listener.open.Store(maxConnections)
+	c := &sender{t: t, url: s.URL(), client: &http.Client{Transport: new(http.Transport)}}
+	if _, err := c.do("GET", controlPath+"totals", "", ""); err == nil {
+		t.Error("served beyond the limit of connections")
+	}
+	s.listener.open.Store(0)
+	c.must(c.do("GET", controlPath+"totals", "", ""))
+	c.client.CloseIdleConnections()
+}
+
 func TestListen(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.com:0", "127.0.0.1", "nonsense"} {
 		if s, err := Start(Options{Listen: address}); err == nil {

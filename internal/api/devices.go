@@ -131,5 +131,8 @@ func (s *Server) restoreTokens(ctx context.Context, c *gate.Caller, in *restoreT
 		return out, apierr.BadJSON.Errorf("RegistrationID or TaskId says whose tokens come back, one of them")
 	}
 	out.Restored, err = s.devices.Restore(ctx, c.App.ID, in.RegistrationID, in.TaskID)
+	if errors.Is(err, device.ErrUnknown) { // and so has no token that could come back
+		return out, nil
+	}
 	return out, err
 }

@@ -206,3 +206,33 @@ func TestTokenServerEchoes(t *testing.T) {
 		t.Errorf("the words show the assertion: %s", r.Words)
 	}
 }
+
+// TestTokensAreNotDroppedInARow keeps a server that refuses every token from being asked
+// for more of them.
+func TestTokensAreNotDroppedInARow(t *testing.T) {
+	s := newGoogle(t, true).sender(t, channel.Options{}, nil).tokens
+	var ahead atomic.Int64
+	s.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	token := func() *bearer {
+		b, err := s.token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	first := token()
+	if !s.drop(first) || !s.drop(first) {
+		t.Error("the first token that is refused cannot be replaced")
+	}
+	second := token()
+	if second == first {
+		t.Error("a token that was refused is used again")
+	}
+	if s.drop(second) {
+		t.Error("the second token is dropped right after the first")
+	}
+	ahead.Store(int64(fetchAgain + time.Second))
+	if !s.drop(second) {
+		t.Error("the second token is never dropped")
+	}
+}

@@ -130,7 +130,7 @@ var rows = []channeltest.Row{
 	},
 	{
 		Name: "a page of a proxy", Answer: channeltest.Answer{Status: 200, Body: "<html>Log in</html>"},
-		Want: channel.Result{Outcome: channel.Unknown, Code: "NO_NAME", Words: "<html>Log in</html>", Replaces: true},
+		Want: channel.Result{Outcome: channel.Unknown, Code: channel.CodeNoName, Words: "<html>Log in</html>", Replaces: true},
 	},
 }
 

@@ -201,14 +201,12 @@ func (s Subject) stoppedMeanwhile(t *testing.T) {
 	defer cancel()
 	var n atomic.Int64
 	f := NewFake(t, true, func(*http.Request, string) Answer {
-		a := s.Accept
-		if n.Add(1) == 20 {
+		a, place := s.Accept, n.Add(1)
+		if place == 20 {
 			cancel()
 		}
-		a.Before = func() {
-			if n.Load() > 1 {
-				<-ctx.Done() // all but the first are on their way when it ends
-			}
+		if place > 1 { // the first is answered, so that the others can be on their way
+			a.Before = func() { <-ctx.Done() }
 		}
 		return a
 	})
@@ -280,8 +278,9 @@ func (s Subject) wire(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			reply := Move{Do: Reply, Status: s.Accept.Status, Body: s.Accept.Body}
 			t.Parallel() // a lost connection is made again after a second
-			w := NewWire(t, 50, func(conn, n int, _ string) Move {
-				if n == 100 && conn == 1 {
+			var n atomic.Int64
+			w := NewWire(t, 50, func(int, int, string) Move {
+				if n.Add(1) == 100 {
 					return Move{Do: c.act, Status: s.Accept.Status, Body: s.Accept.Body}
 				}
 				return reply

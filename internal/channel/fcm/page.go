@@ -143,9 +143,9 @@ func (p *page) check(t *channel.Target) (*shaped, channel.Result) {
 	}
 	switch {
 	case t.Kind != channel.Alert && t.Kind != channel.FID:
-		return reject("TOKEN_KIND", "FCM takes no tokens of kind "+clean(string(t.Kind)))
+		return reject(channel.CodeTokenKind, "FCM takes no tokens of kind "+clean(string(t.Kind)))
 	case t.Address == "" || len(t.Address) > maxToken || !utf8.ValidString(string(t.Address)):
-		return reject("TOKEN", "the token is empty, above 4096 bytes or no UTF-8, and was not sent")
+		return reject(channel.CodeToken, "the token is empty, above 4096 bytes or no UTF-8, and was not sent")
 	}
 	of := shape{t.Kind, p.texts.Place(t.Language), t.Badge >= 0}
 	s := p.templates[of]
@@ -156,10 +156,10 @@ func (p *page) check(t *channel.Target) (*shaped, channel.Result) {
 		p.templates[of] = s
 	}
 	if s.err != nil {
-		return reject("PAYLOAD", clean(s.err.Error()))
+		return reject(channel.CodePayload, clean(s.err.Error()))
 	}
 	if n := s.bytes(t); n > maxPayload {
-		return reject("PAYLOAD_TOO_LARGE", "the payload has "+strconv.Itoa(n)+" bytes, FCM takes "+strconv.Itoa(maxPayload)+"; it was not sent")
+		return reject(channel.CodeTooLarge, "the payload has "+strconv.Itoa(n)+" bytes, FCM takes "+strconv.Itoa(maxPayload)+"; it was not sent")
 	}
 	return s, channel.Result{}
 }

@@ -149,7 +149,7 @@ func TestLimit(t *testing.T) {
 			g.Requests()
 			j.Message.Desc += "x"
 			r := results(t, s, j, []channel.Target{device})[0]
-			if r.Outcome != channel.Rejected || r.Code != "PAYLOAD_TOO_LARGE" || !strings.Contains(r.Words, "4097 bytes") || r.Status != 0 {
+			if r.Outcome != channel.Rejected || r.Code != channel.CodeTooLarge || !strings.Contains(r.Words, "4097 bytes") || r.Status != 0 {
 				t.Errorf("with one byte more: %+v", r)
 			}
 			if n := len(g.Requests()); n != 0 {

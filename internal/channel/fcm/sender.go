@@ -143,13 +143,13 @@ func lost(err error, secrets ...string) channel.Result {
 	var refused *h2.RefusedError
 	switch {
 	case errors.As(err, &dial):
-		r.Outcome, r.Code, r.Lane = channel.Retry, "UNREACHABLE", true
+		r.Outcome, r.Code, r.Lane = channel.Retry, channel.CodeUnreachable, true
 	case errors.As(err, &refused):
-		r.Outcome, r.Code = channel.Retry, "REFUSED"
+		r.Outcome, r.Code = channel.Retry, channel.CodeRefused
 	case errors.Is(err, context.DeadlineExceeded):
-		r.Outcome, r.Code = channel.Unknown, "TIMEOUT"
+		r.Outcome, r.Code = channel.Unknown, channel.CodeTimeout
 	default:
-		r.Outcome, r.Code = channel.Unknown, "CONNECTION_LOST"
+		r.Outcome, r.Code = channel.Unknown, channel.CodeLost
 	}
 	return r
 }

@@ -155,18 +155,30 @@ func TestNoToken(t *testing.T) {
 		answer channeltest.Answer
 		want   channel.Result
 	}{
-		"the key was deleted": {channeltest.Answer{Status: 400, Body: `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`},
-			channel.Result{Outcome: channel.Unauthorized, Status: 400, Code: "invalid_grant", Words: "Invalid JWT Signature."}},
-		"out of order": {channeltest.Answer{Status: 503, Body: "later"},
-			channel.Result{Outcome: channel.Retry, Status: 503, Words: "later", Lane: true}},
-		"too much": {channeltest.Answer{Status: 429, Body: "slowly"},
-			channel.Result{Outcome: channel.Retry, Status: 429, Words: "slowly", Lane: true}},
-		"redirect": {channeltest.Answer{Status: 302, Header: map[string]string{"Location": "/elsewhere"}},
-			channel.Result{Outcome: channel.Retry, Status: 302, Words: "302 Found", Lane: true}},
-		"no token in it": {channeltest.Answer{Status: 200, Body: `{"expires_in":3599}`},
-			channel.Result{Outcome: channel.Retry, Status: 200, Words: "the answer of the token server holds no access token", Lane: true}},
-		"a token that is no header": {channeltest.Answer{Status: 200, Body: `{"access_token":"a\nb: c"}`},
-			channel.Result{Outcome: channel.Retry, Status: 200, Words: "the answer of the token server holds no access token", Lane: true}},
+		"the key was deleted": {
+			channeltest.Answer{Status: 400, Body: `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`},
+			channel.Result{Outcome: channel.Unauthorized, Status: 400, Code: "invalid_grant", Words: "Invalid JWT Signature."},
+		},
+		"out of order": {
+			channeltest.Answer{Status: 503, Body: "later"},
+			channel.Result{Outcome: channel.Retry, Status: 503, Words: "later", Lane: true},
+		},
+		"too much": {
+			channeltest.Answer{Status: 429, Body: "slowly"},
+			channel.Result{Outcome: channel.Retry, Status: 429, Words: "slowly", Lane: true},
+		},
+		"redirect": {
+			channeltest.Answer{Status: 302, Header: map[string]string{"Location": "/elsewhere"}},
+			channel.Result{Outcome: channel.Retry, Status: 302, Words: "302 Found", Lane: true},
+		},
+		"no token in it": {
+			channeltest.Answer{Status: 200, Body: `{"expires_in":3599}`},
+			channel.Result{Outcome: channel.Retry, Status: 200, Words: "the answer of the token server holds no access token", Lane: true},
+		},
+		"a token that is no header": {
+			channeltest.Answer{Status: 200, Body: `{"access_token":"a\nb: c"}`},
+			channel.Result{Outcome: channel.Retry, Status: 200, Words: "the answer of the token server holds no access token", Lane: true},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGoogle(t, true)
@@ -204,5 +216,37 @@ func TestTokenServerEchoes(t *testing.T) {
 	}
 	if channeltest.Shows(r.Words, form.Get("assertion")) {
 		t.Errorf("the words show the assertion: %s", r.Words)
+	}
+}
+
+// TestTokensAreNotDroppedInARow keeps a server that refuses every token from being asked
+// for more of them.
+func TestTokensAreNotDroppedInARow(t *testing.T) {
+	s := newGoogle(t, true).sender(t, channel.Options{}, nil).tokens
+	var ahead atomic.Int64
+	s.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	token := func() *bearer {
+		b, err := s.token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	first := token()
+	for range 2 { // two requests were refused with it
+		if !s.drop(first) {
+			t.Error("the first token that is refused cannot be replaced")
+		}
+	}
+	second := token()
+	if second == first {
+		t.Error("a token that was refused is used again")
+	}
+	if s.drop(second) {
+		t.Error("the second token is dropped right after the first")
+	}
+	ahead.Store(int64(fetchAgain + time.Second))
+	if !s.drop(second) {
+		t.Error("the second token is never dropped")
 	}
 }

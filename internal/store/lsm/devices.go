@@ -109,6 +109,7 @@ func (s *Users) devices(ctx context.Context, app uint32, find func(x *tenant, po
 				return err
 			}
 			s.touch(x, 0, d.ID, &pos)
+			pos = max(pos, x.pending.group(tableBadge, numberKey(n))) // which tasks change too
 			list = append(list, *d)
 		}
 		return nil

@@ -63,7 +63,7 @@ const MaxPage = 500
 // A Unit is one device of a page, or in the lane of what cannot be sent one receiver
 // without any.
 type Unit struct {
-	Account string // RegistrationID, or of a receiver without device the UserID
+	Account string // RegistrationID, or of a receiver without device the UserID; empty: it was deleted while it waited for another try
 	Target  channel.Target
 	Tries   int            // made so far
 	Decided report.Outcome // in the lane of what cannot be sent: why

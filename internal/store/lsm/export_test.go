@@ -34,6 +34,13 @@ func WithViews(o *Options, pace func()) *Options {
 	return o
 }
 
+// WithLargeAudiences has the devices of audiences of more than n accounts looked for among
+// all numbers.
+func WithLargeAudiences(o *Options, n int) *Options {
+	o.small = n
+	return o
+}
+
 // SharePlace reports whether two accounts wait for each other's changes, as one
 // pair in lastSize does.
 func (s *Store) SharePlace(a, b string) bool { return s.tenants.place(a) == s.tenants.place(b) }

@@ -13,6 +13,7 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -48,6 +49,7 @@ type Options struct {
 
 	room        int   // of the journal, less in tests
 	segmentSize int64 // the same
+	small       int   // accounts of an audience whose devices are gathered; 0: smallAudience
 
 	// In tests every question is asked of a view, with this for a pacer.
 	pace func()
@@ -87,7 +89,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s.Apps = &Apps{s.tenants}
 	s.Users = &Users{tenants: s.tenants}
 	s.Devices = &Devices{s.Users}
-	s.Tasks = &Tasks{tenants: s.tenants, users: s.Users}
+	s.Tasks = &Tasks{tenants: s.tenants, users: s.Users, small: uint64(cmp.Or(opts.small, smallAudience))}
 	err = s.openKeys(opts.ReadOnly, directoryKey{hashKeyName, &s.Users.hashKey}, directoryKey{reportKeyName, &s.Tasks.key})
 	if err == nil {
 		err = s.Tasks.load()

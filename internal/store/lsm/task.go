@@ -29,6 +29,7 @@ type Tasks struct {
 	*tenants
 	users     *Users
 	key       []byte // of report ids
+	small     uint64 // the largest audience that is gathered
 	audiences audienceCache
 	records   taskCache
 	mu        sync.Mutex
@@ -280,6 +281,7 @@ func (t *Tasks) loadTenant(x *tenant) error {
 				delete(x.tasks.pins, hour)
 			}
 		}
+		x.tasks.refresh()
 		return v.Each(ctx, tableActive, x.id, func(key, value []byte) error {
 			number := binary.BigEndian.Uint64(key)
 			var p progress

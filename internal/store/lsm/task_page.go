@@ -274,7 +274,10 @@ func (w *walker) unit(u *index.View, certificate int, n uint32, again *retry, d 
 	if now.device = isDevice; isDevice {
 		now.choice = *w.way.choice(u, facet)
 	}
-	out = &task.Unit{Account: string(u.Account(n))}
+	out = &task.Unit{}
+	if u.Has(n) { // one that was deleted may wait for another try
+		out.Account = string(u.Account(n))
+	}
 	meant.badge = -1
 	if again != nil {
 		out.Tries, meant.tries = again.tries, again.tries

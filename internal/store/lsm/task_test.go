@@ -3,6 +3,9 @@ package lsm_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 	"tidings/internal/task"
+	"tidings/internal/testenv"
 )
 
 // pushApp is an app with certificates and without a gap.
@@ -143,4 +147,32 @@ func TestTaskToEveryone(t *testing.T) {
 		t.Errorf("the task is %s with %v", got.State, c)
 	}
 	sound(t, s)
+}
+
+// TestModelTasks compares tasks with a model, on a disk that may lose power.
+func TestModelTasks(t *testing.T) {
+	for _, unsynced := range []int{0, 50} {
+		t.Run(strconv.Itoa(unsynced)+"% unsynced", func(t *testing.T) {
+			t.Parallel()
+			seed := testenv.Seed(t)
+			var o lsm.Options
+			if unsynced > 0 {
+				lsm.WithLargeAudiences(lsm.WithViews(&o, runtime.Gosched), 3)
+			}
+			db := database(t, o, unsynced, rand.New(rand.NewPCG(seed, 2)))
+			var s *opened
+			storetest.ModelTasks(t, storetest.TaskDatabase{
+				Open: func() (*storetest.Stores, error) {
+					got, err := db.Open()
+					if err != nil {
+						return nil, err
+					}
+					s = got.(*opened)
+					return &storetest.Stores{Apps: s.lsm.Apps, Users: s.lsm.Users, Devices: s.lsm.Devices, Tasks: s.lsm.Tasks, Close: s.Close}, nil
+				},
+				Crash:   db.Crash,
+				Inspect: func(t *testing.T) { sound(t, s) },
+			}, seed, testenv.Rounds(1500))
+		})
+	}
 }

@@ -27,8 +27,13 @@ func (v *visited) has(n uint32) bool {
 	return s != nil && s.has(uint16(n))
 }
 
+// add puts in a number of a page that is being cut. If nothing is known of the numbers with
+// its upper half, load finds it later.
 func (v *visited) add(n uint32) {
 	s := v.parts[n>>16]
+	if s == nil && !v.all {
+		return
+	}
 	if s == nil {
 		s = &numbers{}
 		if v.parts == nil {

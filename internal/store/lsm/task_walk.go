@@ -78,7 +78,7 @@ func (t *Tasks) newWalker(ctx context.Context, r *running) (*walker, error) {
 		return nil, err
 	}
 	w := &walker{Tasks: t, r: r, f: f, left: walkMost}
-	if f.n > smallAudience {
+	if f.n > t.small {
 		return w, nil
 	}
 	if err := r.visited.loadAll(t, r); err != nil {

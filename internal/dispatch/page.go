@@ -17,7 +17,9 @@ type page struct {
 	class  class
 	sender *sender // nil: the outcome of its units is decided
 	limit  int
-	stamp  int // of the place, before it was opened
+	weight int  // of the lane's room
+	stamp  int  // of the place, before it was opened
+	trial  bool // it was begun to see whether the provider works again
 	units  int
 	cancel context.CancelCauseFunc
 }
@@ -26,14 +28,17 @@ type page struct {
 func (d *Dispatcher) open(ctx, keep context.Context, p *place, limit int) {
 	l, now := p.lane, time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
-	pg := &page{place: p, class: p.class(), limit: limit, stamp: p.stamp, cancel: cancel}
+	pg := &page{place: p, class: p.class(), limit: limit, weight: limit, stamp: p.stamp, trial: l.trial, cancel: cancel}
 	if l.sendable() {
 		pg.sender = l.sender
 		pg.sender.refs++
 	}
 	p.run.pages[pg] = struct{}{}
 	l.pages[pg] = struct{}{}
-	l.shares[pg.class]++
+	l.weight[pg.class] += limit
+	if pg.class == broadcast {
+		l.whole++
+	}
 	l.used = now
 	d.wg.Go(func() {
 		defer cancel(nil)
@@ -50,10 +55,6 @@ func (d *Dispatcher) work(ctx, keep context.Context, pg *page) {
 		return
 	}
 	d.opened(pg, len(opened.Units))
-	if ctx.Err() != nil {
-		d.giveUp(pg, opened)
-		return
-	}
 	var verdicts []task.Verdict
 	if pg.sender == nil {
 		verdicts = decisions(opened)
@@ -241,7 +242,9 @@ func (d *Dispatcher) opened(pg *page, units int) {
 	defer d.mu.Unlock()
 	p := pg.place
 	p.fails = 0
-	pg.units = units
+	p.lane.weight[pg.class] += units - pg.weight
+	pg.units, pg.weight = units, units
+	p.lane.wakeUp()
 	d.giveBack(p, pg.limit-units)
 	if !p.run.begun {
 		p.run.begun = true
@@ -260,8 +263,12 @@ func (d *Dispatcher) giveUp(pg *page, opened *task.Page) {
 	d.giveBack(pg.place, pg.units)
 	d.release(pg)
 	pg.place.stamp++
-	pg.place.lane.enqueue(pg.place)
+	pg.place.lane.wait(pg.place, time.Now().Add(soon))
 }
+
+// soon is when a page that was given back may be opened again, so that nothing goes round
+// in circles.
+const soon = 10 * time.Millisecond
 
 // closed ends a page that was sent.
 func (d *Dispatcher) closed(pg *page, verdicts []task.Verdict, ended bool, err error) {
@@ -306,7 +313,10 @@ func (d *Dispatcher) release(pg *page) {
 	l, r, s := pg.place.lane, pg.place.run, pg.sender
 	delete(l.pages, pg)
 	delete(r.pages, pg)
-	l.shares[pg.class]--
+	l.weight[pg.class] -= pg.weight
+	if pg.class == broadcast {
+		l.whole--
+	}
 	l.used = time.Now()
 	l.wakeUp()
 	r.wakeUp()

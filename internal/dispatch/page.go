@@ -85,16 +85,20 @@ func decisions(opened *task.Page) []task.Verdict {
 // send hands a page to its Sender and returns what becomes of its units; nil if nothing was
 // sent.
 func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []task.Verdict {
-	l, s, t := pg.place.lane, pg.sender, opened.Task
-	targets := make([]channel.Target, len(opened.Units))
-	for i := range opened.Units {
-		targets[i] = opened.Units[i].Target
+	l, s, t, units := pg.place.lane, pg.sender, opened.Task, opened.Units
+	targets, places := make([]channel.Target, 0, len(units)), make([]int, 0, len(units))
+	results, verdicts := make([]channel.Result, len(units)), make([]task.Verdict, len(units))
+	for i := range units {
+		// A device that waits for its next try may have lost its token meanwhile.
+		if verdicts[i].Outcome = units[i].Decided; units[i].Decided == 0 {
+			targets, places = append(targets, units[i].Target), append(places, i)
+		}
 	}
-	results := make([]channel.Result, len(targets))
 	job := &channel.Job{Message: &t.Message, Replace: channel.ReplaceText(t.ID), Expires: t.Ends}
 	at, begin := d.now(), time.Now()
 	l.inFlight.Add(int64(len(targets)))
-	s.Send(ctx, job, targets, func(i int, r channel.Result) {
+	s.Send(ctx, job, targets, func(n int, r channel.Result) {
+		i := places[n]
 		results[i] = r
 		l.inFlight.Add(-1)
 		d.notice(pg, &results[i])
@@ -102,7 +106,7 @@ func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []ta
 	lasted := time.Since(begin)
 
 	sent, answer := 0, time.Duration(0)
-	for i := range results {
+	for _, i := range places {
 		if results[i].Outcome == 0 { // a Sender that does not keep its promise: nobody knows
 			results[i] = channel.Result{Outcome: channel.Unknown, Words: "the sender said nothing"}
 		}
@@ -112,24 +116,23 @@ func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []ta
 		}
 	}
 	d.metrics.sent(l.provider, results)
-	if sent == 0 {
+	if sent == 0 && len(targets) == len(units) {
 		return nil
 	}
 	d.mu.Lock()
 	j := judge{now: d.now(), ends: t.Ends, limits: s.limits, refused: l.block != nil || s.old}
 	d.mu.Unlock()
-	verdicts := make([]task.Verdict, len(results))
-	for i := range results {
+	for _, i := range places {
 		if unsent(ctx, &results[i]) {
 			verdicts[i] = task.Verdict{Again: j.now, Unsent: true}
 		} else {
-			verdicts[i] = j.verdict(opened.Units[i].Tries, &results[i])
+			verdicts[i] = j.verdict(units[i].Tries, &results[i])
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.guard(pg, opened, verdicts, results, at)
-	if pg.class == broadcast && sent == len(results) {
+	if pg.class == broadcast && sent == len(units) {
 		l.measure(sent, pg.limit, lasted, answer/time.Duration(sent))
 	}
 	l.speed.add(time.Now(), sent)
@@ -236,7 +239,8 @@ func (d *Dispatcher) monotonic(t time.Time) time.Time {
 	return time.Now().Add(min(lookAgain, max(t.Sub(d.now()), time.Millisecond)))
 }
 
-// opened notes how many units a page has. After a whole page there may be more.
+// opened notes how many units a page has. After a whole page there may be more, and in a
+// broadcast after any: devices change between the cut of a page and its opening.
 func (d *Dispatcher) opened(pg *page, units int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -250,7 +254,7 @@ func (d *Dispatcher) opened(pg *page, units int) {
 		p.run.begun = true
 		d.metrics.start.Observe(d.now().Sub(p.run.accepted).Seconds())
 	}
-	if units >= pg.limit {
+	if units >= pg.limit || pg.class == broadcast {
 		p.lane.enqueue(p)
 	}
 }

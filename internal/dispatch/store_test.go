@@ -23,6 +23,7 @@ type memory struct {
 	t          testing.TB
 	took       time.Duration // of each call
 	fails      func() bool   // whether a call fails
+	loses      func() bool   // whether a device has lost its token when it is its turn again
 	now        func() time.Time
 
 	mu      sync.Mutex
@@ -301,7 +302,10 @@ func (s *seat) Open(ctx context.Context, r task.Ref, lane task.Lane, limit int) 
 			}
 			continue
 		}
-		add(u)
+		if add(u); s.loses != nil && s.loses() {
+			last := &p.Units[len(p.Units)-1]
+			last.Decided, last.Target = report.NoToken, channel.Target{}
+		}
 	}
 	for i := st.next[lane.Certificate]; i < len(st.units) && len(units) < limit; i++ {
 		st.next[lane.Certificate] = i + 1

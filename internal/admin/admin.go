@@ -17,6 +17,8 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
+	"tidings/internal/channel/credential"
 	"tidings/internal/store"
 	"tidings/internal/wording"
 )
@@ -42,7 +44,14 @@ type Service struct {
 	// Certificate returns the certificate that the API shows at this moment, in DER; nil:
 	// it has none.
 	Certificate func() []byte
-	Log         *slog.Logger // nil: operations are not logged
+	// Drivers check credentials and ask providers about them; nil: that needs a server.
+	Drivers channel.Drivers
+	Key     *credential.Key // of credentials
+	// CopyKey puts the key of credentials into a directory.
+	CopyKey func(dir string) error
+	// CertificateUse returns how many devices name a certificate; nil: nobody knows.
+	CertificateUse func(ctx context.Context, id uint32, certificate int) (devices int, err error)
+	Log            *slog.Logger // nil: operations are not logged
 }
 
 // Info is about the server that answers.

@@ -63,16 +63,29 @@ const (
 	AddAdmin    Op[AccountRequest, []string] = "admin/add"
 	RemoveAdmin Op[AccountRequest, []string] = "admin/remove"
 	MakeSig     Op[SigRequest, Sig]          = "sig/make"
-	CheckSig    Op[TicketRequest, Sig]       = "sig/check"
-	ImportUsers StreamOp[transfer.Chunk]     = "users/import" // answers a transfer.Result
-	TryImport   StreamOp[transfer.Chunk]     = "users/try"    // the same
-	ExportUsers StreamOp[ExportRequest]      = "users/export" // NDJSON: a header and a line for each user
-	ShowUser    Op[AccountRequest, User]     = "users/show"
-	DeleteUsers Op[UsersRequest, Deletion]   = "users/delete"
-	StoreStatus Op[None, Status]             = "status"
-	CheckStore  Op[None, CheckReport]        = "check"
-	Checkpoint  Op[None, store.Checkpoint]   = "store/checkpoint"
-	BackUp      StreamOp[BackupRequest]      = "store/backup" // answers BackupLines
+
+	AddCertificate     Op[NewCertificateRequest, Certificate]  = "channel/add"
+	ReplaceCertificate Op[ReplaceRequest, Certificate]         = "channel/replace"
+	SetCertificate     Op[SetCertificateRequest, Certificate]  = "channel/set"
+	ListCertificates   Op[AppRequest, []Certificate]           = "channel/list"
+	ShowCertificate    Op[CertificateRequest, Certificate]     = "channel/show"
+	TestCertificate    Op[CertificateRequest, CertificateTest] = "channel/test"
+	RemoveCertificate  Op[RemoveCertificateRequest, None]      = "channel/remove"
+	AddAppKey          Op[NewAppKeyRequest, AppKey]            = "appkey/add"
+	ListAppKeys        Op[AppRequest, []AppKey]                = "appkey/list"
+	RevealAppKeys      Op[AppRequest, []AppKey]                = "appkey/reveal"
+	RemoveAppKey       Op[AppKeyRequest, None]                 = "appkey/remove"
+
+	CheckSig    Op[TicketRequest, Sig]     = "sig/check"
+	ImportUsers StreamOp[transfer.Chunk]   = "users/import" // answers a transfer.Result
+	TryImport   StreamOp[transfer.Chunk]   = "users/try"    // the same
+	ExportUsers StreamOp[ExportRequest]    = "users/export" // NDJSON: a header and a line for each user
+	ShowUser    Op[AccountRequest, User]   = "users/show"
+	DeleteUsers Op[UsersRequest, Deletion] = "users/delete"
+	StoreStatus Op[None, Status]           = "status"
+	CheckStore  Op[None, CheckReport]      = "check"
+	Checkpoint  Op[None, store.Checkpoint] = "store/checkpoint"
+	BackUp      StreamOp[BackupRequest]    = "store/backup" // answers BackupLines
 )
 
 // operations is the table.
@@ -96,6 +109,19 @@ var operations = []Operation{
 
 	row(AddAdmin, Repeatable, Owner, logs("sdkappid", "account"), "Makes an account an admin.", (*Service).addAdmin),
 	row(RemoveAdmin, Once, Owner, logs("sdkappid", "account"), "Makes an admin an ordinary account again.", (*Service).removeAdmin),
+
+	row(AddCertificate, Once, Owner, logs("sdkappid", "provider", "offline"), "Adds a certificate, after its credential was checked.", (*Service).addCertificate),
+	row(ReplaceCertificate, Repeatable, Owner, logs("sdkappid", "certificate", "offline"), "Gives a certificate another credential, after that was checked.", (*Service).replaceCertificate),
+	row(SetCertificate, Repeatable, Owner, logs("sdkappid", "certificate"), "Changes name and options of a certificate.", (*Service).setCertificate),
+	row(ListCertificates, Reads, Viewer, nil, "Lists the certificates of an app, without their credentials.", (*Service).listCertificates),
+	row(ShowCertificate, Reads, Viewer, nil, "Shows a certificate, without its credential.", (*Service).showCertificate),
+	row(TestCertificate, Reads, Operator, nil, "Asks the provider about the credential of a certificate.", (*Service).testCertificate),
+	row(RemoveCertificate, Once, Owner, logs("sdkappid", "certificate"), "Removes a certificate.", (*Service).removeCertificate),
+
+	row(AddAppKey, Once, Owner, logs("sdkappid"), "Adds an AppKey to an app and shows it.", (*Service).addAppKey),
+	row(ListAppKeys, Reads, Viewer, nil, "Lists the AppKeys of an app, masked.", (*Service).listAppKeys),
+	row(RevealAppKeys, Reads, Owner, logs("sdkappid"), "Lists the AppKeys of an app as they are.", (*Service).revealAppKeys),
+	row(RemoveAppKey, Once, Owner, logs("sdkappid", "key"), "Removes an AppKey at once.", (*Service).removeAppKey),
 
 	row(MakeSig, Reads, Owner, nil, "Makes a ticket.", (*Service).makeSig),
 	row(CheckSig, Reads, Viewer, nil, "Verifies a ticket as the API would.", (*Service).checkSig),

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"path/filepath"
 
@@ -44,6 +45,9 @@ type Backup func(ctx context.Context, dir string, progress func(done, total int6
 // BackupRequest names the directory that a backup makes.
 type BackupRequest struct {
 	Dir string `json:"dir"` // absolute: the server has another working directory
+	// Key says that the key of credentials is put into the backup. Without it, whoever has
+	// the backup cannot use the credentials in it.
+	Key bool `json:"credentials_key,omitempty"`
 }
 
 // BackupLine is a line of the answer: how many bytes are done, or the last one, with the
@@ -59,6 +63,9 @@ func (s *Service) backUp(ctx context.Context, in BackupRequest, _ io.Reader, out
 	if !filepath.IsAbs(in.Dir) {
 		return &app.Error{Msg: "dir: " + in.Dir + " is no absolute path"}
 	}
+	if err := s.Key.Err(); in.Key && err != nil {
+		return &app.Error{Msg: err.Error()}
+	}
 	enc := json.NewEncoder(out)
 	last := BackupLine{Done: -1}
 	// A caller that is gone has ended ctx, so what the writing comes to is not looked at.
@@ -72,6 +79,12 @@ func (s *Service) backUp(ctx context.Context, in BackupRequest, _ io.Reader, out
 	})
 	if err != nil {
 		return err
+	}
+	if in.Key {
+		if err := s.CopyKey(in.Dir); err != nil {
+			return fmt.Errorf("the backup is complete but for the key of credentials: %w", err)
+		}
+		b.Key = true
 	}
 	return enc.Encode(BackupLine{Done: b.Bytes, Total: b.Bytes, Backup: &b})
 }

@@ -13,6 +13,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
 	"tidings/internal/device"
 	"tidings/internal/gate"
 	"tidings/internal/task"
@@ -24,40 +25,59 @@ type Parts struct {
 	Users      audience.Store
 	Devices    device.Store
 	Tasks      task.Store
+	Drivers    channel.Drivers // the providers that can be reached
 	Dispatcher Dispatcher
+	// Unseal returns the credential of a certificate, for previews.
+	Unseal func(app uint32, c *app.Certificate) (channel.Secret, error)
 	// CheckFCM returns why something cannot be merged into the message that FCM gets; it
 	// names the member of Overrides. Nil: everything can.
 	CheckFCM func(json.RawMessage) error
 }
 
-// Server carries out the commands. It is an http.Handler.
+// Server carries out the commands, and what client apps call. It is an http.Handler.
 type Server struct {
 	apps       *app.Registry
 	users      audience.Store
 	devices    device.Store
 	tasks      task.Store
+	drivers    channel.Drivers
 	dispatcher Dispatcher
+	unseal     func(app uint32, c *app.Certificate) (channel.Secret, error)
 	checkFCM   func(json.RawMessage) error
 	previews   *previews
 	gate       *gate.Gate
+	clients    http.Handler
 }
 
 // New creates a Server.
 func New(p Parts, opts gate.Options) *Server {
 	s := &Server{
-		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, dispatcher: p.Dispatcher, checkFCM: p.CheckFCM,
-		previews: newPreviews(),
+		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, drivers: p.Drivers, dispatcher: p.Dispatcher,
+		unseal: p.Unseal, checkFCM: p.CheckFCM, previews: newPreviews(),
 	}
-	s.gate = gate.New(p.Apps, p.Users, table(s), opts)
+	s.gate = gate.New(p.Apps, p.Users, table(s), gate.Clients{Family: clientFamily, Routes: routes(s)}, opts)
+	s.clients = s.gate.Clients()
 	return s
 }
+
+// Commands returns a handler of the commands, and of nothing else.
+func (s *Server) Commands() http.Handler { return s.gate }
+
+// Clients returns a handler of what client apps call, and of nothing else.
+func (s *Server) Clients() http.Handler { return s.clients }
 
 // Knows reports whether a good ticket of an admin came from a network lately, and of
 // which app.
 func (s *Server) Knows(network netip.Addr) (app uint32, ok bool) { return s.gate.Knows(network) }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.gate.ServeHTTP(w, r) }
+// ServeHTTP answers one request, of either.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(strings.TrimLeft(r.URL.Path, "/"), "v1/") {
+		s.clients.ServeHTTP(w, r)
+		return
+	}
+	s.gate.ServeHTTP(w, r)
+}
 
 // The families. timpush and all_member_push share their codes.
 var (

@@ -31,7 +31,6 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/audience"
 	"tidings/internal/channel"
-	dev "tidings/internal/device"
 	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 	"tidings/internal/usersig"
@@ -59,8 +58,9 @@ type node struct {
 	fs      vfs.FS
 	store   *lsm.Store
 	apps    *app.Registry
+	devices *memoryDevices
 	tasks   *memoryTasks
-	phones  *memoryDevices
+	events  *events
 	sending *memoryDispatcher
 	handler *api.Server
 	addr    string
@@ -127,15 +127,18 @@ func (n *node) over(apps app.Store, users audience.Store, opts gate.Options) {
 		n.t.Fatal(err)
 	}
 	opts.Now = n.clock.now
-	n.tasks = newMemoryTasks(users, n.clock.now)
-	n.phones = &memoryDevices{byID: map[string]*dev.Device{}}
+	n.devices, n.events = newMemoryDevices(users), &events{}
+	n.tasks = newMemoryTasks(n.events, users, n.clock.now)
 	n.sending = &memoryDispatcher{tasks: n.tasks, sender: &plainSender{limits: channel.Limits{Rate: 100}}}
 	n.handler = api.New(n.parts(users), opts)
 }
 
 // parts are what the API of the node works on.
 func (n *node) parts(users audience.Store) api.Parts {
-	return api.Parts{Apps: n.apps, Users: users, Devices: n.phones, Tasks: n.tasks, Dispatcher: n.sending, CheckFCM: checkFCM}
+	return api.Parts{
+		Apps: n.apps, Users: users, Devices: n.devices, Tasks: n.tasks, Drivers: n.sending.drivers(), Dispatcher: n.sending,
+		Unseal: func(uint32, *app.Certificate) (channel.Secret, error) { return channel.Secret("unsealed"), nil }, CheckFCM: checkFCM,
+	}
 }
 
 // checkFCM refuses one member of FCM's message.
@@ -294,13 +297,19 @@ type answer struct {
 	header  http.Header
 }
 
-// parseAnswer reads an answer and checks what is true of each of them.
+// parseAnswer reads an answer of a command and checks what is true of each of them.
 func parseAnswer(t testing.TB, what string, status int, header http.Header, body []byte) answer {
 	t.Helper()
-	a := answer{raw: string(body), header: header}
 	if status != http.StatusOK {
 		t.Fatalf("%s: status %d, want 200; body %s", what, status, body)
 	}
+	return parseEnvelope(t, what, header, body)
+}
+
+// parseEnvelope reads an answer with any status.
+func parseEnvelope(t testing.TB, what string, header http.Header, body []byte) answer {
+	t.Helper()
+	a := answer{raw: string(body), header: header}
 	if got := header.Get("Content-Type"); got != "application/json; charset=utf-8" {
 		t.Errorf("%s: Content-Type %q", what, got)
 	}

@@ -21,8 +21,8 @@ import (
 func withGroups(t *testing.T, edits ...func(*app.Declaration)) *node {
 	t.Helper()
 	n := start(t, gate.Options{}, edits...).direct()
-	d := phone("device-1234567890")
-	n.phones.byID[d.ID] = &d
+	d := pixel("device-1234567890")
+	n.devices.devices[d.ID] = &kept{Device: d}
 	n.tasks.preview = task.Preview{
 		Accounts: 1500, NoDevice: 7, Failures: []audience.Failure{{Account: "ghost", Err: apierr.UnknownAccount.Errorf("account does not exist")}},
 		Groups: []task.Group{

@@ -36,7 +36,7 @@ func (r *Registry) AddAppKey(ctx context.Context, id uint32, name string, secret
 	} else if err := checkSecret(string(secret)); err != nil {
 		return AppKey{}, errorf("the AppKey %v", err)
 	}
-	if err := CheckCertificateName(name); err != nil {
+	if err := checkLabel(name); err != nil {
 		return AppKey{}, err
 	}
 	var added AppKey

@@ -28,9 +28,34 @@ type Certificate struct {
 
 // Limits of certificates (push.md 1).
 const (
-	MaxCertificates         = 100 // of an app
-	maxCertificateNameBytes = 100
+	MaxCertificates = 100 // of an app
+	maxLabelBytes   = 100
 )
+
+// announcements are how long before its end the end of a certificate is announced
+// (push.md 4).
+var announcements = [...]time.Duration{60 * 24 * time.Hour, 14 * 24 * time.Hour, 24 * time.Hour}
+
+// Ended is the last stage of the end of a certificate.
+const Ended = len(announcements) + 1
+
+// EndStage returns how near the end of the certificate is: 0 not near or never, then
+// one more at 60, at 14 and at 1 days before, and then Ended.
+func (c *Certificate) EndStage(now time.Time) int {
+	if c.Ends.IsZero() {
+		return 0
+	}
+	left, stage := c.Ends.Sub(now), 0
+	for _, before := range announcements {
+		if left <= before {
+			stage++
+		}
+	}
+	if left <= 0 {
+		stage++
+	}
+	return stage
+}
 
 // Certificate returns a certificate of the app; nil if there is none with this ID.
 func (a *App) Certificate(id int) *Certificate {
@@ -44,11 +69,30 @@ func (a *App) findCertificate(id int) (int, bool) {
 	return slices.BinarySearchFunc(a.Certificates, id, func(c Certificate, id int) int { return c.ID - id })
 }
 
-// CheckCertificateName returns why a certificate cannot have a name. It may have none.
-func CheckCertificateName(name string) error {
+// MayAdd returns why the app cannot have one more certificate with a name.
+func (a *App) MayAdd(name string) error {
+	if len(a.Certificates) >= MaxCertificates {
+		return errorf("app %d has %d certificates, remove one first", a.ID, len(a.Certificates))
+	}
+	return a.checkCertificateName(name)
+}
+
+// checkCertificateName returns why no other certificate of the app can have a name.
+func (a *App) checkCertificateName(name string) error {
+	if err := checkLabel(name); err != nil {
+		return err
+	}
+	if name != "" && slices.ContainsFunc(a.Certificates, func(c Certificate) bool { return c.Name == name }) {
+		return errorf("app %d has a certificate %q already", a.ID, name)
+	}
+	return nil
+}
+
+// checkLabel returns why a certificate or an AppKey cannot have a name. It may have none.
+func checkLabel(name string) error {
 	switch {
-	case len(name) > maxCertificateNameBytes:
-		return errorf("the name of a certificate has at most %d bytes, this one has %d", maxCertificateNameBytes, len(name))
+	case len(name) > maxLabelBytes:
+		return errorf("the name has %d bytes, it may have %d", len(name), maxLabelBytes)
 	case !utf8.ValidString(name):
 		return errorf("the name %q is not UTF-8", name)
 	}
@@ -67,15 +111,9 @@ type Seal func(certificate, version int) ([]byte, error)
 // AddCertificate adds a certificate to an app and returns it with its ID. Of c count
 // provider, name, options, hint and end.
 func (r *Registry) AddCertificate(ctx context.Context, id uint32, c Certificate, seal Seal) (Certificate, error) {
-	if err := CheckCertificateName(c.Name); err != nil {
-		return Certificate{}, err
-	}
 	_, err := r.update(ctx, id, func(a *App) (err error) {
-		if len(a.Certificates) >= MaxCertificates {
-			return errorf("app %d has %d certificates, remove one first", id, len(a.Certificates))
-		}
-		if c.Name != "" && slices.ContainsFunc(a.Certificates, func(other Certificate) bool { return other.Name == c.Name }) {
-			return errorf("app %d has a certificate %q already", id, c.Name)
+		if err := a.MayAdd(c.Name); err != nil {
+			return err
 		}
 		a.NextCertificate++
 		c.ID, c.Version, c.Created, c.Replaced = a.NextCertificate, 1, now(), time.Time{}
@@ -109,6 +147,29 @@ func (r *Registry) ReplaceCertificate(ctx context.Context, id uint32, c Certific
 		return nil
 	})
 	return replaced, err
+}
+
+// SetCertificate changes name and options of a certificate, those that are not nil.
+func (r *Registry) SetCertificate(ctx context.Context, id uint32, certificate int, name *string, o *channel.Options) (Certificate, error) {
+	var changed Certificate
+	_, err := r.update(ctx, id, func(a *App) error {
+		c, err := a.certificate(certificate)
+		if err != nil {
+			return err
+		}
+		if name != nil && *name != c.Name {
+			if err := a.checkCertificateName(*name); err != nil {
+				return err
+			}
+			c.Name = *name
+		}
+		if o != nil {
+			c.Options = *o
+		}
+		changed = *c
+		return nil
+	})
+	return changed, err
 }
 
 // RemoveCertificate removes a certificate. Its ID is not given again.

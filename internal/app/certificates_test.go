@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -159,5 +160,17 @@ func TestPushDefaults(t *testing.T) {
 	order := s.ChannelOrder()
 	if len(order) != len(channel.Providers()) || order[0] != channel.Vivo || order[1] != channel.FCM || order[2] != channel.APNs {
 		t.Errorf("the order is %v", order)
+	}
+}
+
+// TestOldRecord: an app that was stored before there were certificates has none, and the
+// defaults of pushes.
+func TestOldRecord(t *testing.T) {
+	var a app.App
+	if err := json.Unmarshal([]byte(`{"sdkappid":7,"name":"x","keys":[],"settings":{"create_accounts":true}}`), &a); err != nil || a.Certificates != nil || a.HasAppKey("") || a.Settings.PushGap() != time.Second {
+		t.Errorf("an old record is %+v, %v", a, err)
+	}
+	if b, err := json.Marshal(&app.App{ID: 7}); err != nil || strings.Contains(string(b), "certificate") || strings.Contains(string(b), "push") || strings.Contains(string(b), "devices") {
+		t.Errorf("an app without them is stored as %s, %v", b, err)
 	}
 }

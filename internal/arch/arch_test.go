@@ -32,11 +32,15 @@ var neverReaches = map[string][]string{
 	"tidings/internal/wording":  append(but(), ioPackages...),
 	"tidings/internal/config":   append(but("tidings/internal/channel", "tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/app", "tidings/internal/wording"), append(backends, "net/http")...),
 	"tidings/internal/gate":     but("tidings/internal/channel", "tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/app", "tidings/internal/usersig", "tidings/internal/wording"),
-	"tidings/internal/api":      but("tidings/internal/channel", "tidings/internal/device", "tidings/internal/gate", "tidings/internal/report", "tidings/internal/task", "tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/app", "tidings/internal/usersig", "tidings/internal/wording"),
+	"tidings/internal/api":      but("tidings/internal/device", "tidings/internal/dispatch", "tidings/internal/report", "tidings/internal/task", "tidings/internal/channel", "tidings/internal/gate", "tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/app", "tidings/internal/usersig", "tidings/internal/wording"),
 	"tidings/internal/userfile": append(but("tidings/internal/apierr", "tidings/internal/audience", "tidings/internal/wording"), ioPackages...),
+	"tidings/internal/channel":  append(but(), ioPackages...),
 	"tidings/internal/admin":    {"net/http"},
 	"tidings/internal/transfer": {"net/http"},
 	"tidings/client":            append(but("tidings/internal/apierr", "tidings/internal/usersig"), "github.com/...", "-github.com/go-json-experiment/json/...", "golang.org/..."),
+
+	"tidings/internal/channel/h2":  append(but(), "net/http/httptest"),
+	"tidings/internal/channel/fcm": append(but("tidings/internal/channel", "tidings/internal/channel/h2"), "net/http/httptest"),
 
 	"tidings/internal/store/journal": append(but("tidings/internal/store"), "net/http/httptest"),
 	"tidings/internal/store/lsm":     {"net/http/httptest", "tidings/internal/config"},

@@ -24,7 +24,7 @@ type backupReport struct {
 }
 
 func (e *env) backupCommand() *cobra.Command {
-	var noVerify bool
+	var noVerify, key bool
 	cmd := &cobra.Command{
 		Use:   "backup DIR",
 		Short: "Back up the data directory, also while the server runs",
@@ -36,7 +36,9 @@ Then this command reads the whole copy and makes the apps and users from it as a
 would, which takes as much memory as a server. If that cannot be done beside the server,
 use --no-verify, and tidings check --data DIR on another machine.
 
-A backup holds the secret keys: keep it as safe as they are. It is complete when it has a
+A backup holds the secret keys: keep it as safe as they are. It holds the credentials of
+providers only sealed, and not the key they are sealed with, unless --credentials-key
+says so: keep a copy of that key apart. It is complete when it has a
 manifest.json, which is written last. tidings restore makes a data directory of it.`,
 		Example: `  tidings backup /backup/tidings-2026-11-25
   tidings check --data /backup/tidings-2026-11-25`,
@@ -44,11 +46,12 @@ manifest.json, which is written last. tidings restore makes a data directory of 
 	}
 	dataFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "do not read the copy again")
+	cmd.Flags().BoolVar(&key, "credentials-key", false, "put the key of credentials into the backup too")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, stop := untilTold(cmd.Context())
 		defer stop()
-		report, err := e.backup(ctx, e.data(cmd), args[0], !noVerify)
+		report, err := e.backup(ctx, e.data(cmd), args[0], key, !noVerify)
 		if err != nil {
 			return interrupted(ctx, err)
 		}
@@ -69,12 +72,12 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-func (e *env) backup(ctx context.Context, data, dir string, verify bool) (*backupReport, error) {
+func (e *env) backup(ctx context.Context, data, dir string, key, verify bool) (*backupReport, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	b, err := e.copyData(ctx, data, dir)
+	b, err := e.copyData(ctx, data, dir, key)
 	if err != nil {
 		return nil, fmt.Errorf("no backup was made: %w", err)
 	}
@@ -94,13 +97,13 @@ func (e *env) backup(ctx context.Context, data, dir string, verify bool) (*backu
 
 // copyData copies the data directory. The directory is closed after that, so that its users
 // are not in memory twice while the copy is verified.
-func (e *env) copyData(ctx context.Context, data, dir string) (b *store.Backup, err error) {
+func (e *env) copyData(ctx context.Context, data, dir string, key bool) (b *store.Backup, err error) {
 	c, err := e.reach(ctx, data, accessOf(admin.BackUp.Effect()))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	answer, err := admin.BackUp.Open(ctx, c, admin.BackupRequest{Dir: dir}, nil)
+	answer, err := admin.BackUp.Open(ctx, c, admin.BackupRequest{Dir: dir, Key: key}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +151,12 @@ func (e *env) printBackup(r *backupReport) {
 		fmt.Fprintf(e.stdout, "Verified: %s, %s, %s.\n", counted(v.Apps, "app", "apps"), counted(v.Users, "user", "users"), counted(v.Other, "other record", "other records"))
 	} else {
 		fmt.Fprintf(e.stdout, "Not verified: tidings check --data %s does that.\n", plain(r.Dir))
+	}
+	switch credentials := counted(r.Certificates, "certificate", "certificates"); {
+	case r.Key:
+		fmt.Fprintf(e.stdout, "The key of credentials is in it, so whoever has it can use the credentials of %s.\n", credentials)
+	case r.Certificates > 0:
+		fmt.Fprintf(e.stdout, "The key of credentials is not in it: without a copy of the key, the credentials of %s have to be entered again.\n", credentials)
 	}
 }
 

@@ -212,12 +212,15 @@ func secretFlag(cmd *cobra.Command, into *string, usage string) {
 
 // secret reads the file that --secret-key-file names, without the white space around the
 // key. Errors show nothing of the content.
-func (e *env) secret(name string) (string, error) {
+func (e *env) secret(name string) (string, error) { return e.secretText("secret key", name) }
+
+// secretText reads a file with a secret of a kind, without the white space around it.
+func (e *env) secretText(kind, name string) (string, error) {
 	in := e.stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return "", fmt.Errorf("secret key: %w", err)
+			return "", fmt.Errorf("%s: %w", kind, err)
 		}
 		defer f.Close()
 		in = f
@@ -226,11 +229,11 @@ func (e *env) secret(name string) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(in, limit+1))
 	switch key := strings.TrimSpace(string(b)); {
 	case err != nil:
-		return "", fmt.Errorf("secret key: %w", err)
+		return "", fmt.Errorf("%s: %w", kind, err)
 	case len(b) > limit:
-		return "", fmt.Errorf("secret key: %s is larger than a key can be", shownName(name))
+		return "", fmt.Errorf("%s: %s is larger than a key can be", kind, shownName(name))
 	case key == "":
-		return "", fmt.Errorf("secret key: %s is empty", shownName(name))
+		return "", fmt.Errorf("%s: %s is empty", kind, shownName(name))
 	default:
 		return key, nil
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,9 +116,14 @@ func (e *env) printRestored(r *restoreReport, until time.Time, took time.Duratio
 	if !r.Compared {
 		fmt.Fprintf(e.stdout, `Changes after %s are lost. What was taken away after it is back, if there was anything:
   users and apps that were deleted, attributes and tags that were removed
-  keys that were removed or had been given an end, admins that were removed
+  keys that were removed or had been given an end, AppKeys and admins that were removed
+  certificates that were removed, credentials that were replaced
   apps that were disabled or suspended, accounts that were blocked
 `, end)
+	}
+	if r.Certificates > 0 && !r.Key {
+		fmt.Fprintf(e.stdout, "The key of credentials is not in the backup: put it at %s, or name it in credentials_key_file, or the credentials of %s have to be entered again.\n",
+			plain(filepath.Join(r.Dir, server.KeyFile)), counted(r.Certificates, "certificate", "certificates"))
 	}
 	if r.TicketsEnded.IsZero() {
 		fmt.Fprintf(e.stdout, "Tickets are as they were: those that were made invalid after %s are good again.\n", end)

@@ -51,6 +51,16 @@ type Config struct {
 	StrictUserSig   bool
 	RequestIDInBody bool
 
+	CredentialsKeyFile string // empty: in Data
+	FCMURL             string
+	FCMTokenURL        string
+	FCMCAFile          string // PEM file; empty: the authorities of the system alone
+	FCMProxy           string // URL, may hold a password; empty is none, "environment" as the variables say
+	FCMConnections     int
+	FCMRate            int // messages a second; 0 is no limit
+	FCMRamp            bool
+	FCMTimeout         time.Duration
+
 	LogFormat   string // text, json
 	LogLevel    slog.Level
 	LogRequests string // all, failed, off
@@ -193,6 +203,52 @@ func keys(c *Config, commands []string) []key {
 			"request_id_in_body", "false",
 			"Puts `RequestId` into every answer. The header `X-Request-Id` is always sent.",
 			one("bool", &c.RequestIDInBody, wording.ParseBool),
+		},
+
+		{
+			"credentials_key_file", "",
+			"File with the key that the credentials of providers are sealed with, 64 hexadecimal digits. Without this key it is `credentials.key` in the data directory, which is made if it does not exist ([how](channels.md#the-key-of-credentials)).",
+			one("path", &c.CredentialsKeyFile, text),
+		},
+		{
+			"fcm_url", "https://fcm.googleapis.com",
+			"Where FCM takes messages. Only for tests, and for gateways of your own. `http` is accepted for loopback addresses only.",
+			one("URL", &c.FCMURL, providerURL),
+		},
+		{
+			"fcm_token_url", "https://oauth2.googleapis.com/token",
+			"Where Google gives access tokens for service accounts. Only for tests, and for gateways of your own; what a service account names itself does not count.",
+			one("URL", &c.FCMTokenURL, providerURL),
+		},
+		{
+			"fcm_ca_file", "",
+			"Authorities to trust for FCM besides those of the system, a PEM file. A gateway or proxy that inspects TLS needs it.",
+			one("path", &c.FCMCAFile, authorities),
+		},
+		{
+			"fcm_proxy", "",
+			"Proxy that connections to Google go through, such as `http://proxy.example.com:3128`; `environment` is what `HTTPS_PROXY` and `NO_PROXY` say.",
+			one("URL", &c.FCMProxy, proxyURL),
+		},
+		{
+			"fcm_connections", "16",
+			"The most connections to FCM at once, of each certificate. From 1 to 256.",
+			one("number", &c.FCMConnections, number(1, 256)),
+		},
+		{
+			"fcm_rate", "10000",
+			"Messages a second that FCM is sent with one certificate, 0 is no limit. Google allows a project 600000 a minute; set the share of this server if others send too.",
+			one("number", &c.FCMRate, number(0, app.MaxLimit)),
+		},
+		{
+			"fcm_ramp", "true",
+			"Grows from nothing to `fcm_rate` within a minute, as Google asks for. Switch it off for tests only.",
+			one("bool", &c.FCMRamp, wording.ParseBool),
+		},
+		{
+			"fcm_timeout", "15s",
+			"Time that FCM gets to answer a request. From 10s, which Google asks for, to 1m.",
+			one("duration", &c.FCMTimeout, duration(10*time.Second, time.Minute)),
 		},
 
 		{

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidings/internal/app"
+	"tidings/internal/channel"
 	"tidings/internal/wording"
 )
 
@@ -54,6 +55,7 @@ func TestDefaults(t *testing.T) {
 		MaxBody: 1 << 20, MaxBodyMemory: 256 << 20, MaxInFlight: 2048,
 		RequestTimeout: 3 * time.Second, BodyTimeout: 10 * time.Second,
 		IdleTimeout: 75 * time.Second, ShutdownTimeout: 10 * time.Second,
+		FCMURL: "https://fcm.googleapis.com", FCMTokenURL: "https://oauth2.googleapis.com/token", FCMConnections: 16, FCMRate: 10_000, FCMRamp: true, FCMTimeout: 15 * time.Second,
 		LogFormat: "text", LogLevel: slog.LevelInfo, LogRequests: "all",
 	}
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "{}\n", "\ufeff"} {
@@ -76,33 +78,42 @@ var samples = map[string][3]struct {
 	text string
 	want any
 }{
-	"listen":             {{":1", ":1"}, {"[::1]:2", "[::1]:2"}, {"host:3", "host:3"}},
-	"metrics_listen":     {{"off", ""}, {"[::1]:2", "[::1]:2"}, {"0.0.0.0:3", "0.0.0.0:3"}},
-	"metrics_apps":       {{"0", 0}, {"1", 1}, {"100000", 100_000}},
-	"tls_cert":           {{pairs[0], pairs[0]}, {pairs[1], pairs[1]}, {pairs[2], pairs[2]}},
-	"tls_key":            {{pairs[0], pairs[0]}, {pairs[1], pairs[1]}, {pairs[2], pairs[2]}},
-	"trusted_proxies":    {{"[10.0.0.0/8, '::1']", prefixes("10.0.0.0/8", "::1/128")}, {"10.1.2.3", prefixes("10.1.2.3/32")}, {"fd00::/8, ::ffff:10.0.0.0/104", prefixes("fd00::/8", "10.0.0.0/8")}},
-	"cors_origins":       {{"['*']", []string{"*"}}, {"http://a, https://B.example:8", []string{"http://a", "https://b.example:8"}}, {"http://c", []string{"http://c"}}},
-	"data":               {{"a", "a"}, {"b", "b"}, {"c", "c"}},
-	"checkpoint_log":     {{"1MiB", int64(1 << 20)}, {"64 GiB", int64(64 << 30)}, {"1048577", int64(1<<20 + 1)}},
-	"memtable_size":      {{"1048576", int64(1 << 20)}, {"2048 KiB", int64(2 << 20)}, {"1GiB", int64(1 << 30)}},
-	"keep_log":           {{"1h", time.Hour}, {"30d", 720 * time.Hour}, {"90s", 90 * time.Second}},
-	"cache_size":         {{"1MiB", int64(1 << 20)}, {"2MiB", int64(2 << 20)}, {"64GiB", int64(64 << 30)}},
-	"max_body":           {{"16KiB", int64(16 << 10)}, {"20000", int64(20000)}, {"64MiB", int64(64 << 20)}},
-	"max_body_memory":    {{"64MiB", int64(64 << 20)}, {"1GiB", int64(1 << 30)}, {"128MiB", int64(128 << 20)}},
-	"max_connections":    {{"1", 1}, {"20000", 20000}, {"3", 3}},
-	"max_in_flight":      {{"1", 1}, {"2", 2}, {"3", 3}},
-	"source_limit":       {{"1", 1}, {"2", 2}, {"3", 3}},
-	"request_timeout":    {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},
-	"body_timeout":       {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},
-	"idle_timeout":       {{"1m", time.Minute}, {"1h", time.Hour}, {"90s", 90 * time.Second}},
-	"shutdown_timeout":   {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},
-	"strict_usersig":     {{"false", false}, {"true", true}, {"false", false}},
-	"request_id_in_body": {{"true", true}, {"false", false}, {"true", true}},
-	"demo":               {{"true", true}, {"false", false}, {"true", true}},
-	"log_format":         {{"json", "json"}, {"text", "text"}, {"json", "json"}},
-	"log_level":          {{"debug", slog.LevelDebug}, {"warn", slog.LevelWarn}, {"error", slog.LevelError}},
-	"log_requests":       {{"off", "off"}, {"failed", "failed"}, {"all", "all"}},
+	"listen":               {{":1", ":1"}, {"[::1]:2", "[::1]:2"}, {"host:3", "host:3"}},
+	"metrics_listen":       {{"off", ""}, {"[::1]:2", "[::1]:2"}, {"0.0.0.0:3", "0.0.0.0:3"}},
+	"metrics_apps":         {{"0", 0}, {"1", 1}, {"100000", 100_000}},
+	"tls_cert":             {{pairs[0], pairs[0]}, {pairs[1], pairs[1]}, {pairs[2], pairs[2]}},
+	"tls_key":              {{pairs[0], pairs[0]}, {pairs[1], pairs[1]}, {pairs[2], pairs[2]}},
+	"trusted_proxies":      {{"[10.0.0.0/8, '::1']", prefixes("10.0.0.0/8", "::1/128")}, {"10.1.2.3", prefixes("10.1.2.3/32")}, {"fd00::/8, ::ffff:10.0.0.0/104", prefixes("fd00::/8", "10.0.0.0/8")}},
+	"cors_origins":         {{"['*']", []string{"*"}}, {"http://a, https://B.example:8", []string{"http://a", "https://b.example:8"}}, {"http://c", []string{"http://c"}}},
+	"data":                 {{"a", "a"}, {"b", "b"}, {"c", "c"}},
+	"checkpoint_log":       {{"1MiB", int64(1 << 20)}, {"64 GiB", int64(64 << 30)}, {"1048577", int64(1<<20 + 1)}},
+	"memtable_size":        {{"1048576", int64(1 << 20)}, {"2048 KiB", int64(2 << 20)}, {"1GiB", int64(1 << 30)}},
+	"keep_log":             {{"1h", time.Hour}, {"30d", 720 * time.Hour}, {"90s", 90 * time.Second}},
+	"cache_size":           {{"1MiB", int64(1 << 20)}, {"2MiB", int64(2 << 20)}, {"64GiB", int64(64 << 30)}},
+	"max_body":             {{"16KiB", int64(16 << 10)}, {"20000", int64(20000)}, {"64MiB", int64(64 << 20)}},
+	"max_body_memory":      {{"64MiB", int64(64 << 20)}, {"1GiB", int64(1 << 30)}, {"128MiB", int64(128 << 20)}},
+	"max_connections":      {{"1", 1}, {"20000", 20000}, {"3", 3}},
+	"max_in_flight":        {{"1", 1}, {"2", 2}, {"3", 3}},
+	"source_limit":         {{"1", 1}, {"2", 2}, {"3", 3}},
+	"request_timeout":      {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},
+	"body_timeout":         {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},
+	"idle_timeout":         {{"1m", time.Minute}, {"1h", time.Hour}, {"90s", 90 * time.Second}},
+	"shutdown_timeout":     {{"1s", time.Second}, {"500ms", time.Second / 2}, {"1m", time.Minute}},
+	"strict_usersig":       {{"false", false}, {"true", true}, {"false", false}},
+	"request_id_in_body":   {{"true", true}, {"false", false}, {"true", true}},
+	"demo":                 {{"true", true}, {"false", false}, {"true", true}},
+	"credentials_key_file": {{"a", "a"}, {"b", "b"}, {"c", "c"}},
+	"fcm_url":              {{"http://127.0.0.1:1", "http://127.0.0.1:1"}, {"https://x", "https://x"}, {"http://[::1]:3/", "http://[::1]:3/"}},
+	"fcm_token_url":        {{"http://localhost/token", "http://localhost/token"}, {"https://x:8", "https://x:8"}, {"https://y/z", "https://y/z"}},
+	"fcm_ca_file":          {{pairs[0], pairs[0]}, {pairs[1], pairs[1]}, {pairs[2], pairs[2]}},
+	"fcm_proxy":            {{"http://p:3128", "http://p:3128"}, {"environment", "environment"}, {"socks5://a:b@p:1", "socks5://a:b@p:1"}},
+	"fcm_connections":      {{"1", 1}, {"256", 256}, {"3", 3}},
+	"fcm_rate":             {{"0", 0}, {"1", 1}, {"2", 2}},
+	"fcm_ramp":             {{"false", false}, {"true", true}, {"false", false}},
+	"fcm_timeout":          {{"10s", 10 * time.Second}, {"1m", time.Minute}, {"20s", 20 * time.Second}},
+	"log_format":           {{"json", "json"}, {"text", "text"}, {"json", "json"}},
+	"log_level":            {{"debug", slog.LevelDebug}, {"warn", slog.LevelWarn}, {"error", slog.LevelError}},
+	"log_requests":         {{"off", "off"}, {"failed", "failed"}, {"all", "all"}},
 }
 
 func prefixes(texts ...string) (all []netip.Prefix) {
@@ -258,6 +269,11 @@ apps:
     addresses: [10.0.0.0/8, 192.0.2.7]
     blocked_accounts: [mallory]
     disabled_commands: [timpush/remove_attr]
+    app_keys: [an-app-key]
+    push_gap: 500ms
+    lifetime: 7d
+    channel_order: [fcm, apns]
+    device_origins: ["https://Shop.example.com"]
   - sdkappid: 0001400000002
     secret_key_file: `+secret+`
     admins: []
@@ -275,7 +291,9 @@ apps:
 			CreateAccounts: new(true), MaxAccounts: new(1000), UserIDs: new(app.UTF8), DeleteAccounts: new(false), ReimportWait: new(wording.Span(720 * time.Hour)),
 			Limits: app.Limits{"timpush/set_attr": 0, "default": 5, "total": 50},
 			Hosts:  []string{"push.example.com"}, Addresses: prefixes("10.0.0.0/8", "192.0.2.7/32"),
-			BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"},
+			BlockedAccounts: []string{"mallory"}, DisabledCommands: []string{"timpush/remove_attr"}, AppKeys: []string{"an-app-key"},
+			PushGap: new(wording.Span(500 * time.Millisecond)), Lifetime: new(wording.Span(7 * 24 * time.Hour)),
+			ChannelOrder: []channel.Provider{channel.FCM, channel.APNs}, DeviceOrigins: []string{"https://shop.example.com"},
 		},
 		{ID: 1400000002, SecretKey: new("key-in-a-file"), Admins: []string{}},
 	}
@@ -302,6 +320,17 @@ func TestMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
+		{
+			name: "providers",
+			file: "fcm_url: http://fcm.example.com\nfcm_token_url: https://u:p@x\nfcm_ca_file: " + good + "\nfcm_timeout: 5s\nfcm_connections: 0\n",
+			env:  map[string]string{"TIDINGS_FCM_PROXY": "user:hidden-password@proxy"},
+			want: `tidings.yaml:1: fcm_url: "http://fcm.example.com" is not a URL such as https://fcm.googleapis.com; http is for loopback addresses only
+tidings.yaml:2: fcm_token_url: holds a user name or a password, which no provider takes
+tidings.yaml:3: fcm_ca_file: "` + good + `" holds no certificate in PEM form
+tidings.yaml:4: fcm_timeout: "5s" is not from 10s to 1m0s
+tidings.yaml:5: fcm_connections: "0" is not a number from 1 to 256
+TIDINGS_FCM_PROXY: is not the URL of a proxy such as http://proxy.example.com:3128, nor environment`,
+		},
 		{
 			name: "everything at once, in order",
 			file: "max_in_flight: many\nlisen: :80\napps:\n  - sdkappid: 1\n    limits:\n      timpush/set_attr: fast\nlog_level: loud\n",

@@ -48,8 +48,11 @@ type Store interface {
 	// itself, without Version, User, Registered. A device that exists is changed only with
 	// a Proof, else it is ErrForbidden. Its tokens become those of d; one that turns up
 	// under another device moves. An unchanged refresh within a day writes nothing. An empty ID
-	// makes one. A new device is an account of kind RegistrationID.
+	// makes one. A new device is an account of kind RegistrationID. A Proof with a Secret or a
+	// User makes none: then a device that does not exist is ErrUnknown.
 	Register(ctx context.Context, app uint32, p Proof, d Device) (Registered, error)
+	// Prove returns nil if a caller may change a device, else ErrForbidden or ErrUnknown.
+	Prove(ctx context.Context, app uint32, p Proof, id string) error
 	// Device returns a device.
 	Device(ctx context.Context, app uint32, id string) (*Device, error)
 	// Of returns the devices of an account: of a UserID those bound to it, of a RegistrationID

@@ -177,6 +177,7 @@ func (u *Users) remove(n uint32, pos uint64) {
 		u.set(n, i, "")
 	}
 	u.setTags(n, nil)
+	u.removeDevices(n)
 	u.created.set(n, 0)
 	u.changes.users = u.changes.noted()
 	u.byKind[u.Kind(n)].remove(n)

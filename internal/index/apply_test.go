@@ -57,6 +57,10 @@ func (p *pair) step(t *testing.T) {
 	}
 	kind := audience.Kind(p.r.IntN(2))
 	account := fmt.Sprintf("%d-%0*d", kind, 1+p.r.IntN(2), p.r.IntN(60))
+	if n, exists := p.live.Find(account); exists && kind == audience.RegistrationID && p.r.IntN(2) == 0 {
+		p.device(t, n)
+		return
+	}
 	changed := false
 	if p.r.IntN(5) == 0 {
 		changed = d.Delete(account, kind, &p.effect) == nil
@@ -89,6 +93,20 @@ func (p *pair) step(t *testing.T) {
 	p.live.Settle(p.pos)
 	if err := p.replay.Apply(&p.effect, p.pos); err != nil {
 		t.Fatalf("replay: %+v: %v", p.effect, err)
+	}
+}
+
+// device makes account n a device, or changes it.
+func (p *pair) device(t *testing.T, n uint32) {
+	t.Helper()
+	d := Device{Number: n, Facet: fmt.Sprint("facet", p.r.IntN(15))}
+	if owner, exists := p.live.Find(fmt.Sprintf("0-%d", p.r.IntN(10))); exists && p.r.IntN(4) > 0 {
+		d.Owner, d.Bound = owner, true
+	}
+	for _, u := range []*Users{p.live, p.replay} {
+		if err := u.ApplyDevice(&d); err != nil {
+			t.Fatalf("%+v: %v", d, err)
+		}
 	}
 }
 

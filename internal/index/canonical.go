@@ -37,6 +37,7 @@ func (u *View) Canonical(w io.Writer) error {
 		}
 	}
 	c.tags()
+	c.devices()
 	return c.Flush()
 }
 

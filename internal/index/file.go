@@ -365,6 +365,7 @@ func (u *View) Write(w *Writer) {
 			users.write(w)
 		}
 	}
+	u.devices.write(w)
 }
 
 // ReadUsers reads what Write wrote.
@@ -407,5 +408,6 @@ func ReadUsers(r *Reader) *Users {
 	for t := range u.tags.names.next {
 		u.changes.tag(t)
 	}
+	u.readDevices(r)
 	return u
 }

@@ -25,6 +25,7 @@ type View struct {
 	byKind   [kinds]*set
 	slots    [audience.Slots]*slot
 	tags     tags
+	devices  devices
 	changes  changes
 }
 
@@ -34,7 +35,7 @@ type View struct {
 func (u *Users) TakeView() *View {
 	v := &View{
 		accounts: u.accounts.view(), freed: u.freed, created: u.created.view(), byKind: u.byKind,
-		tags: u.tags.view(), changes: u.changes,
+		tags: u.tags.view(), devices: u.devices.view(), changes: u.changes,
 	}
 	v.changes.tags = u.changes.tags.view()
 	for kind, users := range u.byKind {
@@ -112,7 +113,7 @@ func (t *tags) view() tags {
 
 // NewUsers returns an app without users.
 func NewUsers() *Users {
-	u := &Users{View{accounts: newStrtab(), tags: tags{names: newStrtab()}, changes: changes{n: 1}, freed: freed{pinned: Unsettled}}}
+	u := &Users{View{accounts: newStrtab(), tags: tags{names: newStrtab()}, devices: newDevices(), changes: changes{n: 1}, freed: freed{pinned: Unsettled}}}
 	for kind := range kinds {
 		u.byKind[kind] = newSet()
 	}
@@ -332,7 +333,7 @@ func (u *Users) setTags(n uint32, list []uint16) bool {
 // of tags: places in a slab are numbers of 32 bits, so the names of accounts have
 // 4 GiB, and so have the values of each slot and the lists of tags.
 func (u *View) Full() bool {
-	full := u.accounts.full() || u.tags.names.full() || u.tags.lists.full()
+	full := u.accounts.full() || u.tags.names.full() || u.tags.lists.full() || u.devices.facets.full()
 	for _, s := range u.slots {
 		full = full || s != nil && s.values.full()
 	}

@@ -7,6 +7,7 @@ type Memory struct {
 	Accounts int64 // names, numbers, creation, and what every app takes
 	Values   int64 // attribute values and who has them
 	Tags     int64 // tags and who has them
+	Devices  int64 // whose devices are, and their facets
 }
 
 // Memory returns the estimated size of the users.
@@ -22,6 +23,7 @@ func (u *View) Memory() Memory {
 	}
 	t := &u.tags
 	m.Tags = t.names.bytesHeld() + t.kinds.bytesHeld() + t.count.bytesHeld() + t.of.bytesHeld() + t.lists.bytesHeld() + t.users.bytesHeld()
+	m.Devices = u.devices.bytesHeld()
 	return m
 }
 

@@ -31,6 +31,9 @@ func (u *View) Verify() error {
 	if err := u.verifyTags(); err != nil {
 		return fmt.Errorf("index: tags: %w", err)
 	}
+	if err := u.devices.verify(); err != nil {
+		return fmt.Errorf("index: devices: %w", err)
+	}
 	freed := make(map[uint32]bool, u.freed.n)
 	for i := range u.freed.n {
 		n := u.freed.at(i).user

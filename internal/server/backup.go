@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"tidings/internal/admin"
 	"tidings/internal/store"
@@ -26,11 +29,25 @@ func VerifyBackup(ctx context.Context, dir string, log *slog.Logger, progress fu
 type RestoreOptions = lsm.RestoreOptions
 
 // Restore creates a data directory from a backup. The data directory does not exist, or is
-// empty.
+// empty. A key of credentials that is in the backup is put into it.
 func Restore(ctx context.Context, from, dir string, log *slog.Logger, o RestoreOptions) (store.Restored, error) {
 	keepPrivate()
 	if err := checkOwner(dir, os.Geteuid()); err != nil {
 		return store.Restored{}, err
 	}
-	return lsm.Restore(ctx, from, dir, lsm.Options{Logger: log}, o)
+	there := filepath.Join(from, KeyFile)
+	key := readKey(there)
+	if err := key.Err(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return store.Restored{}, err
+	}
+	r, err := lsm.Restore(ctx, from, dir, lsm.Options{Logger: log}, o)
+	if err != nil || key.Err() != nil {
+		return r, err
+	}
+	if err := copyKey(there)(dir); err != nil {
+		log.Warn("the key of credentials is not restored; copy it", "from", there, "to", filepath.Join(dir, KeyFile), "error", err)
+		return r, nil
+	}
+	r.Key = true
+	return r, nil
 }

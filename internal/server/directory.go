@@ -46,8 +46,8 @@ func isData(dir string) (bool, error) {
 
 // isNew reports whether a data directory is yet to be made: nothing is there, or an
 // empty directory. It returns an error for a directory of somebody else, which nobody
-// else could open any more if it became a data directory. The marker of a demo, hidden
-// files and lost+found do not count.
+// else could open any more if it became a data directory. The marker of a demo, the key of
+// credentials, hidden files and lost+found do not count.
 func isNew(dir string) (bool, error) {
 	if ours, err := isData(dir); err != nil || ours {
 		return false, err
@@ -57,7 +57,7 @@ func isNew(dir string) (bool, error) {
 		return false, fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {
-		if name := e.Name(); name != DemoMarker && name != "lost+found" && !strings.HasPrefix(name, ".") {
+		if name := e.Name(); name != DemoMarker && name != KeyFile && name != "lost+found" && !strings.HasPrefix(name, ".") {
 			return false, fmt.Errorf("%s is no data directory of tidings, and %s is in it: choose another with --data, an empty one or one that does not exist", dir, name)
 		}
 	}

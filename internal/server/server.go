@@ -19,6 +19,8 @@ import (
 	"tidings/internal/admin"
 	"tidings/internal/api"
 	"tidings/internal/app"
+	"tidings/internal/channel"
+	"tidings/internal/channel/credential"
 	"tidings/internal/config"
 	"tidings/internal/control"
 	"tidings/internal/gate"
@@ -35,6 +37,8 @@ type Server struct {
 	control  *admin.Service
 	build    Build
 	cert     *certificate // nil: no TLS
+	key      *credential.Key
+	ends     *ends
 	files    fileBudget
 	started  time.Time // when it was ready
 
@@ -95,6 +99,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 	if err := s.declareApps(ctx); err != nil {
 		return nil, err
 	}
+	s.key = loadKey(cfg.CredentialsKeyFile, cfg.Data, s.apps.All(), log)
 	if !fresh {
 		if err := s.listen(ctx); err != nil {
 			return nil, err
@@ -104,7 +109,7 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Info: admin.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: channel.Drivers{}, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	if s.cert != nil {
@@ -122,7 +127,8 @@ func (s *Server) serveWith() {
 	s.connections.register(s.registry)
 	s.store.Register(s.registry, s.cfg.MetricsApps)
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
-	s.registry.MustRegister(requests)
+	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
+	s.registry.MustRegister(requests, s.ends)
 	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
@@ -141,7 +147,7 @@ func (s *Server) serveWith() {
 	s.connections.known = handler.Knows
 	s.api = &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
-		Handler:                      s.withHealth(handler),
+		Handler:                      s.withHealth(handler.Commands()),
 		ReadHeaderTimeout:            s.cfg.BodyTimeout,
 		ReadTimeout:                  s.cfg.BodyTimeout,
 		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
@@ -229,6 +235,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 	pacing, stop := context.WithCancel(ctx)
 	wg.Go(func() { paceCollector(pacing) })
+	wg.Go(func() { s.ends.watch(pacing) })
 	if s.cert != nil {
 		wg.Go(func() { s.cert.watch(pacing) })
 	}

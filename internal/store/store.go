@@ -49,6 +49,9 @@ type Backup struct {
 	Files    int       `json:"files"`
 	Bytes    int64     `json:"bytes"`
 	Seconds  float64   `json:"seconds,omitempty"` // that making it took
+
+	Certificates int  `json:"certificates,omitempty"`    // in it; 0 also where they were not counted
+	Key          bool `json:"credentials_key,omitempty"` // the key of credentials is in it
 }
 
 // Restored describes a data directory that was made of a backup.
@@ -64,12 +67,17 @@ type Restored struct {
 	// TicketsEnded is the second up to which all tickets are invalid; zero if they are
 	// as they were.
 	TicketsEnded time.Time `json:"tickets_ended,omitzero"`
+
+	Certificates int  `json:"certificates,omitempty"`
+	Key          bool `json:"credentials_key,omitempty"` // the key of credentials was in the backup
 }
 
 // What may be Returned by a restore.
 const (
 	ReturnedApp     = "app"     // it was deleted
 	ReturnedKey     = "key"     // it was removed, or had been given an end
+	ReturnedAppKey  = "appkey"  // it was removed
+	ReturnedChannel = "channel" // the certificate was removed, or its credential was replaced
 	ReturnedAdmin   = "admin"   // it was removed
 	ReturnedUser    = "user"    // it was deleted
 	ReturnedTickets = "tickets" // those of an account, or of all, were made invalid

@@ -78,6 +78,7 @@ type Verdict struct {
 	Code    string // of the provider
 	Words   string // of the provider
 	Took    time.Duration
+	Unsent  bool // it was not sent, or was refused with all others: the try does not count
 	Retire  bool // take the token from the device, if the device still has it
 }
 

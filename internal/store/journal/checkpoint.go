@@ -37,7 +37,7 @@ import (
 const (
 	checkpointDir     = "checkpoints"
 	tempSuffix        = ".new" // of one that is not complete yet
-	checkpointMagic   = "TIDCKP\x002"
+	checkpointMagic   = "TIDCKP\x003"
 	checkpointHeader  = 40
 	checkpointTrailer = 8
 	checkpointsKept   = 2

@@ -101,6 +101,7 @@ func (s *Apps) save(a *app.App, entry []byte) (journal.Pos, error) {
 		s.touch(x, pos, admin, &pos)
 	}
 	if isNew {
+		x.pending.since = pos
 		for i := range x.last {
 			x.last[i] = pos // who finds an account missing has found the app too
 		}
@@ -158,6 +159,7 @@ func (s *Apps) DeleteApp(ctx context.Context, id uint32) error {
 			b.Clear()
 			b.Raise(tableEnded, nil, uint64(time.Now().Unix()))
 			x.gone, x.app, x.users, x.deleted = true, nil, noUsers, deletions{}
+			x.pending = pending{}
 			x.pages.clear()
 			x.estimates.clear()
 		})

@@ -22,8 +22,21 @@ func (s *Store) Backup(ctx context.Context, dir string, paced bool, progress fun
 		return store.Backup{}, err
 	}
 	b := describeBackup(dir, &m)
+	b.Certificates = s.tenants.certificates()
 	b.Seconds = time.Since(start).Seconds()
 	return b, nil
+}
+
+// certificates returns how many certificates the apps have.
+func (t *tenants) certificates() (n int) {
+	for _, x := range t.all() {
+		x.mu.RLock()
+		if x.app != nil {
+			n += len(x.app.Certificates)
+		}
+		x.mu.RUnlock()
+	}
+	return n
 }
 
 func describeBackup(dir string, m *journal.Manifest) store.Backup {
@@ -55,7 +68,9 @@ func VerifyBackup(ctx context.Context, dir string, opts Options, progress func(d
 	err = s.journal.Check(ctx, func(where, what string) {
 		wrong = cmp.Or(wrong, fmt.Errorf("%s: %s", where, what))
 	}, func(*journal.Table, uint32, []byte, []byte) { sum.Other++ })
-	return describeBackup(dir, &m), sum, cmp.Or(err, wrong)
+	b = describeBackup(dir, &m)
+	b.Certificates = s.tenants.certificates()
+	return b, sum, cmp.Or(err, wrong)
 }
 
 // checkKind reports what is wrong with a directory as a whole: it is a backup whose files

@@ -64,6 +64,8 @@ func (c *comparer) tenant(x *tenant) error {
 		return nil
 	}
 	c.keys(x, y.app)
+	c.appKeys(x, y.app)
+	c.certificates(x, y.app)
 	c.admins(x, y.app)
 	c.access(x, y.app)
 	ended, err := c.tickets(x)
@@ -82,6 +84,25 @@ func (c *comparer) keys(x *tenant, later *app.App) {
 			c.returned(x, store.ReturnedKey, name, "key %d was removed, and is accepted again", k.ID)
 		case !later.Keys[i].Ends.IsZero() && (k.Ends.IsZero() || k.Ends.After(later.Keys[i].Ends)):
 			c.returned(x, store.ReturnedKey, name, "key %d was to end at %s, and does not", k.ID, later.Keys[i].Ends.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+func (c *comparer) appKeys(x *tenant, later *app.App) {
+	for _, k := range x.app.AppKeys {
+		if !slices.ContainsFunc(later.AppKeys, func(l app.AppKey) bool { return l.ID == k.ID && l.Secret == k.Secret }) {
+			c.returned(x, store.ReturnedAppKey, fmt.Sprint(k.ID), "AppKey %d was removed, and is accepted again", k.ID)
+		}
+	}
+}
+
+func (c *comparer) certificates(x *tenant, later *app.App) {
+	for _, old := range x.app.Certificates {
+		switch now := later.Certificate(old.ID); {
+		case now == nil:
+			c.returned(x, store.ReturnedChannel, fmt.Sprint(old.ID), "certificate %d was removed, and is used again", old.ID)
+		case now.Version > old.Version:
+			c.returned(x, store.ReturnedChannel, fmt.Sprint(old.ID), "certificate %d has the credential back that was replaced at %s", old.ID, now.Replaced.UTC().Format(time.RFC3339))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/index"
 )
 
 // An entry of the log that changes the memory of an app begins with a byte that says
@@ -16,6 +17,7 @@ import (
 //	1  JSON                  the app is new or changed
 //	2                        the app is deleted
 //	3  effect                something happens to a user
+//	4  device                an account is a device, and how (device_entry.go)
 //
 // and an effect is
 //
@@ -39,6 +41,7 @@ const (
 	entryApp     = 1
 	entryDeleted = 2
 	entryEffect  = 3
+	entryDevice  = 4
 )
 
 func appendEffect(b []byte, e *audience.Effect) []byte {
@@ -144,6 +147,8 @@ func checkEntry(entry []byte, e *audience.Effect) error {
 		return nil
 	case entryEffect:
 		return parseEffect(rest, e)
+	case entryDevice:
+		return parseDevice(rest, new(index.Device))
 	}
 	return fmt.Errorf("entry %d is not known", entry[0])
 }

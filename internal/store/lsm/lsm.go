@@ -58,8 +58,9 @@ type InUse = journal.InUse
 
 // Store is an open data directory. It is safe for concurrent use.
 type Store struct {
-	Apps  *Apps
-	Users *Users
+	Apps    *Apps
+	Users   *Users
+	Devices *Devices
 
 	journal *journal.DB
 	tenants *tenants
@@ -84,6 +85,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s.Apps = &Apps{s.tenants}
 	s.Users = &Users{tenants: s.tenants}
+	s.Devices = &Devices{s.Users}
 	if err := s.Users.openHash(opts.ReadOnly); err != nil {
 		_ = s.Close()
 		return nil, err

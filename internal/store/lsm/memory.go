@@ -31,14 +31,14 @@ func (m *memory) Replay(pos journal.Pos, id uint32, entry []byte) error {
 	if x != nil && pos <= x.loaded {
 		return nil // the checkpoint has it
 	}
-	if entry[0] == entryEffect {
+	if entry[0] == entryEffect || entry[0] == entryDevice {
 		if x == nil || x.gone {
 			return errNoApp
 		}
 		if m.replay == nil {
 			m.replay = newReplayer()
 		}
-		return m.replay.add(x, pos, entry[1:])
+		return m.replay.add(x, pos, entry)
 	}
 	if m.replay != nil { // the effects before concern the app as it was
 		if err := m.replay.wait(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/index"
 	"tidings/internal/store/journal"
 	"tidings/internal/testenv"
 )
@@ -30,6 +31,12 @@ func saved(t testing.TB, users int) []byte {
 			Set: audience.Values{"all", fmt.Sprint(i), "", fmt.Sprint(i % 7)}, Tagged: []string{fmt.Sprint("kind", i%2), fmt.Sprint("tag", i%10)},
 		}
 		if err := x.users.Apply(&e, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 1; i < users; i += 4 {
+		d := index.Device{Number: uint32(i), Owner: uint32(i / 20 * 2), Bound: i%3 > 0, Facet: fmt.Sprint("facet", i%7)}
+		if err := x.users.ApplyDevice(&d); err != nil {
 			t.Fatal(err)
 		}
 	}

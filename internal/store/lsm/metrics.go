@@ -27,7 +27,7 @@ var (
 	appDesc     = prometheus.NewDesc("tidings_app_users", "Accounts of an app. Left out of a server with more apps than metrics_apps.", []string{"app"}, nil)
 	restingDesc = prometheus.NewDesc("tidings_resting_numbers", "Numbers of deleted users that were not given to others again.", nil, nil)
 	oldestDesc  = prometheus.NewDesc("tidings_oldest_list_seconds", "How long the oldest list whose next page may be asked for has been kept. Numbers of users deleted since wait for it.", nil, nil)
-	indexDesc   = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them.", []string{"part"}, nil)
+	indexDesc   = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them, and what of devices is beyond their accounts.", []string{"part"}, nil)
 	heapDesc    = prometheus.NewDesc("tidings_heap_parts_bytes", "Live memory by what it is for: the parts of the index, apps, lists whose next page may be asked for, counts of audiences, and the program itself as it was before the data directory was opened. What requests use meanwhile is not in it.", []string{"part"}, nil)
 )
 
@@ -60,6 +60,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		parts["accounts"] += m.Accounts
 		parts["values"] += m.Values
 		parts["tags"] += m.Tags
+		parts["devices"] += m.Devices
 		parts["apps"] += int64(unsafe.Sizeof(*x)) + appBytes
 		parts["lists"] += x.pages.memory()
 		parts["counts"] += x.estimates.memory()
@@ -67,7 +68,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(usersDesc, float64(users))
 	gauge(restingDesc, float64(resting))
 	gauge(oldestDesc, oldest.Seconds())
-	for _, part := range []string{"accounts", "values", "tags"} {
+	for _, part := range []string{"accounts", "values", "tags", "devices"} {
 		gauge(indexDesc, float64(parts[part]), part)
 	}
 	for part, bytes := range parts {

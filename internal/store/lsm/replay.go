@@ -8,9 +8,9 @@ import (
 	"tidings/internal/store/journal"
 )
 
-// A replayer applies the effects that a start reads from the log. Goroutines share the
+// A replayer applies the entries about accounts that a start reads from the log. Goroutines share the
 // apps between them, each with its own, so that the order of what happens to an app is
-// that of the log; and each applies many effects at a time, for which it reads ahead.
+// that of the log; and each applies many entries at a time, for which it reads ahead.
 type replayer struct {
 	workers []*replayWorker
 	wg      sync.WaitGroup
@@ -24,7 +24,7 @@ type replayWorker struct {
 	err   error // the first
 }
 
-// A replayBatch is effects in the order of the log.
+// A replayBatch is entries about accounts in the order of the log.
 type replayBatch struct {
 	bytes []byte
 	items []replayItem
@@ -53,11 +53,12 @@ func newReplayer() *replayer {
 	return r
 }
 
-// add hands on an effect of a tenant. An error is that of an earlier one.
-func (r *replayer) add(x *tenant, pos journal.Pos, effect []byte) error {
+// add hands on an entry about an account of a tenant, an effect or a device. An error is
+// that of an earlier one.
+func (r *replayer) add(x *tenant, pos journal.Pos, entry []byte) error {
 	w := r.workers[x.id%replayWorkers]
 	w.batch.items = append(w.batch.items, replayItem{x, pos, len(w.batch.bytes)})
-	w.batch.bytes = append(w.batch.bytes, effect...)
+	w.batch.bytes = append(w.batch.bytes, entry...)
 	if len(w.batch.bytes) < replayBatchBytes {
 		return nil
 	}
@@ -106,10 +107,10 @@ func (w *replayWorker) failed() error {
 }
 
 func (w *replayWorker) run() {
-	effects := make([]audience.Effect, index.WarmBatch)
+	var some replayRun
 	for b := range w.work {
 		if w.failed() == nil {
-			if err := b.apply(effects); err != nil {
+			if err := b.apply(&some); err != nil {
 				w.mu.Lock()
 				w.err = err
 				w.mu.Unlock()
@@ -121,30 +122,59 @@ func (w *replayWorker) run() {
 	}
 }
 
-// apply applies the effects, those of one app that follow each other together.
-func (b *replayBatch) apply(effects []audience.Effect) error {
+// A replayRun is entries about accounts of one app that follow each other, apart by what
+// they are.
+type replayRun struct {
+	effects [index.WarmBatch]audience.Effect
+	devices [index.WarmBatch]index.Device
+}
+
+// apply applies the entries, those of one app that follow each other together.
+func (b *replayBatch) apply(r *replayRun) error {
 	for from := 0; from < len(b.items); {
 		x, n := b.items[from].x, 0
-		for n < len(effects) && from+n < len(b.items) && b.items[from+n].x == x {
-			end := len(b.bytes)
-			if next := from + n + 1; next < len(b.items) {
-				end = b.items[next].start
+		effects, devices := 0, 0
+		for n < index.WarmBatch && from+n < len(b.items) && b.items[from+n].x == x {
+			entry := b.entry(from + n)
+			var err error
+			if entry[0] == entryDevice {
+				err = parseDevice(entry[1:], &r.devices[devices])
+				devices++
+			} else {
+				err = parseEffect(entry[1:], &r.effects[effects])
+				effects++
 			}
-			item := &b.items[from+n]
-			if err := parseEffect(b.bytes[item.start:end], &effects[n]); err != nil {
-				return replayError(item, err)
+			if err != nil {
+				return replayError(&b.items[from+n], err)
 			}
 			n++
 		}
-		x.users.WarmEffects(effects[:n])
-		for i := range n {
-			item := &b.items[from+i]
-			if err := x.users.Apply(&effects[i], uint64(item.pos)); err != nil {
-				return replayError(item, err)
+		x.users.WarmEffects(r.effects[:effects])
+		effects, devices = 0, 0
+		for i := from; i < from+n; i++ {
+			var err error
+			if b.entry(i)[0] == entryDevice {
+				err = x.users.ApplyDevice(&r.devices[devices])
+				devices++
+			} else {
+				err = x.users.Apply(&r.effects[effects], uint64(b.items[i].pos))
+				effects++
 			}
-			x.changed(item.pos)
+			if err != nil {
+				return replayError(&b.items[i], err)
+			}
+			x.changed(b.items[i].pos)
 		}
 		from += n
 	}
 	return nil
+}
+
+// entry returns an entry of the batch.
+func (b *replayBatch) entry(i int) []byte {
+	end := len(b.bytes)
+	if i+1 < len(b.items) {
+		end = b.items[i+1].start
+	}
+	return b.bytes[b.items[i].start:end]
 }

@@ -49,6 +49,7 @@ func Restore(ctx context.Context, from, dir string, opts Options, r RestoreOptio
 			return nil
 		},
 	}, m, tables...)
+	result.Certificates = m.certificates()
 	m.stop()
 	if err != nil {
 		return store.Restored{}, err

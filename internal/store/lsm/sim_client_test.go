@@ -38,8 +38,8 @@ type simList struct {
 	members map[string]*simUser // of its first page, but for those that were shown
 	next    string
 	used    time.Time
-	ended   simSpan // of the app
-	opening int     // of the store
+	ends    int // of the app
+	opening int // of the store
 }
 
 // run makes requests, so many, unless the store ends before.

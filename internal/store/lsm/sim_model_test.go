@@ -22,6 +22,7 @@ type simApp struct {
 	users   map[string]*simUser
 	revoked map[string]simSpan // up to when tickets are invalid, by account
 	ended   simSpan            // the same for all, since the app was deleted
+	ends    int                // how often it was deleted, which may be twice in a second
 }
 
 // simUser is a user. It is not changed. One that is deleted and made again is another.
@@ -127,7 +128,7 @@ func (a *simApp) save(record *app.App, born func() int) {
 
 // end deletes the app.
 func (a *simApp) end() {
-	*a = simApp{users: map[string]*simUser{}, revoked: map[string]simSpan{}, ended: simSoon()}
+	*a = simApp{users: map[string]*simUser{}, revoked: map[string]simSpan{}, ended: simSoon(), ends: a.ends + 1}
 }
 
 // selected returns the users of a kind that an expression is true of.

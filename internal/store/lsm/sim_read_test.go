@@ -124,11 +124,11 @@ func (c *simClient) page(l *simList, a *simApp) bool {
 	switch {
 	case !a.exists:
 		gone = apierr.UnknownApp
-	case l.next != "" && (l.opening != c.opening || time.Since(l.used) > 5*time.Minute || a.ended != l.ended):
+	case l.next != "" && (l.opening != c.opening || time.Since(l.used) > 5*time.Minute || a.ends != l.ends):
 		gone = apierr.PageExpired
 	}
 	call := fmt.Sprintf("List(%d, %s, %q)", l.app, l.query.Expr, l.next)
-	l.used, l.ended = time.Now(), a.ended
+	l.used, l.ends = time.Now(), a.ends
 	p, err := c.store.List(c.t.Context(), l.app, l.query, 1+c.r.IntN(2), l.next)
 	if gone != nil {
 		if !errors.Is(err, gone) && c.ok(call, err) {

@@ -24,7 +24,22 @@ var (
 	// name → key, of app 0
 	tableKeys = &journal.Table{ID: 0x07, Name: "key", AtStart: true, Check: checkKey}
 
-	tables = []*journal.Table{tableNick, tableFace, tableRevoked, tableEnded, tableKeys}
+	// number of a device, big-endian → device
+	tableDevice = &journal.Table{ID: 0x08, Name: "device", PerApp: true, Check: checkDevice}
+	// hash of the address of a token, with its certificate and kind → number of the device
+	// that has it
+	tableAddress = &journal.Table{ID: 0x09, Name: "address", PerApp: true, Check: checkAddress}
+	// number of a device, its version, both big-endian → the device as it was
+	tableVersion = &journal.Table{ID: 0x0a, Name: "version of a device", PerApp: true, Check: checkVersion}
+	// number of a device → its retired tokens
+	tableRetired = &journal.Table{ID: 0x0b, Name: "retired tokens", PerApp: true, Check: checkRetired}
+	// number of a device → its badge, if that is not 0
+	tableBadge = &journal.Table{ID: 0x0c, Name: "badge", PerApp: true, Check: checkBadge}
+
+	tables = []*journal.Table{
+		tableNick, tableFace, tableRevoked, tableEnded, tableKeys,
+		tableDevice, tableAddress, tableVersion, tableRetired, tableBadge,
+	}
 )
 
 const (

@@ -32,6 +32,7 @@ type tenant struct {
 	// reader may wait for a stranger's change, and never too little.
 	last    [lastSize]journal.Pos
 	deleted deletions
+	pending pending
 
 	estimates estimates
 	pages     pages

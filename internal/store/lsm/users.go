@@ -264,11 +264,19 @@ func unknownAccount(account string) error {
 func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accounts []string) ([]*apierr.Error, error) {
 	answers := make([]*apierr.Error, len(accounts))
 	var pos journal.Pos
-	err := s.write(ctx, id, false, func(x *tenant) error {
+	h, err := s.hintDevicesOf(ctx, id, accounts)
+	if err != nil {
+		return nil, err
+	}
+	err = s.write(ctx, id, false, func(x *tenant) error {
 		now := time.Now().Unix()
 		d := s.decider(x)
 		var e audience.Effect
 		var deleted []hash
+		c, err := s.changeDevicesOf(x, h, accounts)
+		if err != nil {
+			return err
+		}
 		group, err := s.journal.Commit(id, false, func(b *journal.Batch) {
 			for i, account := range accounts {
 				if kind == audience.UserID && x.app.IsAdmin(account) {
@@ -279,16 +287,19 @@ func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accou
 					continue
 				}
 				h := s.hash(account)
+				c.accountGone(e.User)
 				x.apply(b, &e)
 				b.Delete(tableNick, numberKey(e.User))
 				b.Delete(tableFace, numberKey(e.User))
 				b.Raise(tableRevoked, h[:], uint64(now))
 				deleted = append(deleted, h)
 			}
+			c.write(b)
 		})
 		if err != nil {
 			return err
 		}
+		c.settled(group, &pos)
 		x.users.Settle(uint64(group))
 		x.deleted.add(deleted, now, group, s.journal.Applied())
 		for _, account := range accounts {
@@ -306,22 +317,37 @@ func (s *Users) Delete(ctx context.Context, id uint32, kind audience.Kind, accou
 	return answers, nil
 }
 
-// Revoke makes the tickets of a UserID issued up to a second invalid.
+// Revoke makes the tickets of a UserID issued up to a second invalid, and takes its
+// devices from it.
 func (s *Users) Revoke(ctx context.Context, id uint32, account string, upTo time.Time) error {
 	var pos journal.Pos
 	exists := false
-	err := s.write(ctx, id, false, func(x *tenant) (err error) {
+	hints, err := s.hintDevicesOf(ctx, id, []string{account})
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, id, false, func(x *tenant) error {
 		n, group := uint32(0), journal.Pos(0)
 		n, exists = x.users.Find(account)
 		if exists = exists && x.users.Kind(n) == audience.UserID; exists {
+			c, err := s.changeDevicesOf(x, hints, []string{account})
+			if err != nil {
+				return err
+			}
+			c.accountGone(n)
 			h := s.hash(account)
 			group, err = s.journal.Commit(id, false, func(b *journal.Batch) {
 				b.Raise(tableRevoked, h[:], uint64(max(upTo.Unix(), 0)))
+				c.write(b)
 			})
+			if err != nil {
+				return err
+			}
+			c.settled(group, &pos)
 		}
 		s.touch(x, group, account, &pos)
 		x.changed(group)
-		return err
+		return nil
 	})
 	if err == nil {
 		err = s.journal.Wait(ctx, pos)

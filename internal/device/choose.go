@@ -1,0 +1,68 @@
+package device
+
+import "tidings/internal/channel"
+
+// Channels are the channels of an app, as far as they decide by which way a device is
+// reached.
+type Channels struct {
+	Order     []channel.Provider       // those that the app prefers come first
+	Providers map[int]channel.Provider // of its certificates
+}
+
+// ordinary reports whether a push that shows a notification goes to tokens of a kind.
+// VoIP tokens and those of Live Activities take nothing else than what they are for.
+func ordinary(k channel.TokenKind) bool {
+	return k == channel.Alert || k == channel.FID || k == channel.Subscription
+}
+
+// Choose decides by which of its ways a device with a facet is reached: that of the provider
+// that comes first in the order of the app, and of several of one provider the first of
+// the device, which is the newest. Previews, lanes and traces all ask it.
+//
+// What is missing first is the reason: a token, then a certificate for one, then the
+// permission.
+func (c *Channels) Choose(f *Facet) Choice {
+	best, rank, tokens := Choice{}, len(c.Order)+1, false
+	for _, w := range f.Ways {
+		if !ordinary(w.Kind) {
+			continue
+		}
+		tokens = true
+		p, known := c.Providers[w.Certificate]
+		if !known {
+			continue
+		}
+		if r := c.rank(p); r < rank {
+			best, rank = Choice{Certificate: w.Certificate, Provider: p, Kind: w.Kind}, r
+		}
+	}
+	switch {
+	case !tokens:
+		return Choice{Reason: NoToken}
+	case best.Certificate == 0:
+		return Choice{Reason: NoCertificate}
+	case f.Permission == Denied:
+		return Choice{Reason: PermissionOff}
+	}
+	return best
+}
+
+// rank is the place of a provider in the order; those that are not in it come last.
+func (c *Channels) rank(p channel.Provider) int {
+	for i, other := range c.Order {
+		if other == p {
+			return i
+		}
+	}
+	return len(c.Order)
+}
+
+// Token returns the token of the device that a choice is for; nil if it has none.
+func (d *Device) Token(c *Choice) *Token {
+	for i := range d.Tokens {
+		if t := &d.Tokens[i]; t.Certificate == c.Certificate && t.Kind == c.Kind {
+			return t
+		}
+	}
+	return nil
+}

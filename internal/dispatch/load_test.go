@@ -1,0 +1,210 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tidings/internal/channel"
+	"tidings/internal/report"
+	"tidings/internal/task"
+)
+
+// A broadcast runs, and single pushes come: from their acceptance to the provider it takes
+// at most 250 ms in 99 of 100.
+func TestSmallTasksGoBeforeBroadcasts(t *testing.T) {
+	for name, took := range map[string]time.Duration{"near": 20 * time.Millisecond, "far": 150 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				w := newWorld(t, func(w *world) {
+					w.store.took = 2 * time.Millisecond
+					w.provider.took, w.provider.limits = took, channel.Limits{Rate: 4000}
+				})
+				broadcast := w.store.add(spec{app: 1, units: map[int]int{1: 60_000}, life: time.Hour})
+				time.Sleep(3 * time.Second)
+				before := w.store.outcomes(broadcast)[report.Accepted]
+				var refs []task.Ref
+				for range 200 {
+					refs = append(refs, w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour}))
+					time.Sleep(37 * time.Millisecond)
+				}
+				during := w.store.outcomes(broadcast)[report.Accepted] - before
+				if during < 4000*7*9/10 {
+					t.Errorf("%d messages of the broadcast were sent in 7.4 seconds, want about %d: small tasks hold it up", during, 4000*74/10)
+				}
+				time.Sleep(time.Second)
+				var waits []time.Duration
+				for _, r := range refs {
+					w.provider.mu.Lock()
+					sent := w.provider.when[sendID(r)]
+					w.provider.mu.Unlock()
+					if sent.IsZero() {
+						t.Fatalf("task %v was not sent", r)
+					}
+					waits = append(waits, sent.Sub(w.store.get(r).Accepted))
+				}
+				slices.Sort(waits)
+				if p99 := waits[len(waits)*99/100] - took; p99 > 250*time.Millisecond {
+					t.Errorf("p99 from accepted to the provider is %s, want at most 250 ms (median %s)", p99, waits[len(waits)/2]-took)
+				}
+				if err := w.Stop(t.Context(), broadcast, ""); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A broadcast goes on while small tasks never end coming.
+func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.provider.took = time.Second
+		broadcast := w.store.add(spec{app: 1, units: map[int]int{1: 1000}, life: time.Hour})
+		time.Sleep(1500 * time.Millisecond)
+		for range 1000 {
+			w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour})
+		}
+		time.Sleep(20 * time.Second)
+		if n := w.store.outcomes(broadcast)[report.Accepted]; n != 1000 {
+			t.Errorf("%d units of the broadcast were sent while small tasks wait, want 1000", n)
+		}
+	})
+}
+
+// A provider hangs for a minute under a broadcast: memory stays flat, and other lanes go on.
+func TestAHangingProvider(t *testing.T) {
+	in(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		w := newWorld(t)
+		w.provider.took = 50 * time.Millisecond
+		w.provider.answer = func(version string, _ *channel.Target, _ int) channel.Result {
+			if version == "1/1" && hangs.Load() {
+				time.Sleep(15 * time.Second) // the time of a request
+				return channel.Result{Outcome: channel.Retry, Words: "no answer"}
+			}
+			return channel.Result{Outcome: channel.Accepted}
+		}
+		r := w.store.add(spec{app: 1, units: map[int]int{1: 50_000}, life: time.Hour})
+		time.Sleep(200 * time.Millisecond)
+		hangs.Store(true)
+		time.Sleep(10 * time.Second)
+		other := w.store.add(spec{app: 1, units: map[int]int{2: 5000}, life: time.Hour})
+		begin := time.Now()
+		w.wait(other)
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("a task in another lane took %s", took)
+		}
+		time.Sleep(50 * time.Second)
+		w.store.mu.Lock()
+		most := w.store.most
+		w.store.mu.Unlock()
+		if limit := 2 * maxOpen * task.MaxPage; most > limit {
+			t.Errorf("%d units were in memory at once, want at most %d", most, limit)
+		}
+		if s := w.Lanes(1)[0]; s.Pages > 1 || s.InFlight > tryUnits {
+			t.Errorf("the hanging lane is tried with too much: %+v", s)
+		}
+		sent := w.provider.sends.Load()
+		hangs.Store(false)
+		got := w.wait(r)
+		w.has(r, map[report.Outcome]int{report.Accepted: 50_000})
+		if took := time.Since(begin); took > 4*time.Minute {
+			t.Errorf("it took %s in all", took)
+		}
+		_, _ = got, sent
+	})
+}
+
+// A provider that is down is not called for each message of a broadcast.
+func TestADeadProvider(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.provider.answer = func(string, *channel.Target, int) channel.Result {
+			return channel.Result{Outcome: channel.Retry, Words: "connection refused"}
+		}
+		r := w.store.add(spec{app: 1, units: map[int]int{1: 50_000}, life: 24 * time.Hour})
+		time.Sleep(time.Hour)
+		// About once in half a minute with sixteen.
+		if n := w.provider.sends.Load(); n > 6000 {
+			t.Errorf("%d messages were tried in an hour", n)
+		}
+		if s := w.Lanes(1)[0]; s.State != LaneThrottled || s.Reason != "connection refused" {
+			t.Errorf("got %+v", s)
+		}
+		_ = r
+	})
+}
+
+// Lanes are fair: tasks take turns.
+func TestTasksTakeTurns(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.provider.took, w.provider.limits = 20*time.Millisecond, channel.Limits{Rate: 2000}
+		var refs []task.Ref
+		for range 5 {
+			refs = append(refs, w.store.add(spec{app: 1, units: map[int]int{1: 20_000}, life: time.Hour}))
+		}
+		time.Sleep(10 * time.Second)
+		for _, r := range refs {
+			if n := w.store.outcomes(r)[report.Accepted]; n < 3000 || n > 5000 {
+				t.Errorf("a task of five has %d of 20000 messages", n)
+			}
+		}
+	})
+}
+
+func TestShutdownLetsPagesEnd(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.provider.took, w.provider.limits = 3*time.Second, channel.Limits{Rate: 1000}
+		r := w.store.add(spec{app: 1, units: map[int]int{1: 20_000}, life: time.Hour})
+		time.Sleep(8 * time.Second)
+		begin := time.Now()
+		w.end()
+		if took := time.Since(begin); took > 3100*time.Millisecond {
+			t.Errorf("the end took %s, want the time of a request", took)
+		}
+		accepted := w.store.outcomes(r)[report.Accepted]
+		if n := w.provider.sends.Load(); int(n) != accepted || n == 0 {
+			t.Errorf("%d were sent, and %d are noted as accepted", n, accepted)
+		}
+		if w.store.open != 0 {
+			t.Errorf("%d units are in open pages after the end", w.store.open)
+		}
+		synctest.Wait()
+		w.start()
+		w.wait(r)
+		w.has(r, map[report.Outcome]int{report.Accepted: 20_000})
+		if n := w.provider.sends.Load(); n != 20_000 {
+			t.Errorf("%d were sent, want each once", n)
+		}
+	})
+}
+
+func TestShutdownWithAStoreThatFails(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.store.add(spec{app: 1, units: map[int]int{1: 600}, life: time.Hour})
+		time.Sleep(time.Microsecond)
+		w.store.mu.Lock()
+		w.store.fails = func() bool { return true }
+		w.store.mu.Unlock()
+		begin := time.Now()
+		w.end()
+		if took := time.Since(begin); took > w.opts.Grace+25*time.Second {
+			t.Errorf("the end took %s", took)
+		}
+		w.seat.tear()
+		w.store.fails = nil
+		w.start()
+		w.wait(r)
+		w.has(r, map[report.Outcome]int{report.Accepted: 600})
+	})
+}
+
+// sendID returns that of the first unit of a task in lane 1.
+func sendID(r task.Ref) string { return fmt.Sprintf("%d/1/0", r.Number) }

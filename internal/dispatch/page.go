@@ -1,0 +1,319 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"tidings/internal/channel"
+	"tidings/internal/report"
+	"tidings/internal/task"
+)
+
+// A page is one page of a task on its way: it is being opened, sent or closed.
+type page struct {
+	place  *place
+	class  class
+	sender *sender // nil: the outcome of its units is decided
+	limit  int
+	stamp  int // of the place, before it was opened
+	units  int
+	cancel context.CancelCauseFunc
+}
+
+// open starts the worker of a page.
+func (d *Dispatcher) open(ctx, keep context.Context, p *place, limit int) {
+	l, now := p.lane, time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	pg := &page{place: p, class: p.class(), limit: limit, stamp: p.stamp, cancel: cancel}
+	if l.sendable() {
+		pg.sender = l.sender
+		pg.sender.refs++
+	}
+	p.run.pages[pg] = struct{}{}
+	l.pages[pg] = struct{}{}
+	l.shares[pg.class]++
+	l.used = now
+	d.wg.Go(func() {
+		defer cancel(nil)
+		d.work(ctx, keep, pg)
+	})
+}
+
+// work carries a page from its opening to its end. Ctx ends when the page is called back;
+// keep when nobody can wait any longer.
+func (d *Dispatcher) work(ctx, keep context.Context, pg *page) {
+	opened, next, err := d.tasks.Open(ctx, pg.place.run.ref, pg.place.lane.key, pg.limit)
+	if opened == nil {
+		d.nothing(ctx, pg, next, err)
+		return
+	}
+	d.opened(pg, len(opened.Units))
+	if ctx.Err() != nil {
+		d.giveUp(pg, opened)
+		return
+	}
+	var verdicts []task.Verdict
+	if pg.sender == nil {
+		verdicts = decisions(opened)
+	} else if verdicts = d.send(ctx, pg, opened); verdicts == nil {
+		d.giveUp(pg, opened)
+		return
+	}
+	var ended bool
+	err = d.persist(keep, "a page could not be closed", func() (err error) {
+		ended, err = d.tasks.Close(keep, opened, verdicts)
+		return err
+	})
+	d.closed(pg, verdicts, ended, err)
+}
+
+// decisions returns the outcomes of units that cannot be sent.
+func decisions(opened *task.Page) []task.Verdict {
+	verdicts := make([]task.Verdict, len(opened.Units))
+	for i, u := range opened.Units {
+		verdicts[i].Outcome = u.Decided
+		if u.Decided == 0 { // its certificate was removed after the page was cut
+			verdicts[i].Outcome = report.NoCertificate
+		}
+	}
+	return verdicts
+}
+
+// send hands a page to its Sender and returns what becomes of its units; nil if nothing was
+// sent.
+func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []task.Verdict {
+	l, s, t := pg.place.lane, pg.sender, opened.Task
+	targets := make([]channel.Target, len(opened.Units))
+	for i := range opened.Units {
+		targets[i] = opened.Units[i].Target
+	}
+	results := make([]channel.Result, len(targets))
+	job := &channel.Job{Message: &t.Message, Replace: channel.ReplaceText(t.ID), Expires: t.Ends}
+	at, begin := d.now(), time.Now()
+	l.inFlight.Add(int64(len(targets)))
+	s.Send(ctx, job, targets, func(i int, r channel.Result) {
+		results[i] = r
+		l.inFlight.Add(-1)
+		d.notice(pg, &results[i])
+	})
+	lasted := time.Since(begin)
+
+	sent, answer := 0, time.Duration(0)
+	for i := range results {
+		if results[i].Outcome == 0 { // a Sender that does not keep its promise: nobody knows
+			results[i] = channel.Result{Outcome: channel.Unknown, Words: "the sender said nothing"}
+		}
+		if !unsent(ctx, &results[i]) {
+			sent++
+			answer += results[i].Took
+		}
+	}
+	d.metrics.sent(l.provider, results)
+	if sent == 0 {
+		return nil
+	}
+	d.mu.Lock()
+	j := judge{now: d.now(), ends: t.Ends, limits: s.limits, refused: l.block != nil || s.old}
+	d.mu.Unlock()
+	verdicts := make([]task.Verdict, len(results))
+	for i := range results {
+		if unsent(ctx, &results[i]) {
+			verdicts[i] = task.Verdict{Again: j.now, Unsent: true}
+		} else {
+			verdicts[i] = j.verdict(opened.Units[i].Tries, &results[i])
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.guard(pg, opened, verdicts, results, at)
+	if pg.class == broadcast && sent == len(results) {
+		l.measure(sent, pg.limit, lasted, answer/time.Duration(sent))
+	}
+	l.speed.add(time.Now(), sent)
+	d.looked(l, s)
+	return verdicts
+}
+
+// unsent reports whether a result is of a message that was not sent because its page was
+// called back.
+func unsent(ctx context.Context, r *channel.Result) bool {
+	return r.Outcome == channel.Retry && r.Status == 0 && r.Code == channel.CodeStopped && ctx.Err() != nil
+}
+
+// reset sets a counter to 0. Most are, and reading one is cheaper than writing it.
+func reset(n *atomic.Int32) {
+	if n.Load() != 0 {
+		n.Store(0)
+	}
+}
+
+// manyFailures is how many tries fail one after the other until a lane is held, whatever
+// the provider says about it; and how many are refused for the credentials until a lane is
+// blocked with which messages were accepted before. Fewer can be about a few tokens, and
+// whoever can register a device can register such tokens.
+const manyFailures = 10
+
+// notice looks at a result the moment it is there: what it says about the lane is true for
+// all that is open in it.
+func (d *Dispatcher) notice(pg *page, r *channel.Result) {
+	c := pg.sender.credit
+	switch r.Outcome {
+	case channel.Accepted:
+		c.proven.Store(true)
+		reset(&c.refused)
+		reset(&c.failing)
+	case channel.Gone, channel.Rejected:
+		reset(&c.failing)
+	case channel.Unauthorized:
+		if n := c.refused.Add(1); n >= manyFailures || !c.proven.Load() {
+			d.refuse(pg, "the provider refuses the credentials: "+sentence(r))
+		}
+	case channel.Throttled, channel.Retry:
+		if r.Code == channel.CodeStopped {
+			return
+		}
+		if r.Lane {
+			d.slow(pg, r)
+		} else if r.Outcome == channel.Retry && c.failing.Add(1) >= manyFailures {
+			d.slow(pg, r)
+		}
+	}
+}
+
+// refuse blocks the lane of a page, if that still sends with the same credentials.
+func (d *Dispatcher) refuse(pg *page, reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := pg.place.lane; l.credit == pg.sender.credit && l.block == nil {
+		d.blockLane(l, reason)
+	}
+}
+
+// slow holds the lane of a page.
+func (d *Dispatcher) slow(pg *page, r *channel.Result) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := pg.place.lane
+	if l.credit != pg.sender.credit {
+		return
+	}
+	after := d.hold(l, r.After, sentence(r))
+	if r.Outcome == channel.Throttled {
+		pg.sender.pace.Slow(after)
+	}
+}
+
+// nothing ends a page that could not be opened, or was empty.
+func (d *Dispatcher) nothing(ctx context.Context, pg *page, next time.Time, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := pg.place
+	d.giveBack(p, pg.limit)
+	d.release(pg)
+	switch {
+	case errors.Is(err, task.ErrUnknown):
+		p.run.lost = true
+	case errors.Is(err, task.ErrEnded):
+		p.run.changed = true
+	case err != nil && ctx.Err() == nil:
+		if p.fails%10 == 0 {
+			d.log.Error("a push task waits for the store", "failure", "a page could not be opened", "error", err)
+		}
+		p.lane.wait(p, time.Now().Add(firstWait/10+jitter(p.fails, maxWait)))
+		p.fails++
+	case err != nil || p.stamp != pg.stamp:
+		p.lane.enqueue(p)
+	case !next.IsZero():
+		p.lane.wait(p, d.monotonic(next))
+	}
+}
+
+// monotonic returns when a time of the wall clock comes, or an earlier time to look again.
+func (d *Dispatcher) monotonic(t time.Time) time.Time {
+	return time.Now().Add(min(lookAgain, max(t.Sub(d.now()), time.Millisecond)))
+}
+
+// opened notes how many units a page has. After a whole page there may be more.
+func (d *Dispatcher) opened(pg *page, units int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := pg.place
+	p.fails = 0
+	pg.units = units
+	d.giveBack(p, pg.limit-units)
+	if !p.run.begun {
+		p.run.begun = true
+		d.metrics.start.Observe(d.now().Sub(p.run.accepted).Seconds())
+	}
+	if units >= pg.limit {
+		p.lane.enqueue(p)
+	}
+}
+
+// giveUp gives back a page of which nothing was sent.
+func (d *Dispatcher) giveUp(pg *page, opened *task.Page) {
+	d.tasks.Abandon(opened)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.giveBack(pg.place, pg.units)
+	d.release(pg)
+	pg.place.stamp++
+	pg.place.lane.enqueue(pg.place)
+}
+
+// closed ends a page that was sent.
+func (d *Dispatcher) closed(pg *page, verdicts []task.Verdict, ended bool, err error) {
+	final := 0
+	var again time.Time // of the first of its units
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Outcome != 0 {
+			final++
+		} else if again.IsZero() || v.Again.Before(again) {
+			again = v.Again
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, r, now := pg.place, pg.place.run, time.Now()
+	d.release(pg)
+	r.moved, r.tries = now, 0
+	switch {
+	case errors.Is(err, task.ErrUnknown):
+		r.lost = true
+		return
+	case err != nil:
+		r.changed = true
+		return
+	case ended:
+		r.ended = true
+		return
+	}
+	if final < len(verdicts) {
+		p.stamp++
+		p.lane.wait(p, d.monotonic(again))
+	}
+	r.done += uint64(final)
+	r.speed.add(now, final)
+	if pg.units < pg.limit {
+		p.lane.enqueue(p)
+	}
+}
+
+// release takes a page out of its run and its lane.
+func (d *Dispatcher) release(pg *page) {
+	l, r, s := pg.place.lane, pg.place.run, pg.sender
+	delete(l.pages, pg)
+	delete(r.pages, pg)
+	l.shares[pg.class]--
+	l.used = time.Now()
+	l.wakeUp()
+	r.wakeUp()
+	if s == nil {
+		return
+	}
+	if s.refs--; s.refs == 0 && s.old {
+		d.wg.Go(func() { d.closeSender(s) })
+	}
+}

@@ -79,6 +79,13 @@ func keepRows(t *testing.T, file, text string, parts map[string]string) {
 	}
 }
 
+// needsTasks are the commands whose example needs the store of tasks, the dispatcher and a
+// certificate of the demo app, which package server does not have yet.
+var needsTasks = map[string]bool{
+	"timpush/push": true, "timpush/batch": true, "tidings/preview_push": true, "tidings/list_tasks": true, "tidings/get_task": true,
+	"tidings/list_receivers": true, "tidings/explain_delivery": true, "tidings/pause_task": true, "tidings/resume_task": true, "tidings/stop_task": true,
+}
+
 // routeText returns what the row of a route says.
 func routeText(r gate.Route) string {
 	var b strings.Builder
@@ -94,13 +101,6 @@ func routeText(r gate.Route) string {
 		fmt.Fprintf(&b, "| %d | %d | %s |\n", api.RouteStatus(k), k.Code, cell(k.Text))
 	}
 	return b.String()
-}
-
-// needsTasks are the commands whose example needs the store of tasks, the dispatcher and a
-// certificate of the demo app, which package server does not have yet.
-var needsTasks = map[string]bool{
-	"timpush/push": true, "timpush/batch": true, "tidings/preview_push": true, "tidings/list_tasks": true, "tidings/get_task": true,
-	"tidings/list_receivers": true, "tidings/explain_delivery": true, "tidings/pause_task": true, "tidings/resume_task": true, "tidings/stop_task": true,
 }
 
 // TestRowExamples: the example of each command works on the demo data, whatever was called

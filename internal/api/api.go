@@ -25,8 +25,10 @@ type Parts struct {
 	Users      audience.Store
 	Devices    device.Store
 	Tasks      task.Store
-	Dispatcher Dispatcher
 	Drivers    channel.Drivers // the providers that can be reached
+	Dispatcher Dispatcher
+	// Unseal returns the credential of a certificate, for previews.
+	Unseal func(app uint32, c *app.Certificate) (channel.Secret, error)
 	// CheckFCM returns why something cannot be merged into the message that FCM gets; it
 	// names the member of Overrides. Nil: everything can.
 	CheckFCM func(json.RawMessage) error
@@ -38,8 +40,9 @@ type Server struct {
 	users      audience.Store
 	devices    device.Store
 	tasks      task.Store
-	dispatcher Dispatcher
 	drivers    channel.Drivers
+	dispatcher Dispatcher
+	unseal     func(app uint32, c *app.Certificate) (channel.Secret, error)
 	checkFCM   func(json.RawMessage) error
 	previews   *previews
 	gate       *gate.Gate
@@ -49,8 +52,8 @@ type Server struct {
 // New creates a Server.
 func New(p Parts, opts gate.Options) *Server {
 	s := &Server{
-		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, dispatcher: p.Dispatcher, drivers: p.Drivers,
-		checkFCM: p.CheckFCM, previews: newPreviews(),
+		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, drivers: p.Drivers, dispatcher: p.Dispatcher,
+		unseal: p.Unseal, checkFCM: p.CheckFCM, previews: newPreviews(),
 	}
 	s.gate = gate.New(p.Apps, p.Users, table(s), gate.Clients{Family: clientFamily, Routes: routes(s)}, opts)
 	s.clients = s.gate.Clients()
@@ -87,11 +90,6 @@ var (
 	ownFamily = &gate.Family{
 		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.BadJSON,
 		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal, Strict: true,
-	}
-	// onlineFamily has a code of its own for To_Account.
-	onlineFamily = &gate.Family{
-		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.NoReceivers,
-		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal,
 	}
 	accountFamily = &gate.Family{
 		NotAdmin: apierr.NotAdminAccounts, BadJSON: apierr.BadJSONCommon, BadField: apierr.BadAccountField, BadAccount: apierr.AccountType,
@@ -277,26 +275,6 @@ func table(s *Server) []gate.Command {
 		{
 			Name: "tidings/list_tags", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
 			Example: `{}`, Run: gate.Func(s.listTags),
-		},
-
-		{
-			Name: "tidings/list_devices", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
-			Codes:   codes(apierr.UnknownAccount, apierr.PageExpired),
-			Example: `{"Limit":100}`, Run: gate.Func(s.listDevices),
-		},
-		{
-			Name: "tidings/remove_device", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
-			Example: `{"RegistrationID":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"}`, Run: gate.Func(s.removeDevice),
-		},
-		{
-			Name: "tidings/restore_tokens", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
-			Example: `{"RegistrationID":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"}`, Run: gate.Func(s.restoreTokens),
-		},
-		{
-			Name: "openim/query_online_status", Spec: "conventions.md 5.6", Family: onlineFamily, Rate: perSecond200, Effect: gate.Reads,
-			Codes:   codes(apierr.NoReceivers, apierr.TooManyReceivers),
-			Older:   gate.Older{Name: "openim/querystate", Lacks: "`ErrorList`; `Status` is `State`", Run: gate.Func(s.queryState)},
-			Example: `{"To_Account":["Mary","xiaoming"],"IsNeedDetail":1}`, Run: gate.Func(s.queryOnlineStatus),
 		},
 
 		{

@@ -91,6 +91,11 @@ var (
 		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.BadJSON,
 		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal, Strict: true,
 	}
+	// onlineFamily has a code of its own for To_Account.
+	onlineFamily = &gate.Family{
+		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.NoReceivers,
+		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal,
+	}
 	accountFamily = &gate.Family{
 		NotAdmin: apierr.NotAdminAccounts, BadJSON: apierr.BadJSONCommon, BadField: apierr.BadAccountField, BadAccount: apierr.AccountType,
 		TooLarge: apierr.Timeout, Timeout: apierr.AccountTimeout, Internal: apierr.AccountInternal,
@@ -275,6 +280,27 @@ func table(s *Server) []gate.Command {
 		{
 			Name: "tidings/list_tags", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
 			Example: `{}`, Run: gate.Func(s.listTags),
+		},
+
+		{
+			Name: "tidings/list_devices", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownAccount, apierr.PageExpired),
+			Example: `{"Limit":100}`, Run: gate.Func(s.listDevices),
+		},
+		{
+			Name: "tidings/remove_device", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Example: `{"RegistrationID":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"}`, Run: gate.Func(s.removeDevice),
+		},
+		{
+			Name: "tidings/restore_tokens", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownAccount),
+			Example: `{"TaskId":"3f0c9b52-7a41-4e0d-9c66-18d2b7a40e5f"}`, Run: gate.Func(s.restoreTokens),
+		},
+		{
+			Name: "openim/query_online_status", Spec: "conventions.md 5.6", Family: onlineFamily, Rate: perSecond200, Effect: gate.Reads,
+			Codes:   codes(apierr.NoReceivers, apierr.TooManyReceivers),
+			Older:   gate.Older{Name: "openim/querystate", Lacks: "`ErrorList`; `Status` is `State`", Run: gate.Func(s.queryState)},
+			Example: `{"To_Account":["Mary","xiaoming"],"IsNeedDetail":1}`, Run: gate.Func(s.queryOnlineStatus),
 		},
 
 		{

@@ -79,6 +79,11 @@ func serveDemo(t *testing.T) (url, ticket string) {
 		t.Fatal(err)
 	}
 	cfg.Apps = []app.Declaration{server.Demo(demoID)}
+	sim, err := server.SimulateProviders(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
 	s, err := server.Start(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +98,7 @@ func serveDemo(t *testing.T) (url, ticket string) {
 			t.Errorf("the server ended with %v", err)
 		}
 	})
-	if err := s.FillDemo(t.Context(), demoID); err != nil {
+	if err := s.FillDemo(t.Context(), demoID, sim.ServiceAccount()); err != nil {
 		t.Fatal(err)
 	}
 	var sig admin.Sig

@@ -4,36 +4,77 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
+	"tidings/internal/device"
 	"tidings/internal/gate"
+	"tidings/internal/task"
 )
 
-// Server carries out the commands. It is an http.Handler.
-type Server struct {
-	apps  *app.Registry
-	users audience.Store
-	gate  *gate.Gate
+// Parts are what the commands work on.
+type Parts struct {
+	Apps       *app.Registry
+	Users      audience.Store
+	Devices    device.Store
+	Tasks      task.Store
+	Dispatcher Dispatcher
+	Drivers    channel.Drivers // the providers that can be reached
+	// CheckFCM returns why something cannot be merged into the message that FCM gets; it
+	// names the member of Overrides. Nil: everything can.
+	CheckFCM func(json.RawMessage) error
 }
 
-// New creates a Server for the apps of a registry and their users.
-func New(apps *app.Registry, users audience.Store, opts gate.Options) *Server {
-	s := &Server{apps: apps, users: users}
-	s.gate = gate.New(apps, users, table(s), opts)
+// Server carries out the commands, and what client apps call. It is an http.Handler.
+type Server struct {
+	apps       *app.Registry
+	users      audience.Store
+	devices    device.Store
+	tasks      task.Store
+	dispatcher Dispatcher
+	drivers    channel.Drivers
+	checkFCM   func(json.RawMessage) error
+	previews   *previews
+	gate       *gate.Gate
+	clients    http.Handler
+}
+
+// New creates a Server.
+func New(p Parts, opts gate.Options) *Server {
+	s := &Server{
+		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, dispatcher: p.Dispatcher, drivers: p.Drivers,
+		checkFCM: p.CheckFCM, previews: newPreviews(),
+	}
+	s.gate = gate.New(p.Apps, p.Users, table(s), gate.Clients{Family: clientFamily, Routes: routes(s)}, opts)
+	s.clients = s.gate.Clients()
 	return s
 }
+
+// Commands returns a handler of the commands, and of nothing else.
+func (s *Server) Commands() http.Handler { return s.gate }
+
+// Clients returns a handler of what client apps call, and of nothing else.
+func (s *Server) Clients() http.Handler { return s.clients }
 
 // Knows reports whether a good ticket of an admin came from a network lately, and of
 // which app.
 func (s *Server) Knows(network netip.Addr) (app uint32, ok bool) { return s.gate.Knows(network) }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.gate.ServeHTTP(w, r) }
+// ServeHTTP answers one request, of either.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(strings.TrimLeft(r.URL.Path, "/"), "v1/") {
+		s.clients.ServeHTTP(w, r)
+		return
+	}
+	s.gate.ServeHTTP(w, r)
+}
 
 // The families. timpush and all_member_push share their codes.
 var (
@@ -46,6 +87,11 @@ var (
 	ownFamily = &gate.Family{
 		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.BadJSON,
 		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal, Strict: true,
+	}
+	// onlineFamily has a code of its own for To_Account.
+	onlineFamily = &gate.Family{
+		NotAdmin: apierr.NotAdmin, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.NoReceivers,
+		TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal,
 	}
 	accountFamily = &gate.Family{
 		NotAdmin: apierr.NotAdminAccounts, BadJSON: apierr.BadJSONCommon, BadField: apierr.BadAccountField, BadAccount: apierr.AccountType,
@@ -64,6 +110,19 @@ var (
 		apierr.InvalidAttribute, apierr.WrongAccountKind, apierr.BadWhere, apierr.WhereTooLarge,
 	}
 )
+
+// pushCodes are those of a push, in the order of the checks, and some more.
+func pushCodes(more ...*apierr.Kind) []*apierr.Kind {
+	return slices.Concat(
+		codes(
+			apierr.BadMsgRandom, apierr.BadMsgBody, apierr.BadElement, apierr.BadMsgLifeTime, apierr.BadOfflinePush,
+			apierr.DataIDTooLong, apierr.BadMessageFormat,
+		),
+		conditionCodes,
+		codes(apierr.UnknownSender, apierr.PushDisabled, apierr.PlanChanged, apierr.PreviewReplaced, apierr.KeyReused, apierr.TooManyTasks),
+		more,
+	)
+}
 
 // codes returns the kinds that a command may answer.
 func codes(kinds ...*apierr.Kind) []*apierr.Kind { return kinds }
@@ -134,6 +193,69 @@ func table(s *Server) []gate.Command {
 		},
 
 		{
+			Name: "timpush/push", Spec: "timpush-api.md 6", Family: pushFamily, Rate: perSecond100, Effect: gate.Once,
+			Body:  gate.Limit{Bytes: 10 << 10, Over: apierr.PushBodyTooLarge},
+			Codes: append(codes(apierr.PushBodyTooLarge), pushCodes(apierr.PushTooSoon, apierr.PushQuotaUsed)...),
+			Older: gate.Older{
+				Name: "all_member_push/im_push", Run: gate.Func(s.imPush),
+				Lacks: "`TagsNot`, `DataId`, `OnlineOnlyFlag` and our own members but `Where`; `MsgBody` is needed; only UserIDs get it",
+			},
+			Example: `{"From_Account":"administrator","MsgRandom":1618033988,"Condition":{"TagsAnd":["beta"]},"OfflinePushInfo":{"Title":"Beta cup","Desc":"Registration closes tonight."},"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"Registration closes tonight."}}]}`,
+			Run:     gate.Func(s.push),
+		},
+		{
+			Name: "timpush/batch", Spec: "timpush-api.md 7", Family: pushFamily, Rate: gate.Rate{PerSecond: 40}, Effect: gate.Once,
+			Body:    gate.Limit{Bytes: 256 << 10},
+			Refused: `"TaskId":""`,
+			Codes: codes(
+				apierr.TooManyReceivers, apierr.DataIDTooLong, apierr.UnknownSender, apierr.PushDisabled, apierr.PreviewReplaced, apierr.KeyReused, apierr.TooManyTasks,
+			),
+			Example: `{"From_Account":"administrator","To_Account":["ada-lov","Mary"],"MsgRandom":3141592653,"DataId":"invoice-88213","OfflinePushInfo":{"PushFlag":0,"Title":"Invoice","Desc":"Your invoice has arrived."}}`,
+			Run:     gate.Func(s.batch),
+		},
+		{
+			Name: "tidings/preview_push", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   pushCodes(apierr.TooManyReceivers),
+			Example: `{"Where":"plan == \"gold\" && !tag(\"muted\")","OfflinePushInfo":{"Title":"Gold week","Desc":"Two for one until Sunday."}}`,
+			Run:     gate.Func(s.previewPush),
+		},
+		{
+			Name: "tidings/list_tasks", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.PageExpired),
+			Example: `{"States":["sending","done"],"Limit":10}`, Run: gate.Func(s.listTasks),
+		},
+		{
+			Name: "tidings/get_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownTask),
+			Example: `{"TaskId":"TASK_ID","To_Account":"Mary","Sample":10}`, Run: gate.Func(s.getTask),
+		},
+		{
+			Name: "tidings/list_receivers", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownTask, apierr.PageExpired),
+			Example: `{"TaskId":"TASK_ID","Limit":1000}`, Run: gate.Func(s.listReceivers),
+		},
+		{
+			Name: "tidings/explain_delivery", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownTask, apierr.UnknownAccount),
+			Example: `{"TaskId":"TASK_ID","To_Account":"Mary"}`, Run: gate.Func(s.explainDelivery),
+		},
+		{
+			Name: "tidings/pause_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownTask, apierr.TaskEnded),
+			Example: `{"TaskId":"TASK_ID"}`, Run: gate.Func(s.pauseTask),
+		},
+		{
+			Name: "tidings/resume_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownTask, apierr.TaskEnded),
+			Example: `{"TaskId":"TASK_ID"}`, Run: gate.Func(s.resumeTask),
+		},
+		{
+			Name: "tidings/stop_task", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Codes:   codes(apierr.UnknownTask, apierr.TaskEnded),
+			Example: `{"TaskId":"TASK_ID"}`, Run: gate.Func(s.stopTask),
+		},
+
+		{
 			Name: "tidings/estimate_audience", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads, Codes: conditionCodes,
 			Example: `{"Where":"plan == \"gold\" && !tag(\"muted\")","Sample":10}`, Run: gate.Func(s.estimateAudience),
 		},
@@ -155,6 +277,26 @@ func table(s *Server) []gate.Command {
 		{
 			Name: "tidings/list_tags", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
 			Example: `{}`, Run: gate.Func(s.listTags),
+		},
+
+		{
+			Name: "tidings/list_devices", Family: ownFamily, Rate: perSecond100, Effect: gate.Reads,
+			Codes:   codes(apierr.UnknownAccount, apierr.PageExpired),
+			Example: `{"Limit":100}`, Run: gate.Func(s.listDevices),
+		},
+		{
+			Name: "tidings/remove_device", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Example: `{"RegistrationID":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"}`, Run: gate.Func(s.removeDevice),
+		},
+		{
+			Name: "tidings/restore_tokens", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
+			Example: `{"RegistrationID":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"}`, Run: gate.Func(s.restoreTokens),
+		},
+		{
+			Name: "openim/query_online_status", Spec: "conventions.md 5.6", Family: onlineFamily, Rate: perSecond200, Effect: gate.Reads,
+			Codes:   codes(apierr.NoReceivers, apierr.TooManyReceivers),
+			Older:   gate.Older{Name: "openim/querystate", Lacks: "`ErrorList`; `Status` is `State`", Run: gate.Func(s.queryState)},
+			Example: `{"To_Account":["Mary","xiaoming"],"IsNeedDetail":1}`, Run: gate.Func(s.queryOnlineStatus),
 		},
 
 		{

@@ -11,13 +11,17 @@ import (
 // The commands of this file are ours: no document of the hosted service has
 // them. They take a Condition as push does, or a Where expression.
 
-// selection is how a request says which users it means; with neither member, all
-// of an account type.
-type selection struct {
+// aim is how a request says which users it means; with neither member, all.
+type aim struct {
 	// The condition of a push: all its members must be true. Tags and attributes exclude each other.
 	Condition *condition `strict:"yes"`
 	// An expression, in place of Condition.
 	Where *string `note:"at most 16 KiB"`
+}
+
+// selection is an aim at an account type.
+type selection struct {
+	aim
 	// 0 asks for UserIDs, 1 for RegistrationIDs. What names an attribute or a tag is about
 	// the account type of that.
 	AccountType int64 `range:"0-1"`
@@ -35,17 +39,21 @@ type condition struct {
 // query checks a selection against the app.
 func (in *selection) query(c *gate.Caller) (q audience.Query, err error) {
 	q.Attributes, q.Kind = &c.App.Attributes, audience.Kind(in.AccountType)
+	q.Expr, err = in.expr(q.Attributes)
+	return q, err
+}
+
+// expr returns the expression of an aim; And{} is everyone.
+func (in *aim) expr(attrs *audience.Attributes) (audience.Expr, error) {
 	switch {
 	case in.Condition != nil && in.Where != nil:
-		return q, apierr.BadJSON.Errorf("Condition and Where exclude each other")
+		return nil, apierr.BadJSON.Errorf("Condition and Where exclude each other")
 	case in.Where != nil:
-		q.Expr, err = audience.ParseWhere(*in.Where, q.Attributes)
+		return audience.ParseWhere(*in.Where, attrs)
 	case in.Condition != nil:
-		q.Expr, err = in.Condition.expr(q.Attributes)
-	default:
-		q.Expr = audience.And{}
+		return in.Condition.expr(attrs)
 	}
-	return q, err
+	return audience.And{}, nil
 }
 
 func (in *condition) expr(attrs *audience.Attributes) (audience.Expr, error) {

@@ -68,7 +68,9 @@ func (g generator) attrs() any {
 // modelled are the commands that the model does as the server does. What audiences
 // there are, it is asked between them.
 func modelled() []string {
-	return slices.DeleteFunc(api.Commands(), func(name string) bool { return strings.HasPrefix(name, "tidings/") })
+	return slices.DeleteFunc(api.Commands(), func(name string) bool {
+		return strings.HasPrefix(name, "tidings/") || strings.HasSuffix(name, "push") || strings.HasSuffix(name, "/batch")
+	})
 }
 
 func (g generator) tag() any {

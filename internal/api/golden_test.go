@@ -51,6 +51,9 @@ const seed = `{
 // tagged gives Mary two tags.
 var tagged = []packet{{command: "timpush/add_tag", body: `{"UserTags":[{"To_Account":"Mary","Tags":["beta","wk-digest"]}]}`}}
 
+// pushed makes two tasks.
+var pushed = []packet{{command: "timpush/push", body: bodies["timpush/push"]}, {command: "timpush/batch", body: bodies["timpush/batch"]}}
+
 var packets = []packet{
 	// Each command: a success, and what it reports of accounts.
 	{name: "remove_attr/seed", command: "timpush/remove_attr", body: seed},
@@ -113,6 +116,36 @@ var packets = []packet{
 	{name: "remove_tag/legacy", command: "all_member_push/im_remove_tag", body: bodies["all_member_push/im_remove_tag"]},
 	{name: "clear_all_tags/partial", command: "timpush/clear_all_tags", body: bodies["timpush/clear_all_tags"], before: tagged},
 	{name: "clear_all_tags/legacy", command: "all_member_push/im_remove_all_tags", body: bodies["all_member_push/im_remove_all_tags"]},
+
+	// Pushes and tasks.
+	{name: "push/everyone", command: "timpush/push", body: `{"From_Account":"administrator","MsgRandom":1414213562,"DataId":"spring-launch/eu","OfflinePushInfo":{"PushFlag":0,"Title":"Release 5 is out","Desc":"Open the app to see what changed.","Ext":"{\"screen\":\"changelog\",\"rev\":5}"}}`},
+	{name: "push/tags", command: "timpush/push", body: `{"From_Account":"ada","MsgRandom":1618033988,"Condition":{"TagsAnd":["beta"],"TagsOr":["chess","go"],"TagsNot":["muted"]},"OfflinePushInfo":{"PushFlag":0,"Title":"Beta cup","Desc":"Registration closes tonight."}}`},
+	{name: "push/attrs", command: "timpush/push", body: `{"From_Account":"ada","MsgRandom":577215664,"OnlineOnlyFlag":1,"Condition":{"AttrsAnd":{"sex":"female","city":"Paris"}},"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"Your monthly report is ready."}}],"OfflinePushInfo":{"PushFlag":0,"Title":"Report","Desc":"Ready to read"}}`},
+	{name: "push/both_kinds", command: "timpush/push", body: `{"MsgRandom":1,"Condition":{"TagsAnd":["a"],"AttrsAnd":{"sex":"f"}},"OfflinePushInfo":{}}`},
+	{name: "push/no_random", command: "timpush/push", body: `{"OfflinePushInfo":{"Title":"T"}}`},
+	{name: "push/misspelt", command: "timpush/push", body: `{"MsgRandom":1,"Conditon":{"TagsAnd":["beta"]},"OfflinePushInfo":{"Title":"T"}}`},
+	{name: "push/too_large", command: "timpush/push", body: `{"MsgRandom":1,"OfflinePushInfo":{"Title":"` + strings.Repeat("x", 10<<10) + `"}}`},
+	{name: "push/malformed", command: "timpush/push", body: `{"MsgRandom":1,"OfflinePushInfo":{"BadgeAddNum":100}}`},
+	{name: "push/off", command: "timpush/push", body: bodies["timpush/push"], app: func(d *app.Declaration) { d.Push = new(false) }},
+	{name: "push/dry_run", command: "timpush/push", body: `{"MsgRandom":1,"DryRun":1,"OfflinePushInfo":{"Title":"T"}}`},
+	{name: "push/older", command: "all_member_push/im_push", body: bodies["all_member_push/im_push"]},
+	{name: "batch/partial", command: "timpush/batch", body: `{"From_Account":"administrator","To_Account":["ada","ghost-17"],"MsgRandom":3141592653,"DataId":"invoice-88213","OfflinePushInfo":{"PushFlag":0,"Title":"Invoice","Desc":"Your invoice has arrived."}}`},
+	{name: "batch/ok", command: "timpush/batch", body: bodies["timpush/batch"]},
+	{name: "batch/random", command: "timpush/batch", body: `{"From_Account":"ada","To_Account":["ada"],"MsgRandom":"7","OfflinePushInfo":{}}`},
+	{name: "batch/dry_run", command: "timpush/batch", body: `{"From_Account":"ada","To_Account":["ada"],"MsgRandom":7,"DryRun":1,"OfflinePushInfo":{"PushFlag":1}}`},
+	{name: "preview_push/nobody", command: "tidings/preview_push", body: bodies["tidings/preview_push"]},
+	{name: "preview_push/unknown_member", command: "tidings/preview_push", body: `{"Were":"x","OfflinePushInfo":{}}`},
+	{name: "list_tasks/two", command: "tidings/list_tasks", body: `{}`, before: pushed},
+	{name: "list_tasks/state", command: "tidings/list_tasks", body: `{"States":["paused"]}`},
+	{name: "get_task/accepted", command: "tidings/get_task", body: `{"TaskId":"batch_task_2","To_Account":"Mary"}`, before: pushed},
+	{name: "get_task/unknown", command: "tidings/get_task", body: `{"TaskId":"task_9"}`, before: pushed},
+	{name: "list_receivers/page", command: "tidings/list_receivers", body: `{"TaskId":"batch_task_2","Limit":1}`, before: pushed},
+	{name: "explain_delivery/not_fixed", command: "tidings/explain_delivery", body: `{"TaskId":"task_1","To_Account":"Mary"}`, before: pushed},
+	{name: "explain_delivery/ghost", command: "tidings/explain_delivery", body: `{"TaskId":"task_1","To_Account":"ghost"}`, before: pushed},
+	{name: "pause_task/ok", command: "tidings/pause_task", body: `{"TaskId":"task_1"}`, before: pushed},
+	{name: "resume_task/ok", command: "tidings/resume_task", body: `{"TaskId":"task_1"}`, before: append(pushed[:2:2], packet{command: "tidings/pause_task", body: `{"TaskId":"task_1"}`})},
+	{name: "stop_task/ok", command: "tidings/stop_task", body: `{"TaskId":"task_1"}`, before: pushed},
+	{name: "pause_task/ended", command: "tidings/pause_task", body: `{"TaskId":"task_1"}`, before: append(pushed[:2:2], packet{command: "tidings/stop_task", body: `{"TaskId":"task_1"}`})},
 
 	// Audiences.
 	{name: "estimate_audience/where", command: "tidings/estimate_audience", body: bodies["tidings/estimate_audience"]},

@@ -30,6 +30,8 @@ import (
 	"tidings/internal/api"
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
+	dev "tidings/internal/device"
 	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 	"tidings/internal/usersig"
@@ -57,6 +59,10 @@ type node struct {
 	fs      vfs.FS
 	store   *lsm.Store
 	apps    *app.Registry
+	devices *brokenDevices
+	events  *events
+	tasks   *memoryTasks
+	sending *memoryDispatcher
 	handler *api.Server
 	addr    string
 	clock   *clock
@@ -70,6 +76,7 @@ func start(t testing.TB, opts gate.Options, edits ...func(*app.Declaration)) *no
 	t.Helper()
 	n := open(t, opts, vfs.NewMem())
 	n.declare(declaration(edits...))
+	n.certify()
 	n.fill()
 	n.serve()
 	return n
@@ -121,7 +128,23 @@ func (n *node) over(apps app.Store, users audience.Store, opts gate.Options) {
 		n.t.Fatal(err)
 	}
 	opts.Now = n.clock.now
-	n.handler = api.New(n.apps, users, opts)
+	n.tasks = newMemoryTasks(users, n.clock.now)
+	n.devices, n.events = &brokenDevices{Store: n.store.Devices, shown: map[string]*dev.Device{}}, &events{Store: n.tasks}
+	n.sending = &memoryDispatcher{tasks: n.tasks, sender: &plainSender{limits: channel.Limits{Rate: 100}}}
+	n.handler = api.New(n.parts(users), opts)
+}
+
+// parts are what the API of the node works on.
+func (n *node) parts(users audience.Store) api.Parts {
+	return api.Parts{Apps: n.apps, Users: users, Devices: n.devices, Tasks: n.events, Dispatcher: n.sending, Drivers: drivers, CheckFCM: checkFCM}
+}
+
+// checkFCM refuses one member of FCM's message.
+func checkFCM(patch json.RawMessage) error {
+	if strings.Contains(string(patch), `"token"`) {
+		return errors.New("Overrides.Fcm.token cannot be overridden")
+	}
+	return nil
 }
 
 func (n *node) declare(d app.Declaration) *app.App {
@@ -163,6 +186,15 @@ func withDevices(t testing.TB, devices ...string) vfs.FS {
 		t.Fatal(err)
 	}
 	return fs
+}
+
+// certify gives the app a certificate, so that it can push.
+func (n *node) certify() {
+	n.t.Helper()
+	_, err := n.apps.AddCertificate(context.Background(), appID, app.Certificate{Provider: channel.FCM}, func(int, int) ([]byte, error) { return []byte("sealed"), nil })
+	if err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // fill makes the users of the seed, and ada without attributes.
@@ -263,13 +295,19 @@ type answer struct {
 	header  http.Header
 }
 
-// parseAnswer reads an answer and checks what is true of each of them.
+// parseAnswer reads an answer of a command and checks what is true of each of them.
 func parseAnswer(t testing.TB, what string, status int, header http.Header, body []byte) answer {
 	t.Helper()
-	a := answer{raw: string(body), header: header}
 	if status != http.StatusOK {
 		t.Fatalf("%s: status %d, want 200; body %s", what, status, body)
 	}
+	return parseEnvelope(t, what, header, body)
+}
+
+// parseEnvelope reads an answer with any status.
+func parseEnvelope(t testing.TB, what string, header http.Header, body []byte) answer {
+	t.Helper()
+	a := answer{raw: string(body), header: header}
 	if got := header.Get("Content-Type"); got != "application/json; charset=utf-8" {
 		t.Errorf("%s: Content-Type %q", what, got)
 	}

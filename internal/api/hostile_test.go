@@ -115,7 +115,7 @@ func line(name, requestLine string, want ...int) hostile {
 }
 
 func hostiles() []hostile {
-	const removeAttr, getAttr, setAttr, setName, kick = "timpush/remove_attr", "timpush/get_attr", "timpush/set_attr", "timpush/set_attr_name", "im_open_login_svc/kick"
+	const removeAttr, getAttr, setAttr, setName, kick, push = "timpush/remove_attr", "timpush/get_attr", "timpush/set_attr", "timpush/set_attr_name", "im_open_login_svc/kick", "timpush/push"
 	to := func(account, attrs string) string {
 		return `{"UserAttrs":[{"To_Account":` + account + `,"Attrs":` + attrs + `}]}`
 	}
@@ -319,6 +319,27 @@ func hostiles() []hostile {
 		body("101 to delete", "im_open_login_svc/account_delete", `{"DeleteItem":[`+strings.Repeat(`{"UserID":"Mary"},`, 100)+`{"UserID":"Mary"}]}`, 70402),
 		body("one of 2 to delete is missing", "im_open_login_svc/account_delete", `{"DeleteItem":[{"UserID":"Mary"},{"userid":"ada"}]}`, 70402),
 		body("a number to delete", "im_open_login_svc/account_delete", `{"DeleteItem":[{"UserID":"Mary"},{"UserID":1}]}`, 60015),
+
+		// Pushes.
+		body("push of nothing", push, "{}", 90005),
+		body("push in lower case", push, strings.ToLower(bodies["timpush/push"]), 90001),
+		body("push with a misspelt condition", push, `{"MsgRandom":1,"Conditon":{"TagsAnd":["a"]},"OfflinePushInfo":{}}`, 90001),
+		body("push with a condition in an array", push, `{"MsgRandom":1,"Condition":[],"OfflinePushInfo":{}}`, 90001),
+		body("push with an unknown member in a condition", push, `{"MsgRandom":1,"Condition":{"Tags":["a"]},"OfflinePushInfo":{}}`, 90001),
+		body("push of 10241 bytes", push, `{"MsgRandom":1,"OfflinePushInfo":{"Ext":"`+strings.Repeat("x", 10<<10)+`"}}`, 90056),
+		body("push of a MiB that is no JSON", push, strings.Repeat("[", 1<<20), 90056),
+		body("push with a huge number", push, `{"MsgRandom":1e999,"OfflinePushInfo":{}}`, 90005),
+		body("push with 5000 levels in AndroidInfo", push, `{"MsgRandom":1,"OfflinePushInfo":{"AndroidInfo":{"x":`+strings.Repeat("[", 4900)+strings.Repeat("]", 4900)+`}}}`, 90045),
+		body("push with 10000 levels in AndroidInfo", push, `{"MsgRandom":1,"OfflinePushInfo":{"AndroidInfo":{"x":`+strings.Repeat("[", 10100), 90001),
+		body("push with a member of a kept member twice", push, `{"MsgRandom":1,"OfflinePushInfo":{"ApnsInfo":{"x":{"a":1,"a":2}}}}`, 90001),
+		body("push with a lone surrogate", push, `{"MsgRandom":1,"OfflinePushInfo":{"Title":"\ud83d"}}`, 90001),
+		body("push with a NUL in its key", push, `{"MsgRandom":1,"IdempotencyKey":"\u0000","OfflinePushInfo":{}}`, 90045),
+		body("push with headers in a header", push, `{"MsgRandom":1,"Overrides":{"Apns":{"Headers":{"a":"b\r\nc: d"}}},"OfflinePushInfo":{}}`, 90001),
+		body("push with a token", push, `{"MsgRandom":1,"Overrides":{"Apns":{"Headers":{"AUTHORIZATION":"b"}}},"OfflinePushInfo":{}}`, 90001),
+		body("batch with 100k receivers", "timpush/batch", `{"From_Account":"Mary","MsgRandom":1,"To_Account":[`+strings.Repeat(`"",`, 80_000)+`""],"OfflinePushInfo":{}}`, 90011),
+		body("batch over its size", "timpush/batch", strings.Repeat(" ", 256<<10)+"{}", 93000),
+		body("batch to an object", "timpush/batch", `{"From_Account":"Mary","MsgRandom":1,"To_Account":{"0":"Mary"},"OfflinePushInfo":{}}`, 90001),
+		body("batch without an app that can push", "timpush/batch", `{"From_Account":"Mary","MsgRandom":1,"To_Account":["Mary"],"OfflinePushInfo":{}}`, 90045),
 
 		// Odd and good.
 		body("BOM", getAttr, "\ufeff"+get, 0),

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -207,17 +209,33 @@ func failure(c gate.Command, service string) object {
 	if len(c.Codes) > 0 {
 		code = object{{"anyOf", []object{code, codeSchema(c.Codes, "")}}}
 	}
+	properties := object{
+		{"ActionStatus", object{{"const", "FAIL"}}},
+		{"ErrorInfo", object{{"type", "string"}, {"description", "What was wrong, for people."}}},
+		{"ErrorCode", code},
+	}
+	required := []string{"ActionStatus", "ErrorInfo", "ErrorCode"}
+	members := refused(c)
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		properties, required = append(properties, member{name, object{{"const", members[name]}}}), append(required, name)
+	}
 	return object{
 		{"title", "Failure"},
 		{"type", "object"},
-		{"properties", object{
-			{"ActionStatus", object{{"const", "FAIL"}}},
-			{"ErrorInfo", object{{"type", "string"}, {"description", "What was wrong, for people."}}},
-			{"ErrorCode", code},
-			requestID,
-		}},
-		{"required", []string{"ActionStatus", "ErrorInfo", "ErrorCode"}},
+		{"properties", append(properties, requestID)},
+		{"required", required},
 	}
+}
+
+// refused returns the members that the answer of a command has that failed.
+func refused(c gate.Command) (members map[string]any) {
+	if c.Refused == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte("{"+c.Refused+"}"), &members); err != nil {
+		panic(c.Name + ": " + err.Error()) // a mistake of the program
+	}
+	return members
 }
 
 var requestID = member{"RequestId", object{{"type", "string"}, {"description", "Only if the server is configured to send it."}}}

@@ -265,8 +265,11 @@ func TestRates(t *testing.T) {
 	}
 	for _, name := range api.Commands() {
 		want := 100
-		if strings.HasSuffix(name, "/account_import") || strings.HasSuffix(name, "/kick") {
+		if strings.HasSuffix(name, "/account_import") || strings.HasSuffix(name, "/kick") || strings.HasPrefix(name, "openim/") {
 			want = 200
+		}
+		if strings.HasSuffix(name, "/batch") {
+			want = 40
 		}
 		burst(name, bodies[name], want, 60007)
 	}
@@ -328,11 +331,27 @@ var bodies = map[string]string{
 	"all_member_push/im_get_tag":            `{"To_Account":["Mary","ghost"]}`,
 	"all_member_push/im_remove_tag":         `{"UserTags":[{"To_Account":"Mary","Tags":["beta"]}]}`,
 	"all_member_push/im_remove_all_tags":    `{"To_Account":["Mary"]}`,
+	"timpush/push":                          `{"From_Account":"ada","MsgRandom":1618033988,"Condition":{"TagsAnd":["beta"]},"DataId":"d-1","OfflinePushInfo":{"Title":"T","Desc":"D"}}`,
+	"all_member_push/im_push":               `{"MsgRandom":1,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"hello"}}]}`,
+	"timpush/batch":                         `{"From_Account":"ada","To_Account":["Mary","ada"],"MsgRandom":2,"OfflinePushInfo":{"Title":"T","Desc":"D"}}`,
+	"tidings/preview_push":                  `{"Where":"sex == \"female\"","OfflinePushInfo":{"Title":"T","Desc":"D"}}`,
+	"tidings/list_tasks":                    `{"States":["accepted","done"],"Limit":10}`,
+	"tidings/get_task":                      `{"TaskId":"task_1","To_Account":"Mary","Sample":3}`,
+	"tidings/list_receivers":                `{"TaskId":"task_1","Limit":10}`,
+	"tidings/explain_delivery":              `{"TaskId":"task_1","To_Account":"Mary"}`,
+	"tidings/pause_task":                    `{"TaskId":"task_1"}`,
+	"tidings/resume_task":                   `{"TaskId":"task_1"}`,
+	"tidings/stop_task":                     `{"TaskId":"task_1"}`,
 	"tidings/estimate_audience":             `{"Where":"sex == \"female\" && !tag(\"muted\")","Sample":10}`,
 	"tidings/explain_audience":              `{"Where":"sex == \"female\" && tag(\"beta\")","To_Account":"Mary"}`,
 	"tidings/list_audience":                 `{"Limit":1000}`,
 	"tidings/list_attr_values":              `{"Attr":"sex"}`,
 	"tidings/list_tags":                     `{}`,
+	"tidings/list_devices":                  `{"Limit":10}`,
+	"tidings/remove_device":                 `{"RegistrationID":"` + device + `"}`,
+	"tidings/restore_tokens":                `{"RegistrationID":"` + device + `"}`,
+	"openim/query_online_status":            `{"To_Account":["Mary","ghost","ada"],"IsNeedDetail":1}`,
+	"openim/querystate":                     `{"To_Account":["Mary","ghost","ada"],"IsNeedDetail":1}`,
 	"im_open_login_svc/account_import":      `{"UserID":"new","Nick":"N","FaceUrl":"https://example.com/n.png"}`,
 	"im_open_login_svc/multiaccount_import": `{"AccountList":[{"UserID":"new","Nick":"N"},{"UserID":"newer"}]}`,
 	"im_open_login_svc/account_check":       `{"CheckItem":[{"UserID":"Mary"},{"UserID":"ghost"}]}`,

@@ -39,12 +39,12 @@ func (s refusingStore) Change(ctx context.Context, app uint32, changes []audienc
 // and full2, soon was deleted a moment ago, and broken meets a failure.
 func withRules(t *testing.T, edits ...func(*app.Declaration)) *node {
 	n := start(t, gate.Options{}, edits...)
-	n.handler = api.New(n.apps, refusingStore{n.store.Users, map[string]*apierr.Error{
+	n.handler = api.New(n.parts(refusingStore{n.store.Users, map[string]*apierr.Error{
 		"full":   apierr.AccountLimit.Errorf("app has 4 accounts, it may have 4"),
 		"full2":  apierr.AccountLimit.Errorf("app has 4 accounts, it may have 4"),
 		"soon":   apierr.ReimportTooSoon.Errorf("deleted a moment ago"),
 		"broken": apierr.Internal.Errorf("the index of the app is full"),
-	}}, gate.Options{Now: n.clock.now})
+	}}), gate.Options{Now: n.clock.now})
 	return n.direct()
 }
 

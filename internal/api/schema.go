@@ -75,6 +75,9 @@ func (s Shape) members(request bool) (properties object, required []string) {
 // schema returns the JSON Schema of a member. One that is null is absent in a request.
 func (f *Field) schema(request bool) object {
 	o := f.Value.schema(request)
+	if f.Words != nil && f.Value.Type == "array" {
+		o = object{{"type", "array"}, {"items", object{{"type", "string"}, {"enum", f.Words}}}}
+	}
 	if f.Bounded {
 		words := map[string][2]string{"integer": {"minimum", "maximum"}, "array": {"minItems", "maxItems"}, "object": {"minProperties", "maxProperties"}}[f.Value.Type]
 		if f.Min > 0 || f.Value.Type == "integer" {
@@ -82,7 +85,7 @@ func (f *Field) schema(request bool) object {
 		}
 		o = append(o, member{words[1], f.Max})
 	}
-	if f.Words != nil {
+	if f.Words != nil && f.Value.Type == "string" {
 		o = append(o, member{"enum", f.enum(request)})
 	}
 	text := f.Doc

@@ -45,12 +45,13 @@ var (
 	// Push: spec/conventions.md, 3.3; spec/timpush-api.md, 13.1.
 	BadJSON           = &Kind{90001, "Fail to Parse json data of body, Please check it", Never}
 	BadMessageFormat  = &Kind{90002, "MsgBody does not follow the message format", Never}
+	NoReceivers       = &Kind{90003, "To_Account is missing, or not a list of accounts", Never}
 	BadMsgRandom      = &Kind{90005, "MsgRandom is missing or no integer", Never}
 	BadMsgBody        = &Kind{90007, "MsgBody is missing or no array", Never}
 	UnknownSender     = &Kind{90008, "From_Account does not exist", Never}
 	NotAdmin          = &Kind{90009, "the caller is not an admin of the app", Never}
 	BadElement        = &Kind{90010, "an element of MsgBody is malformed", Never}
-	TooManyReceivers  = &Kind{90011, "more than 500 receivers", Never}
+	TooManyReceivers  = &Kind{90011, "more than 500 accounts in To_Account", Never}
 	TooManyAccounts   = &Kind{90018, "too many accounts in the request", Never}
 	TagTooLong        = &Kind{90020, "tag is longer than 50 bytes", Never}
 	TagTwice          = &Kind{90022, "the same tag is in TagsOr and TagsAnd", Never}
@@ -81,6 +82,13 @@ var (
 	TooManyTasks    = &Kind{95012, "the app has too many unfinished tasks", SlowDown}
 	TaskEnded       = &Kind{95013, "the task has ended", Never}
 	PreviewReplaced = &Kind{95014, "a newer preview of the same caller has begun", Never}
+
+	// Devices, /v1/devices, and the commands about them: doc/devices.md.
+	BadAppKey            = &Kind{95020, "the AppKey is none of the app", Never}
+	NotYourDevice        = &Kind{95021, "the device takes this from whoever knows its secret, or from its user", Never}
+	TooManyRegistrations = &Kind{95022, "too many devices are registered, try again later", SlowDown}
+	RegistrationIDTaken  = &Kind{95023, "the RegistrationID is a UserID", Never}
+	TooManyDevices       = &Kind{95024, "the app has as many devices as it may have", Never}
 )
 
 // Kinds returns every kind in code order, for doc/errors.md and for callers that look
@@ -93,11 +101,12 @@ func Kinds() []*Kind {
 		TicketExpired, TicketEmpty, TicketMalformed, TicketForged, TicketIdentifier, TicketSDKAppID, NoKey, UnknownApp,
 		TicketThrottled, AccountBlocked, TicketInvalidated, UnknownAccount, AccountTimeout, AccountLimit,
 		ReimportTooSoon, BadAccountField, NotAdminAccounts, AccountInternal, DeletionNotEnabled,
-		BadJSON, BadMessageFormat, BadMsgRandom, BadMsgBody, UnknownSender, NotAdmin, BadElement, TooManyReceivers,
+		BadJSON, BadMessageFormat, NoReceivers, BadMsgRandom, BadMsgBody, UnknownSender, NotAdmin, BadElement, TooManyReceivers,
 		TooManyAccounts, TagTooLong, TagTwice, PushTooSoon, BadMsgLifeTime, TooManyTags, InvalidAttribute, WrongAccountKind,
 		TagsAndAttributes, EmptyTag, BadOfflinePush, PushDisabled, PushQuotaUsed, UnknownTask, PushBodyTooLarge,
 		DataIDTooLong, PushTimeout, Internal, BodyTooLarge,
 		BadWhere, WhereTooLarge, PageExpired,
 		KeyReused, PlanChanged, TooManyTasks, TaskEnded, PreviewReplaced,
+		BadAppKey, NotYourDevice, TooManyRegistrations, RegistrationIDTaken, TooManyDevices,
 	}
 }

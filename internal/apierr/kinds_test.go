@@ -96,6 +96,7 @@ var retries = map[int]Retry{
 	70050: AfterMinute,
 	90024: SlowDown, // 3.3: the next push a second later
 	95012: SlowDown, // ours: when a task has ended
+	95022: SlowDown, // ours: the address has made enough devices for now
 }
 
 func TestRetryIsTheContracts(t *testing.T) {
@@ -110,7 +111,7 @@ const errorsHead = `# Error codes
 
 Generated from internal/apierr; ` + "`go test ./internal/apierr -update`" + ` writes it.
 
-Every answer of the API has HTTP status 200. ` + "`ErrorCode`" + ` is 0 when the call succeeded and one of the codes
+Every answer of the API has HTTP status 200, but for those under ` + "`/v1`" + ` ([devices.md](devices.md)). ` + "`ErrorCode`" + ` is 0 when the call succeeded and one of the codes
 below when it failed. ` + "`ErrorInfo`" + ` says what was wrong with this call; where there is nothing to add, it holds
 the text below. Programs should look at the code: the texts may change.
 
@@ -139,7 +140,8 @@ var sections = []struct {
 	{60000, 69999, "Requests"},
 	{70000, 79999, "Tickets and accounts"},
 	{80000, 94999, "Push, attributes and tags"},
-	{95000, 99999, "Audiences and tasks"},
+	{95000, 95019, "Audiences and tasks"},
+	{95020, 95029, "Devices"},
 }
 
 func TestErrorsDocument(t *testing.T) {

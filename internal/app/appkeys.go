@@ -9,7 +9,7 @@ import (
 
 // An AppKey ships in client apps and is no secret for long: it permits nothing but making
 // a device. An app has several, so that one that is misused can be taken away.
-type AppKey struct {
+type AppKey struct { //nolint:revive // an app.Key is something else, and AppKey is the word of the contract
 	ID      int       `json:"id"` // counts from 1 in the app, never reused
 	Secret  Secret    `json:"secret"`
 	Name    string    `json:"name,omitempty"` // where it ships: "android"

@@ -170,8 +170,20 @@ type Sender interface {
 	Close() error
 }
 
-// CodeStopped is the Code of a Result of what was not sent because the Sender was told to stop.
-const CodeStopped = "stopped"
+// The Codes of Results that are ours and not a provider's, which writes none in lower case. All
+// but CodeNoName come with Status 0.
+const (
+	CodeStopped     = "stopped"         // it was not sent, because the Sender was told to stop
+	CodeUnreachable = "unreachable"     // there was no connection
+	CodeRefused     = "not_processed"   // the provider closed the request and said that it did nothing
+	CodeTimeout     = "timeout"         // no answer came in time
+	CodeLost        = "connection_lost" // the connection broke after the request was written
+	CodeNoName      = "no_name"         // somebody answered that all is well, who is not the provider
+	CodeTokenKind   = "token_kind"      // the provider takes no tokens of this kind
+	CodeToken       = "token"           // the token has no form of one
+	CodePayload     = "payload"         // the message has no form that the provider takes
+	CodeTooLarge    = "too_large"       // the payload is above the provider's limit
+)
 
 // A Payload is what a provider gets for one device.
 type Payload struct {

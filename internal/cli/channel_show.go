@@ -94,7 +94,7 @@ func (e *env) printCertificate(c admin.Certificate, asJSON bool) error {
 			row("Devices", number(*c.Devices))
 		}
 		if c.Health != nil {
-			row("Tried out", fmt.Sprintf("%s, in %v", plain(cmp.Or(c.Health.Words, "good")), c.Health.Took.Round(time.Millisecond)))
+			row("Tried out", fmt.Sprintf("%s, in %v", plain(cmp.Or(c.Health.Words, "good")), c.Health.Took.Round(100*time.Microsecond)))
 		}
 	})
 }
@@ -137,7 +137,7 @@ func (e *env) printTest(t admin.CertificateTest) error {
 	return table(e.stdout, func(row func(...any)) {
 		row("Good", yesNo(t.OK))
 		row("Answer", cmp.Or(plain(t.Words), "-"))
-		row("Took", t.Took.Round(time.Millisecond))
+		row("Took", t.Took.Round(100*time.Microsecond))
 		if t.PerConn > 0 {
 			row("At once on a connection", number(t.PerConn))
 		}

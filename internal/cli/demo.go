@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -10,16 +11,20 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/config"
 	"tidings/internal/server"
+	"tidings/internal/simulate"
 )
 
 // demoID is the SDKAppID of the app that --demo makes.
 const demoID = 1400000001
 
-// prepareDemo puts the demo app into the configuration. Beside other apps, or in a data
-// directory that holds anything else, it fails.
+// prepareDemo puts the demo app into the configuration. Beside other apps, with a provider
+// of somebody else, or in a data directory that holds anything else, it fails.
 func prepareDemo(cfg *config.Config) error {
 	if len(cfg.Apps) > 0 {
 		return usagef("--demo makes an app of its own and cannot be used with apps in the configuration")
+	}
+	if !server.ReachesProviders(cfg) {
+		return usagef("--demo pushes to a simulator of its own and cannot be used with fcm_url or fcm_token_url")
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, server.DemoMarker)); err != nil {
 		if entries, err := os.ReadDir(cfg.Data); err == nil && len(entries) > 0 {
@@ -30,9 +35,26 @@ func prepareDemo(cfg *config.Config) error {
 	return nil
 }
 
+// startDemo starts the simulator that a demo pushes to. What arrives at a phone is printed
+// to out.
+func startDemo(cfg *config.Config, out io.Writer) (*simulate.Simulator, error) {
+	phones := map[string]*server.DemoPhone{}
+	for i := range server.DemoPhones {
+		p := &server.DemoPhones[i]
+		phones[string(p.Token)] = p
+	}
+	return server.SimulateProviders(cfg, func(d simulate.Delivery) {
+		whose := "a phone"
+		if p := phones[d.Token]; p != nil {
+			whose = fmt.Sprintf("%s's %s", p.User, p.Model)
+		}
+		fmt.Fprintf(out, "%s  %s shows: %q, %q\n", d.Time.Local().Format("15:04:05"), whose, d.Title, d.Text)
+	})
+}
+
 // fillDemo fills the demo app and returns a text that shows how to call it.
-func fillDemo(ctx context.Context, s *server.Server) (string, error) {
-	if err := s.FillDemo(ctx, demoID); err != nil {
+func fillDemo(ctx context.Context, s *server.Server, sim *simulate.Simulator) (string, error) {
+	if err := s.FillDemo(ctx, demoID, sim.ServiceAccount()); err != nil {
 		return "", err
 	}
 	sig, err := admin.MakeSig.Do(ctx, s.Control(), admin.SigRequest{ID: demoID})
@@ -44,7 +66,11 @@ func fillDemo(ctx context.Context, s *server.Server) (string, error) {
 		flags = " -k"
 	}
 	return fmt.Sprintf(`
-Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with attributes and tags.
+Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with attributes, tags and phones.
+
+Push to everybody with a plan of gold, in another terminal; what arrives at a phone is printed here:
+
+tidings push --app %[1]d --where 'plan == "gold"' --title Hello --desc 'It works'
 
 Take attributes away from two of them:
 

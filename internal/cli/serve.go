@@ -15,6 +15,7 @@ import (
 	"tidings/internal/api"
 	"tidings/internal/config"
 	"tidings/internal/server"
+	"tidings/internal/simulate"
 )
 
 func (e *env) serveCommand() *cobra.Command {
@@ -95,6 +96,14 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 
 	log, done := server.NewLogger(e.stderr, cfg)
 	defer done()
+	var sim *simulate.Simulator
+	if cfg.Demo {
+		var err error
+		if sim, err = startDemo(cfg, e.stdout); err != nil {
+			return err
+		}
+		defer func() { _ = sim.Close() }() // it holds nothing that could be lost
+	}
 	s, err := server.Start(ctx, cfg, currentVersion().Version, log)
 	switch {
 	case err != nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))):
@@ -108,7 +117,7 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 	}
 	demo := ""
 	if cfg.Demo {
-		if demo, err = fillDemo(ctx, s); err != nil {
+		if demo, err = fillDemo(ctx, s, sim); err != nil {
 			ended, end := context.WithCancel(ctx)
 			end()
 			return errors.Join(fmt.Errorf("demo data: %w", err), s.Run(ended)) // closes it

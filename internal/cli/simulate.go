@@ -71,6 +71,7 @@ The fates are ` + strings.Join(simulate.FateNames(), ", ") + `.`,
 	f.IntVar(&b.ForbidAfter, "forbid-after", 0, "accepted messages after which the account may not send; 0: never")
 	f.IntVar(&b.GoAway, "go-away", 0, "requests after which a connection says GOAWAY; 0: never")
 	f.BoolVar(&b.Abrupt, "abrupt", false, "GOAWAY ends the connection without the answers that are due")
+	f.IntVar(&b.Refuse, "refuse", 0, "a connection refuses each so many-th request (REFUSED_STREAM); 0: none")
 	f.DurationVar(&s.clock, "clock", 0, "how far the clock of the provider is ahead; less than 0: behind")
 	f.BoolVar(&s.quiet, "quiet", false, "print no line for each message")
 	f.BoolVar(&s.json, "json", false, "print JSON, a line each")
@@ -187,5 +188,11 @@ func (e *env) summarize(t simulate.Totals, err error) error {
 	}
 	fmt.Fprintf(e.stderr, "tidings: %s; %d delivered to %s, %s repeated\n", strings.Join(fates, ", "), t.Delivered,
 		counted(int(t.Tokens), "token", "tokens"), counted(int(t.RepeatedIDs), "id", "ids"))
+	if t.Overflow > 0 {
+		fmt.Fprintf(e.stderr, "tidings: %d deliveries were not counted by token and id: there are more than --counted\n", t.Overflow)
+	}
+	if t.Unheard > 0 {
+		fmt.Fprintf(e.stderr, "tidings: %s left out of the output, which was read too slowly\n", counted(int(t.Unheard), "line was", "lines were"))
+	}
 	return err
 }

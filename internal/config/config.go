@@ -25,6 +25,7 @@ type Config struct {
 	SecretsInFile bool   // the file holds a secret_key
 
 	Listen           string // host:port
+	DevicesListen    string // host:port; empty: client apps call at Listen
 	MetricsListen    string // host:port; empty is off
 	MetricsListenSet bool   // false: MetricsListen is the default, and another port will do
 	MetricsApps      int    // with more apps than this there are no figures by app
@@ -91,6 +92,11 @@ func keys(c *Config, commands []string) []key {
 			"listen", "127.0.0.1:8080",
 			"Where the API answers. `:8080` listens on all addresses of the machine, `0.0.0.0:8080` on all IPv4 ones.",
 			one("address", &c.Listen, address),
+		},
+		{
+			"devices_listen", "",
+			"Where client apps call, the paths below `/v1`. By default they call where the API is. With an address of its own, `/v1` and the health probes are served there and nothing else, and the API need not be reachable from the internet. It has the same certificate.",
+			one("address", &c.DevicesListen, address),
 		},
 		{
 			"tls_cert", "",
@@ -161,12 +167,12 @@ func keys(c *Config, commands []string) []key {
 		},
 		{
 			"max_connections", "0",
-			"Connections to the API at the same time. More are closed as they come. One source address gets a quarter, a trusted proxy all. 0 is as many as the limit of open files allows, less 1160 that the store and the operator may need, and at most 16384; an idle connection takes some 20 KiB of memory.",
+			"Connections to the API at the same time. More are closed as they come. With `devices_listen` half of them are for client apps. One source address gets a quarter, a trusted proxy all. 0 is as many as the limit of open files allows, less 1160 that the store and the operator may need, and at most 16384; an idle connection takes some 20 KiB of memory.",
 			one("number", &c.MaxConnections, number(0, 1_000_000)),
 		},
 		{
 			"max_in_flight", "2048",
-			"Requests worked on at the same time. One app gets a quarter, and no fewer than 64. More are refused with 60018.",
+			"Requests worked on at the same time. One app gets a quarter, and no fewer than 64. More are refused with 60018. Half as many requests of client apps are worked on besides.",
 			one("number", &c.MaxInFlight, number(1, 1_000_000)),
 		},
 		{

@@ -79,6 +79,7 @@ var samples = map[string][3]struct {
 	want any
 }{
 	"listen":               {{":1", ":1"}, {"[::1]:2", "[::1]:2"}, {"host:3", "host:3"}},
+	"devices_listen":       {{":1", ":1"}, {"[::1]:2", "[::1]:2"}, {"0.0.0.0:3", "0.0.0.0:3"}},
 	"metrics_listen":       {{"off", ""}, {"[::1]:2", "[::1]:2"}, {"0.0.0.0:3", "0.0.0.0:3"}},
 	"metrics_apps":         {{"0", 0}, {"1", 1}, {"100000", 100_000}},
 	"tls_cert":             {{pairs[0], pairs[0]}, {pairs[1], pairs[1]}, {pairs[2], pairs[2]}},

@@ -1,12 +1,26 @@
 package device
 
-import "tidings/internal/channel"
+import (
+	"slices"
+
+	"tidings/internal/app"
+	"tidings/internal/channel"
+)
 
 // Channels are the channels of an app, as far as they decide by which way a device is
 // reached.
 type Channels struct {
 	Order     []channel.Provider       // those that the app prefers come first
 	Providers map[int]channel.Provider // of its certificates
+}
+
+// ChannelsOf returns the channels of an app.
+func ChannelsOf(a *app.App) Channels {
+	c := Channels{Order: a.Settings.ChannelOrder(), Providers: map[int]channel.Provider{}}
+	for i := range a.Certificates {
+		c.Providers[a.Certificates[i].ID] = a.Certificates[i].Provider
+	}
+	return c
 }
 
 // ordinary reports whether a push that shows a notification goes to tokens of a kind.
@@ -49,10 +63,8 @@ func (c *Channels) Choose(f *Facet) Choice {
 
 // rank is the place of a provider in the order; those that are not in it come last.
 func (c *Channels) rank(p channel.Provider) int {
-	for i, other := range c.Order {
-		if other == p {
-			return i
-		}
+	if i := slices.Index(c.Order, p); i >= 0 {
+		return i
 	}
 	return len(c.Order)
 }

@@ -46,10 +46,15 @@ type Retired struct {
 type Store interface {
 	// Register makes a device, or brings one up to date: d has what the installation says of
 	// itself, without Version, User, Registered. A device that exists is changed only with
-	// a Proof, else it is ErrForbidden. Its tokens become those of d; one that turns up
-	// under another device moves. An unchanged refresh within a day writes nothing. An empty ID
-	// makes one. A new device is an account of kind RegistrationID.
+	// a Proof, else it is ErrForbidden; one that cannot be is ErrInvalid. Its tokens
+	// become those of d; one that turns up under another device moves. Its badge stays.
+	// An unchanged refresh within a day writes nothing. An empty ID makes one. A new
+	// device is an account of kind RegistrationID; such an account that is no device yet
+	// becomes one. A Proof with a Secret or a User makes none: then a device that does not
+	// exist is ErrUnknown.
 	Register(ctx context.Context, app uint32, p Proof, d Device) (Registered, error)
+	// Prove returns nil if a caller may change a device, else ErrForbidden or ErrUnknown.
+	Prove(ctx context.Context, app uint32, p Proof, id string) error
 	// Device returns a device.
 	Device(ctx context.Context, app uint32, id string) (*Device, error)
 	// Of returns the devices of an account: of a UserID those bound to it, of a RegistrationID
@@ -78,6 +83,11 @@ type Store interface {
 	// Restore gives retired tokens back to their devices, those of a device or of a whole
 	// run, where no newer token has the place. It returns how many.
 	Restore(ctx context.Context, app uint32, device, task string) (int, error)
+
+	// Sweep retires the tokens of devices of all apps that were not seen for IdleDays, those of
+	// Web Push after fewer, and drops what is kept for RetiredDays. It works in pieces
+	// and is called once a day or so.
+	Sweep(ctx context.Context, now time.Time) error
 }
 
 // A Reason is why a device cannot be sent to.

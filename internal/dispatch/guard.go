@@ -55,7 +55,7 @@ func (d *Dispatcher) tooMany(p *place) bool {
 // page was handed to its Sender at a time of the wall clock.
 func (d *Dispatcher) guard(pg *page, opened *task.Page, verdicts []task.Verdict, results []channel.Result, at time.Time) {
 	p, c := pg.place, pg.sender.credit
-	dead := 0
+	dead, answered := 0, false
 	for i := range verdicts {
 		switch verdicts[i].Outcome {
 		case report.Gone:
@@ -64,12 +64,16 @@ func (d *Dispatcher) guard(pg *page, opened *task.Page, verdicts []task.Verdict,
 			p.answers++
 		case report.Accepted:
 			p.lane.answered = d.now()
-			p.lane.holds, p.lane.pauses, p.lane.trial = 0, 0, false
+			p.lane.pauses = 0
 			p.answers++
+			answered = true
 		case report.Rejected:
-			p.lane.holds, p.lane.trial = 0, false
 			p.answers++
+			answered = true
 		}
+	}
+	if answered && pg.trial == p.lane.trial { // else the answers may be older than the failure
+		p.lane.holds, p.lane.trial = 0, false
 	}
 	if dead == 0 {
 		return

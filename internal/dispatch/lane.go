@@ -3,6 +3,7 @@ package dispatch
 import (
 	"container/heap"
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -10,14 +11,20 @@ import (
 	"tidings/internal/task"
 )
 
-// Pages of a lane (push.md, 2).
+// Pages of a lane (push.md, 2). At most eight whole pages are open; what counts is their
+// units, which are in memory, are repeated after a crash, and wait for each other in the
+// Sender. Pages of small tasks are not whole, and a single push would keep the place of a
+// whole one for as long as its answer takes: with an answer of 150 ms a lane would send 50
+// of them a second. So small ones share places.
 const (
-	maxOpen  = 8           // at once
+	maxOpen  = 8           // whole pages at once
 	maxShare = maxOpen - 1 // of one class, so that neither waits for a page of the other
-	decided  = 2           // at once of what cannot be sent: that is work for the store alone
-	newOpen  = 2           // while no message was accepted with the credentials
-	newUnits = 100         // of each page then
-	tryUnits = 16          // of the only page after a provider failed or refused
+	maxUnits = maxOpen * task.MaxPage
+	maxSmall = maxShare * task.MaxPage
+	fewUnits = 16  // that are reserved for a small page, until it is known how many it has
+	decided  = 2   // pages at once of what cannot be sent: that is work for the store alone
+	newUnits = 200 // at once while no message was accepted with the credentials
+	tryUnits = 16  // at once, in one page, after a provider failed or refused
 )
 
 // A lane is what is sent with one certificate. The Dispatcher's mu guards it, but for the
@@ -30,7 +37,8 @@ type lane struct {
 	queues   [classes][]*place
 	waiting  dueHeap
 	pages    map[*page]struct{}
-	shares   [classes]int // pages by class
+	whole    int          // pages of broadcasts
+	weight   [classes]int // units of pages by class; of a page that is being opened, as many as it may have
 	units    int          // of a page of a broadcast
 
 	exists bool    // the certificate does
@@ -139,9 +147,12 @@ func (d *Dispatcher) pump(ctx, keep context.Context, l *lane) time.Duration {
 // page may have; nil if no page may be opened now.
 func (d *Dispatcher) choose(l *lane, now time.Time) (*place, int) {
 	for c := range l.queues {
-		limit := l.room(class(c))
-		for limit > 0 && len(l.queues[c]) > 0 {
+		for len(l.queues[c]) > 0 {
 			p := l.queues[c][0]
+			limit := l.room(p)
+			if limit == 0 {
+				break
+			}
 			l.queues[c][0] = nil
 			l.queues[c] = l.queues[c][1:]
 			p.where = nowhere
@@ -158,15 +169,17 @@ func (d *Dispatcher) choose(l *lane, now time.Time) (*place, int) {
 	return nil, 0
 }
 
-// room returns how many units the next page of a class may have; 0 if there may be none.
-func (l *lane) room(c class) int {
-	open, limit := len(l.pages), task.MaxPage
-	if c == broadcast {
-		limit = l.units
+// room returns how many units the next page of a place may have; 0 if there may be none.
+func (l *lane) room(p *place) int {
+	c, open := p.class(), l.weight[small]+l.weight[broadcast]
+	limit, free := l.units, maxUnits-open
+	if c == small {
+		limit = min(task.MaxPage, max(fewUnits, 2*int(p.run.size)))
+		free = min(free, maxSmall-l.weight[small])
 	}
 	switch {
 	case !l.sendable():
-		if open >= decided {
+		if len(l.pages) >= decided {
 			return 0
 		}
 		return task.MaxPage
@@ -176,11 +189,12 @@ func (l *lane) room(c class) int {
 		}
 		return min(limit, tryUnits)
 	case !l.credit.proven.Load():
-		if open >= newOpen {
-			return 0
-		}
-		return min(limit, newUnits)
-	case open >= maxOpen || l.shares[c] >= maxShare:
+		limit = min(limit, newUnits/2)
+		free = newUnits - open
+	case c == broadcast && l.whole >= maxShare:
+		return 0
+	}
+	if limit > free {
 		return 0
 	}
 	return limit
@@ -229,5 +243,5 @@ func (l *lane) measure(units, size int, lasted, answer time.Duration) {
 		return
 	}
 	fit := float64(answer+shortPage) / float64(lasted)
-	l.units = min(task.MaxPage, max(1, int(float64(size)*min(2, max(0.25, fit)))))
+	l.units = min(task.MaxPage, int(math.Ceil(float64(size)*min(2, max(0.25, fit)))))
 }

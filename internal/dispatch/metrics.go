@@ -61,7 +61,7 @@ func (m *metrics) sent(p channel.Provider, results []channel.Result) {
 		}
 	}
 	for o, n := range counts {
-		if n > 0 {
+		if o > 0 && n > 0 {
 			m.results.WithLabelValues(string(p), channel.Outcome(o).String()).Add(float64(n))
 		}
 	}

@@ -17,7 +17,9 @@ type page struct {
 	class  class
 	sender *sender // nil: the outcome of its units is decided
 	limit  int
-	stamp  int // of the place, before it was opened
+	weight int  // of the lane's room
+	stamp  int  // of the place, before it was opened
+	trial  bool // it was begun to see whether the provider works again
 	units  int
 	cancel context.CancelCauseFunc
 }
@@ -26,14 +28,17 @@ type page struct {
 func (d *Dispatcher) open(ctx, keep context.Context, p *place, limit int) {
 	l, now := p.lane, time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
-	pg := &page{place: p, class: p.class(), limit: limit, stamp: p.stamp, cancel: cancel}
+	pg := &page{place: p, class: p.class(), limit: limit, weight: limit, stamp: p.stamp, trial: l.trial, cancel: cancel}
 	if l.sendable() {
 		pg.sender = l.sender
 		pg.sender.refs++
 	}
 	p.run.pages[pg] = struct{}{}
 	l.pages[pg] = struct{}{}
-	l.shares[pg.class]++
+	l.weight[pg.class] += limit
+	if pg.class == broadcast {
+		l.whole++
+	}
 	l.used = now
 	d.wg.Go(func() {
 		defer cancel(nil)
@@ -50,10 +55,6 @@ func (d *Dispatcher) work(ctx, keep context.Context, pg *page) {
 		return
 	}
 	d.opened(pg, len(opened.Units))
-	if ctx.Err() != nil {
-		d.giveUp(pg, opened)
-		return
-	}
 	var verdicts []task.Verdict
 	if pg.sender == nil {
 		verdicts = decisions(opened)
@@ -84,16 +85,20 @@ func decisions(opened *task.Page) []task.Verdict {
 // send hands a page to its Sender and returns what becomes of its units; nil if nothing was
 // sent.
 func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []task.Verdict {
-	l, s, t := pg.place.lane, pg.sender, opened.Task
-	targets := make([]channel.Target, len(opened.Units))
-	for i := range opened.Units {
-		targets[i] = opened.Units[i].Target
+	l, s, t, units := pg.place.lane, pg.sender, opened.Task, opened.Units
+	targets, places := make([]channel.Target, 0, len(units)), make([]int, 0, len(units))
+	results, verdicts := make([]channel.Result, len(units)), make([]task.Verdict, len(units))
+	for i := range units {
+		// A device that waits for its next try may have lost its token meanwhile.
+		if verdicts[i].Outcome = units[i].Decided; units[i].Decided == 0 {
+			targets, places = append(targets, units[i].Target), append(places, i)
+		}
 	}
-	results := make([]channel.Result, len(targets))
 	job := &channel.Job{Message: &t.Message, Replace: channel.ReplaceText(t.ID), Expires: t.Ends}
 	at, begin := d.now(), time.Now()
 	l.inFlight.Add(int64(len(targets)))
-	s.Send(ctx, job, targets, func(i int, r channel.Result) {
+	s.Send(ctx, job, targets, func(n int, r channel.Result) {
+		i := places[n]
 		results[i] = r
 		l.inFlight.Add(-1)
 		d.notice(pg, &results[i])
@@ -101,7 +106,7 @@ func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []ta
 	lasted := time.Since(begin)
 
 	sent, answer := 0, time.Duration(0)
-	for i := range results {
+	for _, i := range places {
 		if results[i].Outcome == 0 { // a Sender that does not keep its promise: nobody knows
 			results[i] = channel.Result{Outcome: channel.Unknown, Words: "the sender said nothing"}
 		}
@@ -111,24 +116,23 @@ func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []ta
 		}
 	}
 	d.metrics.sent(l.provider, results)
-	if sent == 0 {
+	if sent == 0 && len(targets) == len(units) {
 		return nil
 	}
 	d.mu.Lock()
 	j := judge{now: d.now(), ends: t.Ends, limits: s.limits, refused: l.block != nil || s.old}
 	d.mu.Unlock()
-	verdicts := make([]task.Verdict, len(results))
-	for i := range results {
+	for _, i := range places {
 		if unsent(ctx, &results[i]) {
 			verdicts[i] = task.Verdict{Again: j.now, Unsent: true}
 		} else {
-			verdicts[i] = j.verdict(opened.Units[i].Tries, &results[i])
+			verdicts[i] = j.verdict(units[i].Tries, &results[i])
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.guard(pg, opened, verdicts, results, at)
-	if pg.class == broadcast && sent == len(results) {
+	if pg.class == broadcast && sent == len(units) {
 		l.measure(sent, pg.limit, lasted, answer/time.Duration(sent))
 	}
 	l.speed.add(time.Now(), sent)
@@ -235,19 +239,22 @@ func (d *Dispatcher) monotonic(t time.Time) time.Time {
 	return time.Now().Add(min(lookAgain, max(t.Sub(d.now()), time.Millisecond)))
 }
 
-// opened notes how many units a page has. After a whole page there may be more.
+// opened notes how many units a page has. After a whole page there may be more, and in a
+// broadcast after any: devices change between the cut of a page and its opening.
 func (d *Dispatcher) opened(pg *page, units int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := pg.place
 	p.fails = 0
-	pg.units = units
+	p.lane.weight[pg.class] += units - pg.weight
+	pg.units, pg.weight = units, units
+	p.lane.wakeUp()
 	d.giveBack(p, pg.limit-units)
 	if !p.run.begun {
 		p.run.begun = true
 		d.metrics.start.Observe(d.now().Sub(p.run.accepted).Seconds())
 	}
-	if units >= pg.limit {
+	if units >= pg.limit || pg.class == broadcast {
 		p.lane.enqueue(p)
 	}
 }
@@ -260,8 +267,12 @@ func (d *Dispatcher) giveUp(pg *page, opened *task.Page) {
 	d.giveBack(pg.place, pg.units)
 	d.release(pg)
 	pg.place.stamp++
-	pg.place.lane.enqueue(pg.place)
+	pg.place.lane.wait(pg.place, time.Now().Add(soon))
 }
+
+// soon is when a page that was given back may be opened again, so that nothing goes round
+// in circles.
+const soon = 10 * time.Millisecond
 
 // closed ends a page that was sent.
 func (d *Dispatcher) closed(pg *page, verdicts []task.Verdict, ended bool, err error) {
@@ -306,7 +317,10 @@ func (d *Dispatcher) release(pg *page) {
 	l, r, s := pg.place.lane, pg.place.run, pg.sender
 	delete(l.pages, pg)
 	delete(r.pages, pg)
-	l.shares[pg.class]--
+	l.weight[pg.class] -= pg.weight
+	if pg.class == broadcast {
+		l.whole--
+	}
 	l.used = time.Now()
 	l.wakeUp()
 	r.wakeUp()

@@ -30,6 +30,7 @@ type LaneStatus struct {
 	State       LaneState        `json:"state"`
 	Reason      string           `json:"reason,omitempty"` // of a state that is not ok, in the provider's words
 	Since       time.Time        `json:"since,omitzero"`   // of that state
+	Until       time.Time        `json:"until,omitzero"`   // of throttled: nothing is sent before
 	Alarm       string           `json:"alarm,omitempty"`  // why dead tokens were kept
 	Pace        float64          `json:"pace"`             // messages a second that may be sent; 0: any number
 	Rate        float64          `json:"rate"`             // messages a second that were answered lately
@@ -70,7 +71,7 @@ func (l *lane) status() LaneStatus {
 	case l.block != nil:
 		s.State, s.Reason, s.Since = LaneBlocked, l.block.reason, l.block.since
 	case l.held.After(now):
-		s.State, s.Reason, s.Since = LaneThrottled, l.why, l.since
+		s.State, s.Reason, s.Since, s.Until = LaneThrottled, l.why, l.since, l.held
 	}
 	if l.drifts && s.Reason != "" {
 		s.Reason += driftWords(l.drift)
@@ -106,10 +107,11 @@ func (d *Dispatcher) looked(l *lane, s *sender) {
 
 // A TaskStatus is what the Dispatcher knows of a task that has not ended.
 type TaskStatus struct {
-	Lanes   []LaneStatus // blocked ones in which the task has something left
-	Blocked bool         // these are all in which it has
+	Lanes   []LaneStatus // in which the task has something left
+	Blocked bool         // all of them are
 	Reason  string       // why, if it is
 	Rate    float64      // units a second that got their outcome lately
+	Left    uint64       // units without an outcome: an estimate
 	Ends    time.Time    // when the task will be done, at this rate; zero: nobody knows
 }
 
@@ -124,14 +126,17 @@ func (d *Dispatcher) Task(ref task.Ref) (TaskStatus, bool) {
 	s := TaskStatus{Rate: r.speed.rate(time.Now())}
 	s.Blocked, s.Reason = d.blocked(r)
 	for l, p := range r.places {
-		if l.block != nil && p.busy() {
+		if p.busy() {
 			s.Lanes = append(s.Lanes, l.status())
 		}
 	}
 	slices.SortFunc(s.Lanes, func(a, b LaneStatus) int { return cmp.Compare(a.Certificate, b.Certificate) })
 	// Accounts stand for units: what each has is known when its page is opened.
-	if left := float64(r.size) - float64(r.done); left > 0 && s.Rate > 0 && !s.Blocked && !r.paused {
-		s.Ends = d.now().Add(time.Duration(left / s.Rate * float64(time.Second)))
+	if r.size > r.done {
+		s.Left = r.size - r.done
+	}
+	if s.Left > 0 && s.Rate > 0 && !s.Blocked && !r.paused {
+		s.Ends = d.now().Add(time.Duration(float64(s.Left) / s.Rate * float64(time.Second)))
 	}
 	return s, true
 }

@@ -23,6 +23,8 @@ type memory struct {
 	t          testing.TB
 	took       time.Duration // of each call
 	fails      func() bool   // whether a call fails
+	loses      func() bool   // whether a device has lost its token when it is its turn again
+	now        func() time.Time
 
 	mu      sync.Mutex
 	tasks   map[task.Ref]*stored
@@ -55,7 +57,7 @@ type unit struct {
 }
 
 func newMemory(t testing.TB) *memory {
-	return &memory{t: t, tasks: map[task.Ref]*stored{}}
+	return &memory{t: t, tasks: map[task.Ref]*stored{}, now: time.Now}
 }
 
 // A spec describes a task for add.
@@ -71,7 +73,7 @@ type spec struct {
 func (m *memory) add(s spec) task.Ref {
 	m.mu.Lock()
 	m.last++
-	now := time.Now().Round(0)
+	now := m.now().Round(0)
 	st := &stored{
 		Task: task.Task{
 			Ref: task.Ref{App: s.app, Number: m.last}, ID: fmt.Sprintf("task-%d", m.last),
@@ -153,8 +155,10 @@ type seat struct {
 	torn bool // the process ended: nothing it does is kept
 }
 
-var errTorn = errors.New("the process has ended")
-var errDisk = errors.New("the disk does not answer")
+var (
+	errTorn = errors.New("the process has ended")
+	errDisk = errors.New("the disk does not answer")
+)
 
 // begin is at the beginning of each call.
 func (s *seat) begin(ctx context.Context) error {
@@ -282,7 +286,7 @@ func (s *seat) Open(ctx context.Context, r task.Ref, lane task.Lane, limit int) 
 	p := &task.Page{Task: &t, Lane: lane}
 	var units []*unit
 	var next time.Time
-	now := time.Now()
+	now := s.now()
 	add := func(u *unit) {
 		u.open, u.again = true, time.Time{}
 		units = append(units, u)
@@ -298,7 +302,10 @@ func (s *seat) Open(ctx context.Context, r task.Ref, lane task.Lane, limit int) 
 			}
 			continue
 		}
-		add(u)
+		if add(u); s.loses != nil && s.loses() {
+			last := &p.Units[len(p.Units)-1]
+			last.Decided, last.Target = report.NoToken, channel.Target{}
+		}
 	}
 	for i := st.next[lane.Certificate]; i < len(st.units) && len(units) < limit; i++ {
 		st.next[lane.Certificate] = i + 1
@@ -357,7 +364,7 @@ func (s *seat) Close(ctx context.Context, p *task.Page, verdicts []task.Verdict)
 			return false, nil
 		}
 	}
-	st.State, st.Ended = task.Done, time.Now()
+	st.State, st.Ended = task.Done, s.now()
 	close(st.done)
 	return true, nil
 }
@@ -404,7 +411,7 @@ func (s *seat) End(ctx context.Context, r task.Ref, state task.State, reason str
 			u.outcome = report.Expired
 		}
 	}
-	st.State, st.Reason, st.Ended = state, reason, time.Now()
+	st.State, st.Reason, st.Ended = state, reason, s.now()
 	close(st.done)
 	return nil
 }

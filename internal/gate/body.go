@@ -54,7 +54,7 @@ func (g *Gate) body(r *request) (in any, err error) {
 		}
 		defer done()
 	}
-	if err := g.takeBytes(r, decodingFactor*n); err != nil {
+	if err := r.takeBytes(decodingFactor * n); err != nil {
 		return nil, err
 	}
 	if r.command.Effect == Once {
@@ -97,7 +97,7 @@ func (g *Gate) readBody(r *request) (*bytes.Buffer, error) {
 	if r.http.ContentLength > limit {
 		return nil, tooLarge()
 	}
-	r.bytes = g.bodies.claim(r.app.ID)
+	r.bytes = r.rooms.bodies.claim(r.app.ID)
 	r.begun = true
 	b := buffers.Get().(*bytes.Buffer)
 	err := g.fill(b, r, limit)
@@ -142,7 +142,7 @@ func (g *Gate) fill(b *bytes.Buffer, r *request, limit int64) error {
 		if n := r.http.ContentLength - int64(b.Len()); r.http.ContentLength >= 0 && n < step {
 			step = n + 1 // as much as there is, and the end
 		}
-		if err := g.takeBytes(r, step); err != nil {
+		if err := r.takeBytes(step); err != nil {
 			return err
 		}
 		b.Grow(int(step) + bytes.MinRead)
@@ -156,12 +156,12 @@ func (g *Gate) fill(b *bytes.Buffer, r *request, limit int64) error {
 }
 
 // takeBytes takes memory for a body.
-func (g *Gate) takeBytes(r *request, n int64) error {
+func (r *request) takeBytes(n int64) error {
 	switch r.bytes.take(n) {
 	case appFull:
-		return apierr.Overloaded.Errorf("the request bodies of app %d take %d bytes of memory, as many as it gets; try again later", r.app.ID, g.bodies.share)
+		return apierr.Overloaded.Errorf("the request bodies of app %d take %d bytes of memory, as many as it gets; try again later", r.app.ID, r.rooms.bodies.share)
 	case roomFull:
-		return apierr.Overloaded.Errorf("all request bodies take %d bytes of memory, as many as they get; try again later", g.bodies.size)
+		return apierr.Overloaded.Errorf("all request bodies take %d bytes of memory, as many as they get; try again later", r.rooms.bodies.size)
 	}
 	return nil
 }

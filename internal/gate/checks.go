@@ -20,7 +20,6 @@ var (
 		(*Gate).checkLoad,  // 1
 		(*Gate).checkRoute, // 2 and 3
 	}
-	// callerChecks are made again with the body in hand if the app has changed since.
 	callerChecks = []check{
 		(*Gate).checkApp,     // 4
 		(*Gate).checkReach,   // 5 to 7
@@ -50,17 +49,13 @@ func (g *Gate) pass(r *request, checks []check) error {
 func (g *Gate) checkLoad(r *request) error {
 	r.peer = ParseAddr(r.http.RemoteAddr)
 	r.source = g.sourceOf(r.peer, r.http.Header)
-	if g.slots.full() {
-		return g.overloaded()
+	if r.rooms.slots.full() {
+		return r.rooms.full()
 	}
 	if !g.sources.allow(r.source, g.now()) {
 		return apierr.Overloaded.Errorf("address %s sends more than %d requests a second", r.source, g.opts.SourceLimit)
 	}
 	return nil
-}
-
-func (g *Gate) overloaded() error {
-	return apierr.Overloaded.Errorf("the server works on %d requests, as many as it takes; try again later", g.opts.MaxInFlight)
 }
 
 // maxURLBytes bounds path and query (spec/conventions.md, 2.6).
@@ -69,8 +64,8 @@ const maxURLBytes = 8 << 10
 // checkRoute finds the command: only POST to /v4/service/command is an API call.
 func (g *Gate) checkRoute(r *request) error {
 	hr := r.http
-	if len(hr.RequestURI) > maxURLBytes {
-		return apierr.BadHTTP.Errorf("the URL has %d bytes, at most %d are read", len(hr.RequestURI), maxURLBytes)
+	if err := checkURL(hr); err != nil {
+		return err
 	}
 	if hr.Method != http.MethodPost {
 		return apierr.BadHTTP
@@ -85,6 +80,19 @@ func (g *Gate) checkRoute(r *request) error {
 		}
 		return apierr.UnknownCommand.Errorf("no command %s", Quote(rest))
 	}
+	return checkEncoding(hr)
+}
+
+// checkURL refuses a URL that is too long.
+func checkURL(hr *http.Request) error {
+	if len(hr.RequestURI) > maxURLBytes {
+		return apierr.BadHTTP.Errorf("the URL has %d bytes, at most %d are read", len(hr.RequestURI), maxURLBytes)
+	}
+	return nil
+}
+
+// checkEncoding refuses a body that is not as it is.
+func checkEncoding(hr *http.Request) error {
 	for _, enc := range hr.Header["Content-Encoding"] {
 		if enc != "" && !strings.EqualFold(enc, "identity") {
 			return apierr.BadHTTP.Errorf("Content-Encoding %s is not supported, send the body as it is", Quote(enc))
@@ -119,16 +127,24 @@ func (g *Gate) checkApp(r *request) error {
 	return nil
 }
 
+// checkStatus refuses requests of an app that is off.
+func (g *Gate) checkStatus(r *request) error {
+	switch r.app.Status {
+	case app.Disabled:
+		return apierr.AppDisabled.Errorf("app %d is disabled", r.app.ID)
+	case app.Suspended:
+		return apierr.AppSuspended.Errorf("app %d is suspended", r.app.ID)
+	}
+	return nil
+}
+
 // checkReach is about the app itself: is it on, may this address and this host reach
 // it.
 func (g *Gate) checkReach(r *request) error {
-	a := r.app
-	switch a.Status {
-	case app.Disabled:
-		return apierr.AppDisabled.Errorf("app %d is disabled", a.ID)
-	case app.Suspended:
-		return apierr.AppSuspended.Errorf("app %d is suspended", a.ID)
+	if err := g.checkStatus(r); err != nil {
+		return err
 	}
+	a := r.app
 	if allowed := a.Settings.Addresses; len(allowed) > 0 &&
 		!slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(r.source) }) {
 		return apierr.AddressRefused.Errorf("source address %s is not permitted for app %d", r.source, a.ID)
@@ -175,12 +191,12 @@ func (g *Gate) checkCommand(r *request) error {
 // checkShare takes the place of the request among those that are worked on. One app
 // has a share of them, so that it cannot keep out the others.
 func (g *Gate) checkShare(r *request) error {
-	r.slot = g.slots.claim(r.app.ID)
+	r.slot = r.rooms.slots.claim(r.app.ID)
 	switch r.slot.take(1) {
 	case appFull:
-		return apierr.Overloaded.Errorf("the server works on %d requests of app %d, as many as it takes of one app; try again later", g.slots.share, r.app.ID)
+		return apierr.Overloaded.Errorf("the server works on %d requests of app %d, as many as it takes of one app; try again later", r.rooms.slots.share, r.app.ID)
 	case roomFull:
-		return g.overloaded()
+		return r.rooms.full()
 	}
 	return nil
 }

@@ -76,6 +76,9 @@ type Family struct {
 	TooLarge   *apierr.Kind // 2.6
 	Timeout    *apierr.Kind // 2.2
 	Internal   *apierr.Kind
+	// Replies are the HTTP statuses of failures, where that of a kind is not 400; nil: failures
+	// have status 200, as success has (2.4).
+	Replies map[*apierr.Kind]Reply
 	// Strict refuses members that no request has. The other families ignore them.
 	Strict bool
 }
@@ -100,7 +103,17 @@ type Caller struct {
 	Older bool      // through the older family
 	Now   time.Time // by the clock of tickets
 	Body  [32]byte  // SHA-256 of the request body, if the command is done once
+
+	// Of a request of a client app: the RegistrationID in its path, and what it showed, the
+	// secret of a device, which nobody has looked at, or a good ticket of a user.
+	Device, Secret, User string
+
+	check func(account, ticket string) error
 }
+
+// CheckUser verifies the ticket of a user that is in the body of a request of a client
+// app.
+func (c *Caller) CheckUser(account, ticket string) error { return c.check(account, ticket) }
 
 // A Run is the function of a command, over the types of its request and answer.
 type Run struct {

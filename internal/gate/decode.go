@@ -181,7 +181,9 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 				return err
 			}
 			if p.all {
-				d.keep(text, begin, v, p)
+				if err := d.keep(text, begin, v, p); err != nil {
+					return err
+				}
 			}
 		}
 		d.path = d.path[:len(d.path)-1]
@@ -208,7 +210,7 @@ func (d *decoder) object(v reflect.Value, p *plan) error {
 // other reads the value of a member that the object does not have: it is refused, kept or
 // ignored.
 func (d *decoder) other(name string, v reflect.Value, p *plan) error {
-	if p.strict || d.family.Strict && !d.loose || p.nearTo(name) {
+	if p.strict || d.family.Strict && !d.loose && p.kept == nil || p.nearTo(name) {
 		return d.unknown(name, p)
 	}
 	begin := d.json.InputOffset()
@@ -216,23 +218,30 @@ func (d *decoder) other(name string, v reflect.Value, p *plan) error {
 	if err := d.json.SkipValue(); err != nil || p.kept == nil || null {
 		return err
 	}
+	d.path = append(d.path, step{name: name})
 	if _, twice := v.FieldByIndex(p.kept).Interface().(Kept)[name]; twice {
-		d.path = append(d.path, step{name: name})
 		return d.fail(d.family.BadJSON, "is there twice")
 	}
-	d.keep(name, begin, v, p)
+	if err := d.keep(name, begin, v, p); err != nil {
+		return err
+	}
+	d.path = d.path[:len(d.path)-1]
 	return nil
 }
 
 // keep puts a member that was read, from behind its name on, among those that are kept as
-// they are.
-func (d *decoder) keep(name string, begin int64, v reflect.Value, p *plan) {
+// they are. Whoever reads it later may not bear a member that is there twice.
+func (d *decoder) keep(name string, begin int64, v reflect.Value, p *plan) error {
 	value := bytes.TrimLeft(d.bytes[begin:d.json.InputOffset()], blanks+":")
+	if !jsontext.Value(value).IsValid() {
+		return d.fail(d.family.BadJSON, "has a member twice")
+	}
 	kept := v.FieldByIndex(p.kept)
 	if kept.IsNil() {
 		kept.Set(reflect.ValueOf(Kept{}))
 	}
 	kept.Interface().(Kept)[name] = bytes.Clone(value)
+	return nil
 }
 
 // unknown is the error of a member that the object does not have.

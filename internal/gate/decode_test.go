@@ -44,9 +44,10 @@ type every struct {
 }
 
 type coded struct {
-	Need string `need:"yes" words:"a|b"`
-	Own  string `code:"90022"`
-	Raw  Raw    `is:"object"`
+	Need string   `need:"yes" words:"a|b"`
+	Own  string   `code:"90022"`
+	Some []string `words:"a|b"`
+	Raw  Raw      `is:"object"`
 }
 
 type keeping struct {
@@ -110,6 +111,7 @@ func TestDecode(t *testing.T) {
 		{`,"Parts":[1]`, "Parts[0]: want an object, got 1", apierr.TagTooLong},
 		{`,"Parts":[{}]`, "Parts[0].Need is missing", apierr.TagTooLong},
 		{`,"Parts":[{"Need":"c"}]`, `Parts[0].Need: "c" is none of a, b`, apierr.TagTooLong},
+		{`,"Parts":[{"Some":["a",""]}]`, `Parts[0].Some[1]: "" is none of a, b`, apierr.TagTooLong},
 		{`,"Parts":[{"Own":1}]`, "Parts[0].Own: want a string, got 1", apierr.TagTwice},
 		{`,"Parts":[{"Own":"","Need":1}]`, "Parts[0].Need: want a string, got 1", apierr.TagTooLong},
 		{`,"Parts":[{"Need":"","Raw":[]}]`, "Parts[0].Raw: want an object, got an array", apierr.TagTooLong},
@@ -124,6 +126,8 @@ func TestDecode(t *testing.T) {
 		{`,"Loose":{"Dry_Run1":""}`, `Loose.Dry_Run1 is no member`, apierr.BadAccountField},
 		{`,"Loose":{"DryRun123":""}`, ``, nil},
 		{`,"Raw":{"a":1}`, ``, nil},
+		{`,"Raw":{"a":1,"a":2}`, `Raw has a member twice`, apierr.BadJSONCommon},
+		{`,"Whole":{"x":[{"a":1,"a":2}]}`, `Whole.x has a member twice`, apierr.BadJSONCommon},
 		{`,"Free":{"Need":"","x":1}`, ``, nil},
 		{`,"Raw":"x"`, `Raw: want an object or an array, got "x"`, apierr.BadAccountField},
 		{`,"unknown":1,"unknown":{"a":[],"a":0}`, ``, nil},
@@ -153,6 +157,7 @@ func TestDecode(t *testing.T) {
 	strict := *testFamily
 	strict.Strict = true
 	for body, want := range map[string]string{
+		`{"Need":"","Whole":{"x":1}}`:                "",
 		`{"Need":"","x":1}`:                          "x is no member",
 		`{"Need":"","Free":{"Need":"","x":1}}`:       "",
 		`{"Need":"","Free":{"Need":"","x":1},"x":1}`: "x is no member",

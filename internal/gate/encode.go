@@ -77,34 +77,36 @@ var (
 	contentType = "Content-Type"
 )
 
-// writeJSON sends an answer with status 200. A client that has gone away is
-// nobody's failure.
-func writeJSON(w http.ResponseWriter, body []byte) {
+// writeJSON sends an answer. A client that has gone away is nobody's failure.
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h[contentType] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if status != http.StatusOK {
+		w.WriteHeader(status)
+	}
 	_, _ = w.Write(body)
 }
 
-// cors lets browsers of the configured origins in, and answers their preflight
-// requests, which it tells. Contract: spec/conventions.md, 2.4.
-func (g *Gate) cors(w http.ResponseWriter, r *http.Request) (preflight bool) {
-	if len(g.opts.CORSOrigins) == 0 {
+// crossOrigin lets browsers of some origins in, and answers their preflight requests, which
+// it reports. Contract: spec/conventions.md, 2.4.
+func (g *Gate) crossOrigin(w http.ResponseWriter, r *http.Request, origins []string, methods, headers, exposed string) (preflight bool) {
+	if len(origins) == 0 {
 		return false
 	}
 	origin := r.Header.Get("Origin")
-	if origin == "" || !slices.Contains(g.opts.CORSOrigins, origin) && !slices.Contains(g.opts.CORSOrigins, "*") {
+	if origin == "" || !slices.Contains(origins, origin) && !slices.Contains(origins, "*") {
 		return false
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Vary", "Origin")
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id")
+	h.Set("Access-Control-Expose-Headers", exposed)
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", "POST")
-	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Requested-With")
+	h.Set("Access-Control-Allow-Methods", methods)
+	h.Set("Access-Control-Allow-Headers", headers)
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

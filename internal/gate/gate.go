@@ -70,18 +70,19 @@ type Gate struct {
 	sources      *sourceLimiter
 	limits       sync.Map      // uint32 to *appLimits
 	called       atomic.Uint32 // apps that were called for the first time
-	slots        *room         // requests whose body is coming or that are worked on
-	bodies       *room         // bytes of their bodies
-	discarding   atomic.Int64  // requests whose bodies are read and thrown away
-	large        turns         // of decoding large bodies
+	rooms        rooms
+	clients      *clients
+	discarding   atomic.Int64 // requests whose bodies are read and thrown away
+	large        turns        // of decoding large bodies
 	metrics      *metrics
 	known        *lru.Cache[netip.Addr, uint32] // networks of peers that had a good ticket
 	proxyWarning sync.Once
 	nextID       atomic.Uint64
 }
 
-// New creates the gate of commands, for the apps of a registry.
-func New(apps *app.Registry, invalidations Invalidations, commands []Command, opts Options) *Gate {
+// New creates the gate of commands and of what client apps call, for the apps of a
+// registry.
+func New(apps *app.Registry, invalidations Invalidations, commands []Command, clients Clients, opts Options) *Gate {
 	if opts.MaxBodyBytes == 0 {
 		opts.MaxBodyBytes = 1 << 20
 	}
@@ -117,7 +118,6 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 		failures:      newFailureLog(),
 		sources:       newSourceLimiter(opts.SourceLimit),
 		known:         newKnown(),
-		slots:         newRoom(int64(opts.MaxInFlight), minSlotShare),
 	}
 	largest := opts.MaxBodyBytes
 	for i := range commands {
@@ -125,8 +125,9 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 	}
 	g.large = halfOfProcessors()
 	oneBody := largest*(1+decodingFactor) + 2*bodyStep // which always has room
-	g.bodies = newRoom(max(opts.MaxBodyMemory, oneBody), oneBody)
+	g.rooms = rooms{newRoom(int64(opts.MaxInFlight), minSlotShare), newRoom(max(opts.MaxBodyMemory, oneBody), oneBody)}
 	g.metrics = newMetrics(opts.Metrics, g)
+	g.clients = g.newClients(clients, opts)
 	g.nextID.Store(rand.Uint64())
 	for i := range commands {
 		for _, name := range commands[i].Names() {
@@ -139,17 +140,20 @@ func New(apps *app.Registry, invalidations Invalidations, commands []Command, op
 // command is a row under one of its names, at a running gate.
 type command struct {
 	*Command
-	name  string // that the caller used
-	older bool   // of the older family
-	run   Run
-	index int // among all names
-	ok    prometheus.Counter
-	took  prometheus.Observer
+	name   string // that the caller used
+	older  bool   // of the older family
+	makes  bool   // a device
+	run    Run
+	caller []check // made again with the body in hand if the app has changed since
+	rates  []check
+	index  int // among all names of commands
+	ok     prometheus.Counter
+	took   prometheus.Observer
 }
 
 func (g *Gate) command(row *Command, name string) *command {
 	c := &command{
-		Command: row, name: name, older: name != row.Name, run: row.Run, index: len(g.commands),
+		Command: row, name: name, older: name != row.Name, run: row.Run, index: len(g.commands), caller: callerChecks, rates: rateChecks,
 		ok: g.metrics.requests.WithLabelValues(name, "0"), took: g.metrics.duration.WithLabelValues(name),
 	}
 	if c.older && row.Older.Run.call != nil {

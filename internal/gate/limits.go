@@ -12,7 +12,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 
 	"tidings/internal/apierr"
@@ -45,7 +44,7 @@ func (l *appLimits) command(c *command) *rate.Limiter {
 
 // forgetApps drops the buckets and shares of apps that are not there any more.
 func (g *Gate) forgetApps() {
-	for _, byApp := range []*sync.Map{&g.limits, &g.slots.apps, &g.bodies.apps} {
+	for _, byApp := range []*sync.Map{&g.limits, &g.rooms.slots.apps, &g.rooms.bodies.apps, &g.clients.rooms.slots.apps, &g.clients.rooms.bodies.apps} {
 		byApp.Range(func(id, _ any) bool {
 			if g.apps.App(id.(uint32)) == nil {
 				byApp.Delete(id)
@@ -122,35 +121,19 @@ func (g *Gate) Knows(network netip.Addr) (app uint32, ok bool) { return g.known.
 // sourceLimiter is flood protection: a token bucket for each source address.
 type sourceLimiter struct {
 	perSecond int // 0 is unlimited
-	mu        sync.Mutex
-	buckets   *simplelru.LRU[netip.Addr, *rate.Limiter]
+	buckets   *buckets[netip.Addr]
 	refused   atomic.Int64
 }
 
-// maxSources is how many source addresses are remembered, the latest.
-const maxSources = 1 << 16
-
 func newSourceLimiter(perSecond int) *sourceLimiter {
-	buckets, err := simplelru.NewLRU[netip.Addr, *rate.Limiter](maxSources, nil)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return &sourceLimiter{perSecond: perSecond, buckets: buckets}
+	return &sourceLimiter{perSecond: perSecond, buckets: newBuckets[netip.Addr]()}
 }
 
 func (l *sourceLimiter) allow(source netip.Addr, now time.Time) bool {
 	if l.perSecond == 0 {
 		return true
 	}
-	source = Network(source)
-	l.mu.Lock()
-	b, ok := l.buckets.Get(source)
-	if !ok {
-		b = bucket(l.perSecond)
-		l.buckets.Add(source, b)
-	}
-	l.mu.Unlock()
-	if b.AllowN(now, 1) {
+	if l.buckets.bucket(Network(source), rate.Limit(l.perSecond), l.perSecond).AllowN(now, 1) {
 		return true
 	}
 	l.refused.Add(1)

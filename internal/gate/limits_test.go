@@ -27,14 +27,14 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 	g := New(apps, nil, []Command{
 		{Name: "a/b", Family: family, Rate: Rate{PerSecond: 1}, Run: run},
 		{Name: "a/c", Family: family, Rate: Rate{PerSecond: 1}, Run: run},
-	}, Options{})
+	}, Clients{}, Options{})
 	c := g.commands["/v4/a/b"]
 	for id := uint32(1); id <= 3*limitsSweep; id++ {
 		a, err := apps.Declare(t.Context(), app.Declaration{ID: id})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &request{app: a, command: c}
+		r := &request{app: a, command: c, rooms: &g.rooms}
 		if err := g.pass(r, rateChecks); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestLimitsOfDeletedApps(t *testing.T) {
 		return true
 	})
 	shares := 0
-	g.slots.apps.Range(func(_, _ any) bool { shares++; return true })
+	g.rooms.slots.apps.Range(func(_, _ any) bool { shares++; return true })
 	if shares > limitsSweep {
 		t.Errorf("shares of %d apps are kept, and one app is there", shares)
 	}

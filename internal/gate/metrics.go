@@ -56,7 +56,11 @@ func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tidings_requests_in_flight",
 			Help: "API requests being worked on.",
-		}, func() float64 { return float64(g.slots.used.Load()) }),
+		}, func() float64 { return float64(g.rooms.slots.used.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tidings_client_requests_in_flight",
+			Help: "Requests of client apps being worked on.",
+		}, func() float64 { return float64(g.clients.rooms.slots.used.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tidings_apps",
 			Help: "Apps on this server.",

@@ -31,7 +31,7 @@ import (
 //	inside:"90010"     the code of what is in it, in place of that of code
 //	text:"Invalid …"   what is said of a member that is missing or wrong, in place of the
 //	                   details
-//	words:"a|b"        a string is one of these, or empty
+//	words:"a|b"        a string is one of these, or empty; each of a list is one of these
 //	is:"object"        the types that a Raw may have: object, array, string or number, several
 //	                   with a bar between
 //	keep:"all"         a Kept takes all members, not only those that the object lacks

@@ -3,6 +3,8 @@ package gate
 import (
 	"sync"
 	"sync/atomic"
+
+	"tidings/internal/apierr"
 )
 
 // A room is something that requests of all apps take from and give back: places, or
@@ -24,6 +26,17 @@ func newRoom(size, leastShare int64) *room {
 
 // full reports whether nothing is left.
 func (r *room) full() bool { return r.used.Load() >= r.size }
+
+// rooms are what requests of one kind take from.
+type rooms struct {
+	slots  *room // requests whose body is coming or that are worked on
+	bodies *room // bytes of their bodies
+}
+
+// full is the error of a request for which there is no place left.
+func (r *rooms) full() error {
+	return apierr.Overloaded.Errorf("the server works on %d requests, as many as it takes; try again later", r.slots.size)
+}
 
 // A claim is what one request has taken of a room.
 type claim struct {

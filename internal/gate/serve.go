@@ -29,20 +29,37 @@ type request struct {
 	app     *app.App      // nil before check 4; as it was when the caller was checked last
 	expires int64         // last Unix second of the ticket
 	waited  time.Duration // for the store, of the time that the request may take
+	rooms   *rooms        // that it takes from
 	slot    claim         // the place among the requests that are worked on
 	bytes   claim         // the memory of the body
 	sum     [32]byte      // SHA-256 of the body, if the command is done once
 	begun   bool          // the body is being read
 	read    bool          // nothing of the body is left to read
+	later   time.Duration // until the same request may pass, if it is known
+
+	// Of a request of a client app: the family, which it has before its command, the
+	// RegistrationID in the path, and what checkAuthorization found.
+	family               *Family
+	device, secret, user string
 }
 
-// ServeHTTP answers one request: always with status 200, once it is an API call.
+// ServeHTTP answers a request of a command: always with status 200, once it is an API call.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
-	r := &request{http: hr, id: g.newRequestID(), start: time.Now()}
-	w.Header()["X-Request-Id"] = []string{r.id}
-	if g.cors(w, hr) {
+	r := g.newRequest(w, hr, &g.rooms)
+	if g.crossOrigin(w, hr, g.opts.CORSOrigins, "POST", "Content-Type, X-Requested-With", "X-Request-Id") {
 		return
 	}
+	g.serve(w, r, requestChecks)
+}
+
+func (g *Gate) newRequest(w http.ResponseWriter, hr *http.Request, rooms *rooms) *request {
+	r := &request{http: hr, id: g.newRequestID(), start: time.Now(), rooms: rooms}
+	w.Header()["X-Request-Id"] = []string{r.id}
+	return r
+}
+
+// serve answers a request whose first checks are given.
+func (g *Gate) serve(w http.ResponseWriter, r *request, first []check) {
 	// The place is given back after the answer is written: whoever does not read
 	// answers uses up places of the own app.
 	defer r.slot.release()
@@ -53,7 +70,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 			g.finish(w, r, nil, apierr.Internal.Because(errPanic))
 		}
 	}()
-	out, err := g.answer(r)
+	out, err := g.answer(r, first)
 	g.finish(w, r, out, err)
 }
 
@@ -61,8 +78,11 @@ var errPanic = errors.New("panic")
 
 // answer takes a request through the checks of spec/conventions.md, 2.5, in
 // their order, and to its command.
-func (g *Gate) answer(r *request) (any, error) {
-	for _, checks := range [][]check{requestChecks, callerChecks, rateChecks} {
+func (g *Gate) answer(r *request, first []check) (any, error) {
+	if err := g.pass(r, first); err != nil {
+		return nil, err
+	}
+	for _, checks := range [][]check{r.command.caller, r.command.rates} {
 		if err := g.pass(r, checks); err != nil {
 			return nil, err
 		}
@@ -95,7 +115,7 @@ func (g *Gate) carryOut(ctx context.Context, r *request, in any) (any, error) {
 			return nil, err
 		}
 		a := r.app
-		c := &Caller{App: a, Name: r.query.identifier, Older: r.command.older, Now: g.now(), Body: r.sum}
+		c := g.callerOf(r)
 		authorized := audience.WithAuthority(ctx, func() bool { return g.apps.App(a.ID) == a })
 		out, err := r.command.run.call(authorized, c, in)
 		switch {
@@ -123,13 +143,26 @@ func (g *Gate) carryOut(ctx context.Context, r *request, in any) (any, error) {
 	}
 }
 
+// callerOf returns who makes a request that passed its checks.
+func (g *Gate) callerOf(r *request) *Caller {
+	c := &Caller{App: r.app, Name: r.query.identifier, Older: r.command.older, Now: g.now(), Body: r.sum}
+	if r.family != nil {
+		c.Device, c.Secret, c.User = r.device, r.secret, r.user
+		c.check = func(account, ticket string) error {
+			_, err := g.checkUser(r, account, ticket)
+			return err
+		}
+	}
+	return c
+}
+
 // recheck makes the checks of the caller again if the app has changed since, or the ticket
 // has expired.
 func (g *Gate) recheck(r *request) error {
 	if g.apps.App(r.app.ID) == r.app && g.now().Unix() <= r.expires {
 		return nil
 	}
-	return g.pass(r, callerChecks)
+	return g.pass(r, r.command.caller)
 }
 
 // finish writes the answer, counts it and logs it.
@@ -147,7 +180,7 @@ func (g *Gate) finish(w http.ResponseWriter, r *request, out any, err error) {
 		refused = r.command.Refused
 	}
 	body := encode(out, e, refused, g.requestIDInBody(r))
-	writeJSON(w, body)
+	writeJSON(w, answerHeader(w.Header(), r, out, e), body)
 	took := time.Since(r.start)
 	g.metrics.count(r.command, e, took)
 	if r.app != nil && g.opts.Answered != nil {
@@ -198,9 +231,15 @@ func (g *Gate) logRequest(r *request, e *apierr.Error, took time.Duration) {
 	}
 	switch {
 	case r.app != nil:
-		attrs = append(attrs, slog.Uint64("app", uint64(r.app.ID)), slog.String("caller", wording.Clip(r.query.identifier, 64)))
+		attrs = append(attrs, slog.Uint64("app", uint64(r.app.ID)))
+		if r.family == nil {
+			attrs = append(attrs, slog.String("caller", wording.Clip(r.query.identifier, 64)))
+		}
 	case r.query.hasAppID:
 		attrs = append(attrs, slog.String("app", wording.Clip(r.query.appID, 10)))
+	}
+	if r.device != "" {
+		attrs = append(attrs, slog.String("device", wording.Clip(r.device, 64)))
 	}
 	if r.query.random != "" {
 		attrs = append(attrs, slog.String("random", wording.Clip(r.query.random, 20)))

@@ -25,46 +25,79 @@ func (g *Gate) checkTicket(r *request) error {
 		r.expires = before.expires
 		return nil
 	}
-	who := attempt{Network(r.source), r.app.ID, sha256.Sum256([]byte(q.identifier))}
-	if until := g.failures.blocked(who, now); !until.IsZero() && !verified {
-		return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
+	if !verified {
+		if err := g.throttled(r, g.failures, q.identifier); err != nil {
+			return err
+		}
 	}
-	keys := r.app.GoodKeys(now)
-	secrets := make([]string, len(keys))
-	for i, k := range keys {
-		secrets[i] = string(k.Secret)
-	}
-	claims, signer, err := usersig.Verify(usersig.Request{
-		Ticket: q.ticket, Identifier: q.identifier, SDKAppID: r.app.ID, Keys: secrets, Now: now, Strict: g.opts.StrictUserSig,
-	})
+	claims, expires, err := g.verify(r, g.failures, q.identifier, q.ticket)
 	if err != nil {
-		g.metrics.ticketsRefused.Inc()
 		g.tickets.entries.Remove(key) // it was good once, and is not any more
-		g.failures.add(who, now)
 		return err
 	}
-	g.metrics.ticketsVerified.Inc()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), g.opts.RequestTimeout-r.waited)
-	defer cancel()
-	began := time.Now()
-	revoked, err := g.invalidations.RevokedUpTo(ctx, r.app.ID, q.identifier)
-	r.waited += time.Since(began)
-	if err != nil {
-		return err
-	}
-	if err := claims.Invalidated(revoked); err != nil {
+	if err := g.checkInvalidation(r, claims); err != nil {
 		return err
 	}
 	if !r.app.IsAdmin(q.identifier) {
 		return nil // it is refused anyway, and is not to take the place of one that is not
 	}
-	expires := claims.Expires()
+	r.expires = expires
+	g.tickets.add(key, ticketEntry{r.app.Epoch, r.expires})
+	return nil
+}
+
+// attempt returns whose attempt it is to verify a ticket of an account.
+func (r *request) attempt(account string) attempt {
+	return attempt{Network(r.source), r.app.ID, sha256.Sum256([]byte(account))}
+}
+
+// throttled refuses tickets of an account from a source that failed too often.
+func (g *Gate) throttled(r *request, failures *failureLog, account string) error {
+	now := g.now()
+	until := failures.blocked(r.attempt(account), now)
+	if until.IsZero() {
+		return nil
+	}
+	r.later = until.Sub(now)
+	return apierr.TicketThrottled.Errorf("too many failed verifications from %s, try again after %s", r.source, until.UTC().Format(time.RFC3339))
+}
+
+// verify verifies a ticket of an account with the keys of the app, and returns what it says
+// and the last Unix second in which it is good. A failure counts.
+func (g *Gate) verify(r *request, failures *failureLog, account, ticket string) (c usersig.Claims, last int64, err error) {
+	now := g.now()
+	keys := r.app.GoodKeys(now)
+	secrets := make([]string, len(keys))
+	for i, k := range keys {
+		secrets[i] = string(k.Secret)
+	}
+	c, signer, err := usersig.Verify(usersig.Request{
+		Ticket: ticket, Identifier: account, SDKAppID: r.app.ID, Keys: secrets, Now: now, Strict: g.opts.StrictUserSig,
+	})
+	if err != nil {
+		g.metrics.ticketsRefused.Inc()
+		failures.add(r.attempt(account), now)
+		return c, 0, err
+	}
+	g.metrics.ticketsVerified.Inc()
+	expires := c.Expires()
 	if ends := keys[signer].Ends; !ends.IsZero() && ends.Before(expires) {
 		expires = ends.Add(-time.Second) // a key is good up to its end, a ticket through its last second
 	}
-	r.expires = expires.Unix()
-	g.tickets.add(key, ticketEntry{r.app.Epoch, r.expires})
-	return nil
+	return c, expires.Unix(), nil
+}
+
+// checkInvalidation refuses a ticket that was issued before its account was kicked.
+func (g *Gate) checkInvalidation(r *request, c usersig.Claims) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), g.opts.RequestTimeout-r.waited)
+	defer cancel()
+	began := time.Now()
+	revoked, err := g.invalidations.RevokedUpTo(ctx, r.app.ID, c.Identifier)
+	r.waited += time.Since(began)
+	if err != nil {
+		return err
+	}
+	return c.Invalidated(revoked)
 }
 
 // ticketCache remembers tickets that were verified. A ticket is good again only

@@ -24,8 +24,8 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 	case textKind:
 		text, err := d.str(f.account)
 		v.SetString(text)
-		if err == nil && f.words != nil && text != "" && !slices.Contains(f.words, text) {
-			return d.note(d.bad(), fmt.Sprintf("%s: %q is none of %s", d.place(), wording.Clip(text, 40), strings.Join(f.words, ", ")))
+		if err == nil && text != "" {
+			err = d.word(text, f)
 		}
 		return err
 	case rawKind:
@@ -56,6 +56,9 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 			}
 			text, err := d.str(f.account)
 			if err == nil {
+				err = d.word(text, f)
+			}
+			if err == nil {
 				*texts = append(*texts, text)
 			}
 			return err
@@ -78,6 +81,14 @@ func (d *decoder) value(v reflect.Value, f *field) error {
 	}
 }
 
+// word checks a text that is one of some words.
+func (d *decoder) word(text string, f *field) error {
+	if f.words == nil || slices.Contains(f.words, text) {
+		return nil
+	}
+	return d.note(d.bad(), fmt.Sprintf("%s: %q is none of %s", d.place(), wording.Clip(text, 40), strings.Join(f.words, ", ")))
+}
+
 func (d *decoder) outside(n int64, f *field) error {
 	if f.max == f.min+1 {
 		return d.note(d.bad(), fmt.Sprintf("%s: %d is neither %d nor %d", d.place(), n, f.min, f.max))
@@ -97,6 +108,9 @@ func (d *decoder) raw(v reflect.Value, f *field) error {
 		return d.want(strings.Join(names, " or "), false)
 	}
 	text, err := d.json.ReadValue()
+	if err == nil && !text.IsValid() {
+		return d.fail(d.family.BadJSON, "has a member twice")
+	}
 	v.SetBytes(bytes.Clone(text))
 	return err
 }

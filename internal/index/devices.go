@@ -50,8 +50,10 @@ func (u *View) IsDevice(n uint32) bool { return u.devices.facet.get(n) != 0 }
 
 // Owner returns the user that device n is bound to.
 func (u *View) Owner(n uint32) (user uint32, bound bool) {
-	owner := u.devices.owner.get(n)
-	return owner - 1, owner != 0
+	if owner := u.devices.owner.get(n); owner != 0 {
+		return owner - 1, true
+	}
+	return 0, false
 }
 
 // Devices returns the devices that are bound to a user, in no order that means

@@ -164,18 +164,19 @@ func (l *bounded) connections() int {
 	return l.open
 }
 
-// register adds the figures of the listener of the API to the metrics.
-func (l *bounded) register(r prometheus.Registerer) {
+// register adds the figures of the listener to the metrics, under names with a prefix. To says
+// which connections they are about.
+func (l *bounded) register(r prometheus.Registerer, prefix, to string) {
 	refused := func(reason string, n *atomic.Int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name:        "tidings_connections_refused_total",
-			Help:        "Connections to the API closed as they came: full: there are as many as there may be; source: there are as many from the source address.",
+			Name:        prefix + "_refused_total",
+			Help:        "Connections " + to + " closed as they came: full: there are as many as there may be; source: there are as many from the source address.",
 			ConstLabels: prometheus.Labels{"reason": reason},
 		}, func() float64 { return float64(n.Load()) })
 	}
 	r.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections", Help: "Connections to the API."}, func() float64 { return float64(l.connections()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidings_connections_limit", Help: "How many connections to the API there may be."}, func() float64 { return float64(l.limit) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix, Help: "Connections " + to + "."}, func() float64 { return float64(l.connections()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "_limit", Help: "How many connections " + to + " there may be."}, func() float64 { return float64(l.limit) }),
 		refused("full", &l.full), refused("source", &l.greedy),
 	)
 }

@@ -49,6 +49,16 @@ func keyFile(configured, data string) string {
 	return filepath.Join(data, KeyFile)
 }
 
+// keyBeside returns the key of credentials in a data directory, for a command that works on
+// the directory without a server, and so without its configuration.
+func keyBeside(dir string) *credential.Key {
+	key := readKey(keyFile("", dir))
+	if errors.Is(key.Err(), fs.ErrNotExist) {
+		return credential.Missing(fmt.Errorf("no server runs that would know another key of credentials than %s, which is not there", keyFile("", dir)))
+	}
+	return key
+}
+
 // copyKey returns what copies a file with a key into a directory.
 func copyKey(file string) func(dir string) error {
 	return func(dir string) error {

@@ -67,11 +67,12 @@ func (e *ends) look(now time.Time) {
 			if lines++; lines > maxEndLines {
 				continue
 			}
-			message := "a certificate ends soon; replace its credential with tidings channel replace"
+			about := []any{"app", a.ID, "certificate", c.ID, "provider", string(c.Provider), "name", c.Name, "ends", c.Ends, "days", int(c.Ends.Sub(now).Hours() / 24)}
 			if stage == app.Ended {
-				message = "a certificate has ended, so its channel reaches nobody; replace its credential with tidings channel replace"
+				e.log.Warn("a certificate has ended, so its channel reaches nobody; replace its credential with tidings channel replace", about...)
+			} else {
+				e.log.Warn("a certificate ends soon; replace its credential with tidings channel replace", about...)
 			}
-			e.log.Warn(message, "app", a.ID, "certificate", c.ID, "provider", string(c.Provider), "name", c.Name, "ends", c.Ends, "days", int(c.Ends.Sub(now).Hours()/24))
 		}
 	}
 	if lines > maxEndLines {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,23 +29,21 @@ func TestEnds(t *testing.T) {
 			{ID: 1, Provider: channel.APNs, Name: "iphone", Version: 1, Ends: begun.Add(100 * day)},
 			{ID: 2, Provider: channel.FCM, Version: 1},
 		}}
-		apps := []*app.App{a}
-		var log bytes.Buffer
-		e := &ends{apps: func() []*app.App { return apps }, log: slog.New(slog.NewTextHandler(&log, nil))}
+		var apps atomic.Pointer[[]*app.App]
+		apps.Store(&[]*app.App{a})
+		log := new(logged)
+		e := &ends{apps: func() []*app.App { return *apps.Load() }, log: slog.New(slog.NewTextHandler(log, nil))}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { e.watch(ctx); close(done) }()
 		advance := func(until time.Duration, want ...string) {
 			t.Helper()
-			log.Reset()
+			before := len(log.String())
 			time.Sleep(time.Until(begun.Add(until)))
 			synctest.Wait()
-			got := strings.Split(strings.TrimSpace(log.String()), "\n")
-			if log.Len() == 0 {
-				got = nil
-			}
+			got := strings.FieldsFunc(log.String()[before:], func(r rune) bool { return r == '\n' })
 			if len(got) != len(want) {
-				t.Fatalf("until day %v: %d lines, want %d:\n%s", until/day, len(got), len(want), &log)
+				t.Fatalf("until day %v: %q, want %d lines", until/day, got, len(want))
 			}
 			for i, w := range want {
 				if !strings.Contains(got[i], w) || !strings.Contains(got[i], "level=WARN") || !strings.Contains(got[i], "certificate=1 ") {
@@ -63,19 +62,19 @@ func TestEnds(t *testing.T) {
 		advance(110 * day)
 		replaced := *a
 		replaced.Certificates = []app.Certificate{{ID: 1, Provider: channel.APNs, Version: 2, Ends: begun.Add(120 * day)}}
-		apps = []*app.App{&replaced}
+		apps.Store(&[]*app.App{&replaced})
 		advance(111*day, "days=")
 		advance(112 * day)
 		stop()
 		<-done
-		log.Reset()
+		before := len(log.String())
 		again := &ends{apps: e.apps, log: e.log}
 		again.look(time.Now())
 		again.look(time.Now())
-		if n := strings.Count(log.String(), "\n"); n != 1 {
-			t.Errorf("after a restart there are %d lines:\n%s", n, &log)
+		if said := log.String()[before:]; strings.Count(said, "\n") != 1 {
+			t.Errorf("after a restart the log says %q", said)
 		}
-		apps = nil
+		apps.Store(new([]*app.App))
 		again.look(time.Now())
 		if len(again.told) != 0 {
 			t.Errorf("of certificates that are gone %d are remembered", len(again.told))

@@ -13,13 +13,24 @@ import (
 // fallbackMetrics is where metrics are served when the default address is taken.
 const fallbackMetrics = "127.0.0.1:0"
 
-// listen opens the listeners of the API and of the metrics.
+// listen opens the listeners of the API, of client apps and of the metrics.
 func (s *Server) listen(ctx context.Context) (err error) {
 	api, err := listenOn(ctx, s.cfg.Listen)
 	if err != nil {
 		return listenError("listen", s.cfg.Listen, err)
 	}
-	s.connections = bound(api, s.files.connections, s.cfg.TrustedProxies, s.log)
+	connections := s.files.connections
+	if s.cfg.DevicesListen != "" {
+		clients, err := listenOn(ctx, s.cfg.DevicesListen)
+		if err != nil {
+			return errors.Join(listenError("devices_listen", s.cfg.DevicesListen, err), api.Close())
+		}
+		half := max(connections/2, 1)
+		connections = max(connections-half, 1)
+		s.clientConnections = bound(clients, half, s.cfg.TrustedProxies, s.log)
+		s.clientsAddr = s.clientConnections
+	}
+	s.connections = bound(api, connections, s.cfg.TrustedProxies, s.log)
 	s.apiAddr = s.connections
 	if s.cfg.MetricsListen != "" {
 		s.metricsAddr, err = listenOn(ctx, s.cfg.MetricsListen)
@@ -58,12 +69,22 @@ func listenError(key, address string, err error) error {
 }
 
 // URL returns where the API is served, for a client on this machine.
-func (s *Server) URL() string {
+func (s *Server) URL() string { return s.urlOf(s.apiAddr) }
+
+// ClientsURL returns where client apps call, for one on this machine.
+func (s *Server) ClientsURL() string {
+	if s.clientsAddr == nil {
+		return s.URL()
+	}
+	return s.urlOf(s.clientsAddr)
+}
+
+func (s *Server) urlOf(l net.Listener) string {
 	scheme := "http"
 	if s.cfg.TLSCert != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + reachable(s.apiAddr.Addr())
+	return scheme + "://" + reachable(l.Addr())
 }
 
 // MetricsURL returns where the metrics are served, for a client on this machine; empty if

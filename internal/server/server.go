@@ -21,30 +21,35 @@ import (
 	"tidings/internal/app"
 	"tidings/internal/channel"
 	"tidings/internal/channel/credential"
+	"tidings/internal/channel/fcm"
 	"tidings/internal/config"
 	"tidings/internal/control"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/store/lsm"
 )
 
 // Server is a running Tidings server.
 type Server struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	store    *lsm.Store
-	apps     *app.Registry
-	registry *prometheus.Registry
-	control  *admin.Service
-	build    Build
-	cert     *certificate // nil: no TLS
-	key      *credential.Key
-	ends     *ends
-	files    fileBudget
-	started  time.Time // when it was ready
+	cfg        *config.Config
+	log        *slog.Logger
+	store      *lsm.Store
+	apps       *app.Registry
+	registry   *prometheus.Registry
+	control    *admin.Service
+	build      Build
+	cert       *certificate // nil: no TLS
+	drivers    channel.Drivers
+	key        *credential.Key
+	ends       *ends
+	dispatcher *dispatch.Dispatcher
+	files      fileBudget
+	started    time.Time // when it was ready
 
-	api, metrics, socket             *http.Server
-	apiAddr, metricsAddr, socketAddr net.Listener
-	connections                      *bounded // apiAddr
+	api, clients, metrics, socket                 *http.Server
+	apiAddr, clientsAddr, metricsAddr, socketAddr net.Listener
+	connections                                   *bounded // apiAddr
+	clientConnections                             *bounded // clientsAddr; nil: client apps call where the API is
 }
 
 // Start opens the data directory and all listeners of a configuration. Run serves them.
@@ -74,6 +79,9 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		if s.cert, err = newCertificate(cfg.LoadCertificate, log); err != nil {
 			return nil, err
 		}
+	}
+	if s.drivers, err = drivers(cfg); err != nil {
+		return nil, err
 	}
 	if fresh {
 		if err := s.listen(ctx); err != nil {
@@ -109,12 +117,13 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: channel.Drivers{}, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
+	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: s.drivers, CertificateUse: s.store.Devices.CertificateUse, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
 		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
 	}}
 	if s.cert != nil {
 		s.control.Certificate = s.cert.leaf
 	}
+	s.dispatcher = s.newDispatcher()
 	s.serveWith()
 	s.started = time.Now().UTC().Truncate(time.Second)
 	start.ready(ctx, s)
@@ -124,12 +133,15 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 // serveWith creates the HTTP servers.
 func (s *Server) serveWith() {
 	s.registerProgram()
-	s.connections.register(s.registry)
+	s.connections.register(s.registry, "tidings_connections", "to the API")
+	if s.clientConnections != nil {
+		s.clientConnections.register(s.registry, "tidings_client_connections", "of client apps")
+	}
 	s.store.Register(s.registry, s.cfg.MetricsApps)
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
 	s.registry.MustRegister(requests, s.ends)
-	handler := api.New(s.apps, s.store.Users, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, Tasks: s.store.Tasks, Drivers: s.drivers, Dispatcher: sending{s.dispatcher, s}, CheckFCM: fcm.CheckOverride}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,
@@ -145,9 +157,21 @@ func (s *Server) serveWith() {
 		Answered:        requests.answered,
 	})
 	s.connections.known = handler.Knows
-	s.api = &http.Server{
+	both := http.Handler(handler)
+	if s.clientsAddr != nil {
+		both = handler.Commands()
+		s.clients = s.httpServer(s.withHealth(handler.Clients()))
+	}
+	s.api = s.httpServer(s.withHealth(s.withOpenAPI(both)))
+	s.metrics = s.metricsServer()
+	s.socket = s.socketServer()
+}
+
+// httpServer creates a server for strangers.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no API call either
-		Handler:                      s.withHealth(handler),
+		Handler:                      h,
 		ReadHeaderTimeout:            s.cfg.BodyTimeout,
 		ReadTimeout:                  s.cfg.BodyTimeout,
 		WriteTimeout:                 s.cfg.BodyTimeout + s.cfg.RequestTimeout + 10*time.Second,
@@ -156,8 +180,6 @@ func (s *Server) serveWith() {
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	s.metrics = s.metricsServer()
-	s.socket = s.socketServer()
 }
 
 // maxStreams bounds the requests at once of an HTTP/2 connection, which are outside the
@@ -168,10 +190,9 @@ const maxStreams = 32
 // is read, and room for headers that proxies add.
 const maxHeaderBytes = 32 << 10
 
-// withHealth returns a handler that answers the probes of an orchestrator and sends the
-// description of the API, and leaves other requests to next.
+// withHealth returns a handler that answers the probes of an orchestrator, and leaves other
+// requests to next.
 func (s *Server) withHealth(next http.Handler) http.Handler {
-	openAPI := api.OpenAPIHandler(s.build.Version)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			switch r.URL.Path {
@@ -185,10 +206,20 @@ func (s *Server) withHealth(next http.Handler) http.Handler {
 				}
 				_, _ = io.WriteString(w, "ready\n")
 				return
-			case "/openapi.json":
-				openAPI.ServeHTTP(w, r)
-				return
 			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withOpenAPI returns a handler that sends the description of the API, and leaves other
+// requests to next.
+func (s *Server) withOpenAPI(next http.Handler) http.Handler {
+	openAPI := api.OpenAPIHandler(s.build.Version)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			openAPI.ServeHTTP(w, r)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -212,7 +243,7 @@ func (s *Server) Reload() {
 // configured limit, makes everything durable and closes. Every goroutine of the
 // server has ended when it returns.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	var wg sync.WaitGroup
 	serve := func(serve func() error) {
 		wg.Go(func() {
@@ -221,19 +252,18 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	serve(func() error {
-		if s.cert != nil {
-			s.api.TLSConfig = s.cert.config()
-			return s.api.ServeTLS(s.apiAddr, "", "")
-		}
-		return s.api.Serve(s.apiAddr)
-	})
+	serve(func() error { return s.serveStrangers(s.api, s.apiAddr) })
+	if s.clientsAddr != nil {
+		serve(func() error { return s.serveStrangers(s.clients, s.clientsAddr) })
+	}
 	if s.metricsAddr != nil {
 		serve(func() error { return s.metrics.Serve(s.metricsAddr) })
 	}
 	serve(func() error { return s.socket.Serve(s.socketAddr) })
 
 	pacing, stop := context.WithCancel(ctx)
+	wg.Go(func() { _ = s.dispatcher.Run(pacing) }) // its error is why pacing ended
+	wg.Go(func() { s.sweepDevices(pacing) })
 	wg.Go(func() { paceCollector(pacing) })
 	wg.Go(func() { s.ends.watch(pacing) })
 	if s.cert != nil {
@@ -250,7 +280,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("stopping", "limit", s.cfg.ShutdownTimeout)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
-	for _, h := range []*http.Server{s.api, s.metrics, s.socket} {
+	for _, h := range []*http.Server{s.api, s.clients, s.metrics, s.socket} {
+		if h == nil {
+			continue
+		}
 		if stopErr := h.Shutdown(limit); stopErr != nil {
 			s.log.Warn("requests did not finish in time and were cut off")
 			err = errors.Join(err, h.Close())
@@ -264,10 +297,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
+// serveStrangers serves on a listener, with the certificate if there is one.
+func (s *Server) serveStrangers(h *http.Server, l net.Listener) error {
+	if s.cert == nil {
+		return h.Serve(l)
+	}
+	h.TLSConfig = s.cert.config()
+	return h.ServeTLS(l, "", "")
+}
+
 // close closes what Start opened.
 func (s *Server) close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.apiAddr, s.metricsAddr, s.socketAddr} {
+	for _, l := range []net.Listener{s.apiAddr, s.clientsAddr, s.metricsAddr, s.socketAddr} {
 		if l != nil {
 			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)

@@ -87,7 +87,7 @@ func (l *startLog) opened() { l.end(time.Now()) }
 func (l *startLog) ready(ctx context.Context, s *Server) {
 	users, err := s.users(ctx)
 	args := []any{
-		"api", s.URL(), "listen", s.apiAddr.Addr().String(), "tls", s.cert != nil, "metrics", s.MetricsURL(), "control", control.Path(s.cfg.Data),
+		"api", s.URL(), "listen", s.apiAddr.Addr().String(), "tls", s.cert != nil, "metrics", s.MetricsURL(), "clients", s.ClientsURL(), "control", control.Path(s.cfg.Data),
 		"apps", len(s.apps.All()), "users", users, "groups", l.groups, "duration", time.Since(l.began).Round(time.Microsecond),
 	}
 	if err != nil {

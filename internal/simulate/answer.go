@@ -53,6 +53,9 @@ func init() {
 	}
 }
 
+// badFID is BadToken of a message to an installation id.
+var badFID = &answer{fate: BadToken, code: 400, status: "INVALID_ARGUMENT", fcm: "INVALID_ARGUMENT", message: "Invalid installation id", violations: []violation{{"message.fid", "Invalid installation id"}}}
+
 // Of a request that comes without an access token, and with one that may do other things.
 var (
 	noToken = &answer{

@@ -4,13 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A listener hands out connections that find out by themselves whether the client speaks
@@ -19,16 +16,29 @@ type listener struct {
 	net.Listener
 	tls   *tls.Config
 	state *state
+	open  atomic.Int64
 }
 
+// maxConnections bounds the connections that are open at a time. Others are closed at
+// once.
+const maxConnections = 10_000
+
 func (l *listener) Accept() (net.Conn, error) {
-	raw, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) > maxConnections {
+			l.open.Add(-1)
+			_ = raw.Close() // nobody has said anything on it
+			continue
+		}
+		l.state.connections.Add(1)
+		c := &conn{Conn: raw, config: l.tls, state: l.state, in: bufio.NewReaderSize(raw, 16<<10)}
+		c.closed = sync.OnceFunc(func() { l.open.Add(-1) })
+		return c, nil
 	}
-	c := &conn{Conn: raw, config: l.tls, state: l.state, in: bufio.NewReaderSize(raw, 16<<10)}
-	l.state.connections.Add(1)
-	return c, nil
 }
 
 // A conn is a connection without the TLS that its client may use. It reads along in
@@ -42,11 +52,13 @@ type conn struct {
 	config *tls.Config
 	state  *state
 	secure atomic.Pointer[tls.Conn] // nil: no TLS, or none yet
+	closed func()
 
 	// Read's own.
 	in      *bufio.Reader
 	spoken  bool // what the client speaks is known
 	http2   atomic.Bool
+	ahead   []byte // is passed on before what is read
 	left    int    // bytes of the frame that may be passed on
 	streams int    // that the client has opened
 	last    uint32 // the newest of them
@@ -57,25 +69,11 @@ type conn struct {
 	head    [frameHead]byte // of the frame that is being written
 	filled  int             // bytes of it that were written
 	rest    int             // bytes of its payload that are not written yet
+	refused map[uint32]bool // streams whose reset has still to say REFUSED_STREAM
 	goodbye []byte          // a GOAWAY that waits for the end of a frame
 	abrupt  bool            // nothing is written after it
 	ended   bool
 }
-
-// Frames of HTTP/2 (RFC 9113, 4.1 and 6).
-const (
-	preface      = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-	frameHead    = 9
-	frameHeaders = 0x1
-	frameGoAway  = 0x7
-
-	codeNone  = 0x0
-	codeError = 0x2 // INTERNAL_ERROR
-)
-
-// lingering is how long a connection that was ended is drained so that the client can
-// read why.
-const lingering = time.Second
 
 var errEnded = errors.New("the simulator ended this connection")
 
@@ -88,10 +86,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	if !c.http2.Load() {
 		return c.in.Read(p)
 	}
-	for c.left == 0 {
+	for c.left == 0 && len(c.ahead) == 0 {
 		if err := c.frame(); err != nil {
 			return 0, err
 		}
+	}
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
 	}
 	n, err := c.in.Read(p[:min(len(p), c.left)])
 	c.left -= n
@@ -136,84 +139,6 @@ type begun struct {
 
 func (b *begun) Read(p []byte) (int, error) { return b.in.Read(p) }
 
-// frame looks at the next frame and lets it pass, or takes it away if it is of a stream
-// that is not served any more.
-func (c *conn) frame() error {
-	head, err := c.in.Peek(frameHead)
-	if err != nil {
-		return err
-	}
-	size := frameHead + length(head)
-	id := binary.BigEndian.Uint32(head[5:]) & (1<<31 - 1)
-	if head[3] == frameHeaders && id > c.last {
-		if after, abrupt := c.state.goAway(); after > 0 && c.streams >= after && !c.leaving {
-			c.leaving = true
-			c.leave(abrupt)
-			if abrupt {
-				return c.drain()
-			}
-		}
-		if !c.leaving {
-			c.last = id
-			c.streams++
-		}
-	}
-	if c.leaving && id > c.last {
-		_, err := c.in.Discard(size)
-		return err
-	}
-	c.left = size
-	return nil
-}
-
-func length(head []byte) int { return int(head[0])<<16 | int(head[1])<<8 | int(head[2]) }
-
-// leave says GOAWAY with the newest stream that is served.
-func (c *conn) leave(abrupt bool) {
-	code := uint32(codeNone)
-	if abrupt {
-		code = codeError
-	}
-	frame := []byte{0, 0, 8, frameGoAway, 0, 0, 0, 0, 0}
-	frame = binary.BigEndian.AppendUint32(frame, c.last)
-	frame = binary.BigEndian.AppendUint32(frame, code)
-	c.state.goAways.Add(1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.goodbye, c.abrupt = frame, abrupt
-	if c.filled == 0 && c.rest == 0 {
-		_ = c.say() // the next Write reports the error
-	}
-}
-
-// say writes the GOAWAY between two frames. The caller holds mu.
-func (c *conn) say() error {
-	_, err := c.out().Write(c.goodbye)
-	c.goodbye = nil
-	if c.abrupt {
-		c.ended = true
-		if t := c.secure.Load(); t != nil {
-			err = errors.Join(err, t.CloseWrite())
-		}
-		if tcp, ok := c.Conn.(*net.TCPConn); ok {
-			err = errors.Join(err, tcp.CloseWrite())
-		}
-	}
-	return err
-}
-
-// drain takes what the client still sends, so that its end of the connection reads the
-// GOAWAY and is not reset before, and returns the end of the connection.
-func (c *conn) drain() error {
-	if err := c.Conn.SetReadDeadline(time.Now().Add(lingering)); err != nil {
-		return err
-	}
-	if _, err := io.Copy(io.Discard, c.in); err != nil {
-		return err
-	}
-	return io.EOF
-}
-
 func (c *conn) out() net.Conn {
 	if t := c.secure.Load(); t != nil {
 		return t
@@ -230,33 +155,16 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.ended {
 		return 0, errEnded
 	}
+	p = c.follow(p)
 	n, err := c.out().Write(p)
-	c.follow(p[:n])
 	if err == nil && c.goodbye != nil && c.filled == 0 && c.rest == 0 {
 		err = c.say()
 	}
 	return n, err
 }
 
-// follow keeps in mind where in a frame the writing is.
-func (c *conn) follow(p []byte) {
-	for len(p) > 0 {
-		if c.rest > 0 {
-			n := min(c.rest, len(p))
-			c.rest -= n
-			p = p[n:]
-			continue
-		}
-		n := copy(c.head[c.filled:], p)
-		c.filled += n
-		p = p[n:]
-		if c.filled == frameHead {
-			c.filled, c.rest = 0, length(c.head[:])
-		}
-	}
-}
-
 func (c *conn) Close() error {
+	c.closed()
 	if t := c.secure.Load(); t != nil {
 		return t.Close()
 	}

@@ -106,6 +106,44 @@ func TestGoAwayUnderLoad(t *testing.T) {
 	}
 }
 
+// TestRefuse has each third request refused, which is not served and costs nobody else.
+func TestRefuse(t *testing.T) {
+	for _, protocol := range []string{"h2c", "h2"} {
+		s := start(t, Options{})
+		c, one := single(t, s, protocol)
+		if err := s.SetBehaviour(Behaviour{Refuse: 3}); err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; i <= 30; i++ {
+			r, err := c.send("t", fmt.Sprint(i))
+			if refused := i%3 == 0; refused != (err != nil) || !refused && r.status != 200 || refused && !strings.Contains(err.Error(), "REFUSED_STREAM") {
+				t.Errorf("%s: message %d: %d %v", protocol, i, r.status, err)
+			}
+		}
+		if got := s.Totals(); got.Delivered != 20 || s.IDCount("3") != 0 || one.Err() != nil {
+			t.Errorf("%s: %+v, connection %v", protocol, got, one.Err())
+		}
+		// Together, by a client that sends again what was refused, up to six times.
+		if err := s.SetBehaviour(Behaviour{Refuse: 10}); err != nil {
+			t.Fatal(err)
+		}
+		c = dial(t, s, protocol)
+		s.Reset()
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() {
+				if r, err := c.send("t", fmt.Sprint(i)); err != nil || r.status != 200 {
+					t.Errorf("%s: %d %v", protocol, r.status, err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := s.Totals(); got.Delivered != 40 || got.IDs != 40 || got.RepeatedIDs != 0 {
+			t.Errorf("%s: %+v", protocol, got)
+		}
+	}
+}
+
 // TestStrangers connects with what is no HTTP.
 func TestStrangers(t *testing.T) {
 	s := start(t, Options{})
@@ -129,6 +167,25 @@ func TestStrangers(t *testing.T) {
 	if _, err := tls.Dial("tcp", s.listener.Addr().String(), nil); err == nil {
 		t.Error("a client that does not know the authority trusts it")
 	}
+}
+
+// TestConnections shows that connections which end make room for others.
+func TestConnections(t *testing.T) {
+	s := start(t, Options{})
+	for _, protocol := range protocols {
+		c := dial(t, s, protocol)
+		c.must(c.send("t", ""))
+		c.client.CloseIdleConnections()
+	}
+	eventually(t, func() bool { return s.listener.open.Load() == 0 })
+	s.listener.open.Store(maxConnections)
+	c := &sender{t: t, url: s.URL(), client: &http.Client{Transport: new(http.Transport)}}
+	if _, err := c.do("GET", controlPath+"totals", "", ""); err == nil {
+		t.Error("served beyond the limit of connections")
+	}
+	s.listener.open.Store(0)
+	c.must(c.do("GET", controlPath+"totals", "", ""))
+	c.client.CloseIdleConnections()
 }
 
 func TestListen(t *testing.T) {

@@ -76,6 +76,9 @@ func TestFates(t *testing.T) {
 					t.Errorf("%s: delivered %d times, want %d", token, n, taken)
 				}
 			}
+			if line, _ := c.must(c.post(`{"message":{"fid":"badtoken-x"}}`)).parse(t); line != wrong+" field=message.fid" {
+				t.Errorf("an installation id that is none: %s", line)
+			}
 			// What looks like a fate and is none.
 			for _, token := range []string{"gone", "Gone-x", "gone0-x", "gonex-x", "x-gone-", "gone9999999-x", "-", "3-x", strings.Repeat("0", 40) + "gone-"} {
 				if got := c.meet(token, ""); got != "200" {
@@ -371,7 +374,7 @@ func TestBehaviourMistakes(t *testing.T) {
 		"min_latency": {MinLatency: -1}, "max_latency": {MinLatency: 2, MaxLatency: 1}, "dead": {Dead: 1.5}, "retry_after": {RetryAfter: Duration(1 << 62)},
 		"share names the fate \"x\"": {Share: map[string]float64{"x": 0}}, "share of gone": {Share: map[string]float64{"gone": -1}},
 		"add up": {Share: map[string]float64{"gone": 0.6, "lost": 0.6}}, "all is the fate \"accepted\"": {All: "accepted"},
-		"rate": {Rate: -1}, "go_away": {GoAway: -1}, "abrupt": {Abrupt: true}, "clock": {Clock: Duration(-1 << 62)},
+		"rate": {Rate: -1}, "go_away": {GoAway: -1}, "refuse": {Refuse: -1}, "abrupt": {Abrupt: true}, "clock": {Clock: Duration(-1 << 62)},
 	} {
 		if err := s.SetBehaviour(b); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", b, err, want)

@@ -65,7 +65,7 @@ func (f *fcm) send(w http.ResponseWriter, r *http.Request) {
 	default:
 		f.tell(m, fate, words(fate))
 	}
-	f.meet(w, r, project, fate)
+	f.meet(w, r, project, fate, m)
 }
 
 // words returns what people are told about a fate.
@@ -84,7 +84,7 @@ func orElse(a, b string) string {
 }
 
 // meet answers according to a fate.
-func (f *fcm) meet(w http.ResponseWriter, r *http.Request, project string, fate Fate) {
+func (f *fcm) meet(w http.ResponseWriter, r *http.Request, project string, fate Fate, m *reader) {
 	switch fate {
 	case Accepted, Validated:
 		f.accept(w, project, fate)
@@ -99,7 +99,11 @@ func (f *fcm) meet(w http.ResponseWriter, r *http.Request, project string, fate 
 	case Gateway:
 		page(w, http.StatusBadGateway)
 	default:
-		answers[fate].write(w, time.Duration(f.state.plan.Load().RetryAfter))
+		a := answers[fate]
+		if fate == BadToken && m.kept[textFID].set {
+			a = badFID
+		}
+		a.write(w, time.Duration(f.state.plan.Load().RetryAfter))
 	}
 }
 

@@ -76,10 +76,10 @@ func NewWire(t testing.TB, streams uint32, script func(conn, request int, body s
 		}
 	})
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		w.mu.Lock()
 		for _, c := range w.conns {
-			c.Close()
+			_ = c.Close() // the client may have been first
 		}
 		w.mu.Unlock()
 		w.wg.Wait()
@@ -205,10 +205,10 @@ func (s *wireConn) move(m Move, stream uint32) error {
 		return s.reply(m, stream)
 	case Quit:
 		_ = s.goAway(stream, noError)
-		s.c.Close()
+		_ = s.c.Close()
 		return errCut
 	case Cut:
-		s.c.Close()
+		_ = s.c.Close()
 		return errCut
 	}
 	return nil

@@ -106,7 +106,7 @@ func TestParse(t *testing.T) {
 			t.Error(k.Err())
 		}
 	}
-	if credential.NewText() == credential.NewText() {
+	if one, other := credential.NewText(), credential.NewText(); one == other {
 		t.Error("two new keys are the same")
 	}
 	for _, bad := range []string{"", " \n", text[1:], text + "00", text[:62], "x" + text[1:], strings.Repeat("0", 64), text[:32] + "\x00" + text[33:]} {

@@ -5,59 +5,31 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"tidings/internal/channel"
+	"tidings/internal/simulate"
 )
 
-// quick starts a server that answers as FCM does and does nothing else, after a time.
-func quick(b *testing.B, after time.Duration) *google {
-	var p http.Protocols
-	p.SetUnencryptedHTTP2(true)
-	p.SetHTTP1(true)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			return
-		}
-		if r.URL.Path == "/token" {
-			_, _ = io.WriteString(w, issued(1).Body)
-			return
-		}
-		time.Sleep(after)
-		_, _ = io.WriteString(w, accept.Body)
-	}))
-	s.Config.Protocols = &p
-	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1000}
-	s.Start()
-	b.Cleanup(s.Close)
-	g := newGoogle(b, false)
-	g.URL = s.URL
-	return g
-}
-
-// BenchmarkSend sends pages of 500 devices, eight at a time as a lane does, and compares
-// that with a client that does nothing but send the same bytes over the same pool.
+// BenchmarkSend sends pages of 500 devices to the simulator, eight at a time as a lane
+// does, and compares that with a client that does nothing but send the same bytes over
+// the same pool. Both have the simulator on the same processors.
 func BenchmarkSend(b *testing.B) {
 	const pages = 8
 	for name, after := range map[string]time.Duration{"at once": 0, "20ms": 20 * time.Millisecond} {
 		b.Run(name, func(b *testing.B) {
-			g := quick(b, after)
-			s := g.sender(b, channel.Options{}, nil)
+			_, s := simulated(b, simulate.Options{Streams: 1000, Behaviour: simulate.Behaviour{MinLatency: simulate.Duration(after)}}, false, channel.Options{})
 			all, j := targets(500), job()
 			warm(b, s, j)
-			payload, err := s.Payload(j, &all[0])
-			if err != nil {
-				b.Fatal(err)
-			}
+			body := s.body(b, j, &all[0])
 			n := max(b.N, 20000)
 			b.ResetTimer()
 			bare := n / pages * pages
 			begin := time.Now()
-			bareLoop(b, s, payload.Body, bare)
+			bareLoop(b, s, body, bare)
 			plain := float64(bare) / time.Since(begin).Seconds()
 
 			b.ReportAllocs()
@@ -87,6 +59,15 @@ func BenchmarkSend(b *testing.B) {
 			}
 		})
 	}
+}
+
+// body returns the body for a device.
+func (s *sender) body(b *testing.B, j *channel.Job, device *channel.Target) []byte {
+	t, err := newTemplate(j, s.opts, device.Kind, j.Message.Title, j.Message.Desc, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return t.fill(nil, device, 3600)
 }
 
 // warm sends until a connection takes many requests.

@@ -101,7 +101,7 @@ func accepted(a answer, r channel.Result, secrets []string) (channel.Result, dou
 		r.Outcome = channel.Accepted
 		return r, settled
 	}
-	r.Outcome, r.Code, r.Words = channel.Unknown, "NO_NAME", clean(string(a.body), secrets...)
+	r.Outcome, r.Code, r.Words = channel.Unknown, channel.CodeNoName, clean(string(a.body), secrets...)
 	return r, settled
 }
 

@@ -62,6 +62,7 @@ type google struct {
 	tokens int                                         // access tokens that were issued
 	issue  func(n int) channeltest.Answer              // nil: access-token-n
 	send   func(token, body string) channeltest.Answer // nil: accepts all
+	sendTo func(*http.Request) *channeltest.Answer     // before send; nil: that decides
 }
 
 func newGoogle(t testing.TB, secure bool) *google {
@@ -75,6 +76,11 @@ func newGoogle(t testing.TB, secure bool) *google {
 				return g.issue(g.tokens)
 			}
 			return issued(g.tokens)
+		}
+		if g.sendTo != nil {
+			if a := g.sendTo(r); a != nil {
+				return *a
+			}
 		}
 		if g.send != nil {
 			return g.send(targetOf(body), body)

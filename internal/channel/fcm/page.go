@@ -74,7 +74,7 @@ func (s *sender) Send(ctx context.Context, job *channel.Job, targets []channel.T
 		targets:   targets,
 		done:      done,
 		texts:     channel.NewTexts(job.Message),
-		begun:     time.Now(),
+		begun:     s.now(),
 		templates: map[shape]*shaped{},
 	}
 	work := make(chan parcel)
@@ -114,7 +114,7 @@ func (p *page) next(ctx context.Context, i int) (parcel, channel.Result) {
 	if stop := p.stop.Load(); stop != nil {
 		return parcel{}, *stop
 	}
-	if p.job.Expires.After(p.begun) && !p.job.Expires.After(time.Now()) {
+	if p.job.Expires.After(p.begun) && !p.job.Expires.After(p.now()) {
 		return parcel{}, stopped() // its time has passed while it waited
 	}
 	bearer, err := p.tokens.token(ctx)
@@ -143,9 +143,9 @@ func (p *page) check(t *channel.Target) (*shaped, channel.Result) {
 	}
 	switch {
 	case t.Kind != channel.Alert && t.Kind != channel.FID:
-		return reject("TOKEN_KIND", "FCM takes no tokens of kind "+clean(string(t.Kind)))
+		return reject(channel.CodeTokenKind, "FCM takes no tokens of kind "+clean(string(t.Kind)))
 	case t.Address == "" || len(t.Address) > maxToken || !utf8.ValidString(string(t.Address)):
-		return reject("TOKEN", "the token is empty, above 4096 bytes or no UTF-8, and was not sent")
+		return reject(channel.CodeToken, "the token is empty, above 4096 bytes or no UTF-8, and was not sent")
 	}
 	of := shape{t.Kind, p.texts.Place(t.Language), t.Badge >= 0}
 	s := p.templates[of]
@@ -156,10 +156,10 @@ func (p *page) check(t *channel.Target) (*shaped, channel.Result) {
 		p.templates[of] = s
 	}
 	if s.err != nil {
-		return reject("PAYLOAD", clean(s.err.Error()))
+		return reject(channel.CodePayload, clean(s.err.Error()))
 	}
 	if n := s.bytes(t); n > maxPayload {
-		return reject("PAYLOAD_TOO_LARGE", "the payload has "+strconv.Itoa(n)+" bytes, FCM takes "+strconv.Itoa(maxPayload)+"; it was not sent")
+		return reject(channel.CodeTooLarge, "the payload has "+strconv.Itoa(n)+" bytes, FCM takes "+strconv.Itoa(maxPayload)+"; it was not sent")
 	}
 	return s, channel.Result{}
 }
@@ -218,7 +218,7 @@ func (p *page) send(next parcel) {
 
 // try sends a body, again with another access token if FCM refuses the first.
 func (p *page) try(s *shaped, conn *h2.Conn, b *bearer, t *channel.Target) (channel.Result, doubt) {
-	body := s.fill(make([]byte, 0, s.size+len(t.Address)), t, ttl(p.job.Expires, time.Now()))
+	body := s.fill(make([]byte, 0, s.size+len(t.Address)), t, ttl(p.job.Expires, p.now()))
 	return p.deliver(conn, b, body, string(t.Address))
 }
 

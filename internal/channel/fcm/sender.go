@@ -29,7 +29,8 @@ type sender struct {
 	pool    *h2.Pool
 	pace    *channel.Pace
 	tokens  *source
-	client  *http.Client // for access tokens
+	now     func() time.Time // by which messages expire
+	client  *http.Client     // for access tokens
 
 	proven atomic.Bool // FCM took a message from these credentials
 	clock  clock
@@ -43,6 +44,7 @@ func newSender(d *Driver, a *account, o channel.Options, p *channel.Pace) *sende
 		conns:   d.opts.Connections,
 		url:     d.base.JoinPath("v1", "projects", a.ProjectID, "messages:send"),
 		pace:    p,
+		now:     time.Now,
 	}
 	s.pool = h2.New(h2.Options{URL: d.base, TLS: d.tls(), Proxy: d.opts.Proxy, Connections: d.opts.Connections})
 	s.client = &http.Client{
@@ -88,7 +90,7 @@ func (s *sender) Payload(job *channel.Job, target *channel.Target) (channel.Payl
 	shown := *target
 	shown.Address = channel.Address(target.Address.Last6())
 	return channel.Payload{
-		Body:   t.fill(nil, &shown, ttl(job.Expires, time.Now())),
+		Body:   t.fill(nil, &shown, ttl(job.Expires, s.now())),
 		Bytes:  t.bytes(target),
 		Limit:  maxPayload,
 		Header: map[string]string{"Content-Type": "application/json"},
@@ -141,13 +143,13 @@ func lost(err error, secrets ...string) channel.Result {
 	var refused *h2.RefusedError
 	switch {
 	case errors.As(err, &dial):
-		r.Outcome, r.Code, r.Lane = channel.Retry, "UNREACHABLE", true
+		r.Outcome, r.Code, r.Lane = channel.Retry, channel.CodeUnreachable, true
 	case errors.As(err, &refused):
-		r.Outcome, r.Code = channel.Retry, "REFUSED"
+		r.Outcome, r.Code = channel.Retry, channel.CodeRefused
 	case errors.Is(err, context.DeadlineExceeded):
-		r.Outcome, r.Code = channel.Unknown, "TIMEOUT"
+		r.Outcome, r.Code = channel.Unknown, channel.CodeTimeout
 	default:
-		r.Outcome, r.Code = channel.Unknown, "CONNECTION_LOST"
+		r.Outcome, r.Code = channel.Unknown, channel.CodeLost
 	}
 	return r
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"strconv"
 
 	"tidings/internal/channel"
@@ -75,11 +74,15 @@ func newTemplate(job *channel.Job, o channel.Options, kind channel.TokenKind, ti
 			return nil, err
 		}
 	}
-	t := &template{}
-	if err := t.count(text, h); err != nil {
+	var merged map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&merged); err != nil {
 		return nil, err
 	}
-	t.replaces = replaces && tagged(text)
+	t := &template{}
+	t.count(merged, h)
+	t.replaces = replaces && tagged(merged)
 	if text, err = encode(request{ValidateOnly: job.ValidateOnly, Message: text}); err != nil {
 		return nil, err
 	}
@@ -88,10 +91,16 @@ func newTemplate(job *channel.Job, o channel.Options, kind channel.TokenKind, ti
 }
 
 // tagged reports whether a message is a notification with a tag still, after overrides.
-func tagged(text []byte) bool {
-	var m message
-	_ = json.Unmarshal(text, &m) // a notification_count that is a number is no hole
-	return m.Notification != nil && m.Android.Notification != nil && m.Android.Notification.Tag != ""
+func tagged(m map[string]any) bool {
+	tag, _ := androidOf(m)["tag"].(string)
+	return m["notification"] != nil && tag != ""
+}
+
+// androidOf returns the members of android.notification of a message.
+func androidOf(m map[string]any) map[string]any {
+	android, _ := m["android"].(map[string]any)
+	n, _ := android["notification"].(map[string]any)
+	return n
 }
 
 // cut splits JSON at its holes.
@@ -167,23 +176,10 @@ func (t *template) bytes(target *channel.Target) int {
 // values, in UTF-8 and without the punctuation of JSON, in notification, data and
 // android.notification, which is what travels to the device. Token, ttl, priority, keys
 // and package names do not count.
-func (t *template) count(text []byte, h holes) error {
-	var m struct {
-		Notification any `json:"notification"`
-		Data         any `json:"data"`
-		Android      struct {
-			Notification any `json:"notification"`
-		} `json:"android"`
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&m); err != nil {
-		return fmt.Errorf("the message is not as FCM wants it: %w", err)
-	}
-	for _, v := range []any{m.Notification, m.Data, m.Android.Notification} {
-		t.walk(v, h)
-	}
-	return nil
+func (t *template) count(m map[string]any, h holes) {
+	t.walk(m["notification"], h)
+	t.walk(m["data"], h)
+	t.walk(androidOf(m), h)
 }
 
 func (t *template) walk(v any, h holes) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,6 +182,10 @@ func (s *source) request() (*bearer, *tokenError) {
 	}, nil
 }
 
+// signed is what looks like the assertion that the token server was sent, or a part of it:
+// a credential for an hour, which x/oauth2 makes and does not show.
+var signed = regexp.MustCompile(`eyJ[\w.-]*|[\w-]{40,}`)
+
 // failure returns what went wrong with a request for a token.
 func (s *source) failure(err error) *tokenError {
 	var answer *oauth2.RetrieveError
@@ -193,10 +198,11 @@ func (s *source) failure(err error) *tokenError {
 		Words string `json:"error_description"`
 	}
 	if json.Unmarshal(answer.Body, &said) == nil && said.Code != "" {
-		e.code, e.words = code(said.Code), clean(said.Words)
+		e.code, e.words = code(signed.ReplaceAllString(said.Code, "…")), said.Words
 	} else {
-		e.words = clean(string(answer.Body))
+		e.words = string(answer.Body)
 	}
+	e.words = clean(signed.ReplaceAllString(e.words, "…"))
 	if e.words == "" {
 		e.words = answer.Response.Status
 	}

@@ -195,12 +195,12 @@ func (p *Pool) take() (*Conn, error) {
 
 // grow sees to it that there will be one more connection, if there may be.
 func (p *Pool) grow(now time.Time) error {
-	if p.dialing || len(p.conns) >= p.opts.Connections {
-		return nil
-	}
 	wait := p.nextDial.Sub(now)
 	if wait > 0 && len(p.conns) == 0 && p.dialErr != nil {
 		return p.dialErr
+	}
+	if p.dialing || len(p.conns) >= p.opts.Connections {
+		return nil
 	}
 	p.dialing = true
 	go p.dial(wait)

@@ -170,7 +170,11 @@ func takenAway(t *testing.T, fs vfs.FS) store.Backup {
 	a, other := storetest.NewApp(id), storetest.NewApp(id+1)
 	a.Admins = []string{app.BuiltInAdmin, "ops", "robot"}
 	a.Keys = append(a.Keys, app.Key{ID: 2, Secret: "second"}, app.Key{ID: 3, Secret: "third"})
+	a.AppKeys = []app.AppKey{{ID: 1, Secret: "shipped"}, {ID: 2, Secret: "leaked"}}
+	a.Certificates = []app.Certificate{{ID: 1, Version: 1}, {ID: 2, Version: 1}, {ID: 3, Version: 1}}
 	blocked := *a
+	blocked.AppKeys = a.AppKeys[:1]
+	blocked.Certificates = []app.Certificate{{ID: 2, Version: 2, Replaced: time.Unix(1_800_000_000, 0)}, {ID: 3, Version: 1}}
 	blocked.Admins = []string{app.BuiltInAdmin, "ops"}
 	blocked.Keys = []app.Key{a.Keys[0], {ID: 3, Secret: "third", Ends: time.Unix(1_800_000_000, 0)}}
 	blocked.Status = app.Suspended
@@ -233,6 +237,9 @@ func TestRestoreReturns(t *testing.T) {
 			`0 access : the app was suspended, and is enabled again`,
 			`0 access eve: account "eve" was blocked, and is not any more`,
 			`0 admin robot: "robot" was removed from the admins, and is one again`,
+			`0 appkey 2: AppKey 2 was removed, and is accepted again`,
+			`0 channel 1: certificate 1 was removed, and is used again`,
+			`0 channel 2: certificate 2 has the credential back that was replaced at 2027-01-15T08:00:00Z`,
 			`0 key 2: key 2 was removed, and is accepted again`,
 			`0 key 3: key 3 was to end at 2027-01-15T08:00:00Z, and does not`,
 			`0 tickets kicked: the tickets of "kicked" were made invalid`,
@@ -244,7 +251,7 @@ func TestRestoreReturns(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("it lists\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if restored.Apps != 2 || restored.Users != 8 || restored.TicketsEnded.IsZero() != keep {
+		if restored.Apps != 2 || restored.Users != 8 || restored.Certificates != 3 || b.Certificates != 3 || restored.TicketsEnded.IsZero() != keep {
 			t.Errorf("Restore = %+v", restored)
 		}
 		s, err := lsm.Open(newDir, o)

@@ -49,7 +49,7 @@ func CheckDir(ctx context.Context, dir string, opts Options, report func(store.F
 // that the check was not finished.
 func (s *Store) Check(ctx context.Context, report func(store.Finding)) (store.Summary, error) {
 	c := checker{report: report}
-	users := map[uint32]*index.View{}
+	users, devices := map[uint32]*index.View{}, map[uint32]*deviceCheck{}
 	var pos journal.Pos
 	for _, x := range s.tenants.all() {
 		if ctx.Err() != nil {
@@ -62,7 +62,7 @@ func (s *Store) Check(ctx context.Context, report func(store.Finding)) (store.Su
 		pos = max(pos, at)
 		c.sum.Apps++
 		c.sum.Users += v.users.Len()
-		users[x.id] = v.users
+		users[x.id], devices[x.id] = v.users, &deviceCheck{s: s, app: x.id, users: v.users}
 		c.tenant(x.id, v.app.Admins, v.users)
 		c.values(x.id, v.app, v.users)
 	}
@@ -75,7 +75,7 @@ func (s *Store) Check(ctx context.Context, report func(store.Finding)) (store.Su
 		}
 	}
 	wrong := func(where, what string) { c.wrong(where, "%s", what) }
-	return c.sum, s.journal.Check(ctx, wrong, func(t *journal.Table, id uint32, key, _ []byte) {
+	err := s.journal.Check(ctx, wrong, func(t *journal.Table, id uint32, key, value []byte) {
 		c.sum.Other++
 		x := users[id]
 		switch {
@@ -83,8 +83,20 @@ func (s *Store) Check(ctx context.Context, report func(store.Finding)) (store.Su
 			c.wrong(fmt.Sprintf("%s %x of app %d", t.Name, key, id), "the app does not exist")
 		case (t == tableNick || t == tableFace) && x != nil && !x.Has(binary.BigEndian.Uint32(key)) && !s.has(id, binary.BigEndian.Uint32(key)):
 			c.wrong(fmt.Sprintf("%s %x of app %d", t.Name, key, id), "user %d does not exist", binary.BigEndian.Uint32(key))
+		case t == tableDevice || t == tableAddress || t == tableVersion || t == tableRetired || t == tableBadge:
+			if d := devices[id]; d != nil {
+				d.record(&c, t, key, value)
+			}
 		}
 	})
+	if err == nil {
+		for _, x := range s.tenants.all() {
+			if d := devices[x.id]; d != nil {
+				d.end(&c)
+			}
+		}
+	}
+	return c.sum, err
 }
 
 // has reports whether an app has a user by now, who may have been made after the check

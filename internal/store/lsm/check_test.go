@@ -98,9 +98,9 @@ func TestCheckFinds(t *testing.T) {
 			`key 68617368 of app 1: key "hash" of 31 bytes is not known`,
 			`key 6f74686572 of app 0: key "other" of 1 bytes is not known`,
 		}},
-		{"unknown tables", map[string][]byte{"\x09x": {}, "\x00other": {}, "": {}, "\x03x": {}}, []string{
-			`key "\tx": belongs to no table`,
+		{"unknown tables", map[string][]byte{"\xf0x": {}, "\x00other": {}, "": {}, "\x03x": {}}, []string{
 			`key "\x03x": belongs to no table`,
+			`key "\xf0x": belongs to no table`,
 			`meta "other": is not known`,
 			`the empty key: belongs to no table`,
 		}},

@@ -82,7 +82,7 @@ func (s *Devices) Bind(ctx context.Context, app uint32, p device.Proof, id, user
 			return nil
 		}
 		list := slices.Collect(x.users.Devices(n))
-		if _, limit := x.deviceLimits(); len(list) < limit {
+		if len(list) < x.app.Settings.DevicesAUser() {
 			return nil
 		}
 		return list
@@ -116,8 +116,7 @@ func (s *Devices) Bind(ctx context.Context, app uint32, p device.Proof, id, user
 // makeRoom takes from a user the devices that are idle longest, if it has as many as it may
 // have.
 func (c *deviceChange) makeRoom(user uint32, pos *journal.Pos) error {
-	_, limit := c.x.deviceLimits()
-	n := 0
+	n, limit := 0, c.x.app.Settings.DevicesAUser()
 	for range c.x.users.Devices(user) {
 		n++
 	}

@@ -59,7 +59,7 @@ func (c *deviceChange) device(n uint32) (*changedDevice, error) {
 	d := &changedDevice{number: n, was: &deviceVersion{deviceRecord: *r, ended: c.now}, is: r.clone()}
 	d.owner, d.bound = c.x.users.Owner(n)
 	if d.was.owner, d.was.bound = d.owner, d.bound; d.bound {
-		d.was.created = c.x.users.Created(d.owner)
+		d.was.name = c.s.nameHash(c.x.users.Account(d.owner))
 	}
 	c.add(d)
 	return d, nil

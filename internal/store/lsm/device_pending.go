@@ -100,6 +100,11 @@ func (p *pending) drop(applied journal.Pos) {
 	}
 }
 
+// group returns the group that changes a record; 0 if that is in the tables.
+func (p *pending) group(t *journal.Table, key []byte) journal.Pos {
+	return p.records[pendingKey(t, key)].pos
+}
+
 // hints are records that were read before the lock of the tenant was taken.
 type hints struct {
 	at      journal.Pos // which the tables had then, or more

@@ -39,7 +39,7 @@ func nameDevice(users *index.View, d *device.Device, n uint32, badge []byte) {
 // readDeviceVersion returns device n as it was in a version; nil if that is not kept. Its
 // badge, which changes beside versions, is 0. If the user that it was bound to was deleted
 // since, it has none.
-func readDeviceVersion(v *journal.View, users *index.View, app, n, version uint32) (*device.Device, error) {
+func (s *Users) readDeviceVersion(v *journal.View, users *index.View, app, n, version uint32) (*device.Device, error) {
 	d, err := readDevice(v, users, app, n)
 	if err != nil || d == nil {
 		return nil, err
@@ -57,9 +57,16 @@ func readDeviceVersion(v *journal.View, users *index.View, app, n, version uint3
 		return nil, err
 	}
 	was.ID = d.ID
-	// The number of a deleted user may be another's by now, who was made at another time.
-	if was.bound && users.Has(was.owner) && users.Created(was.owner) == was.created {
+	// The number of a deleted user may be another's by now.
+	if was.bound && users.Has(was.owner) && s.nameHash(users.Account(was.owner)) == was.name {
 		was.User = string(users.Account(was.owner))
 	}
 	return &was.Device, nil
+}
+
+// nameHash stands for the name of an account beside its number.
+func (s *Users) nameHash(account []byte) (name [nameBytes]byte) {
+	h := s.hash(string(account))
+	copy(name[:], h[:])
+	return name
 }

@@ -224,22 +224,25 @@ func (p *fields) second(what string) time.Time {
 // A deviceVersion is a device as it was up to a change.
 type deviceVersion struct {
 	deviceRecord
-	ended   time.Time // when the change was
-	owner   uint32    // the user that it was bound to
-	bound   bool
-	created uint32 // when that user was made: another user may have the number by now
+	ended time.Time // when the change was
+	owner uint32    // the user that it was bound to
+	bound bool
+	name  [nameBytes]byte // of the hash of that user: another may have the number by now
 }
 
+// nameBytes is how much is kept of the hash of an account, to tell it from another.
+const nameBytes = 4
+
 // The record of a version: uvarint, second at which it ended; uvarint, 1 + number of the
-// user that the device was bound to, or 0; if it was, uvarint, creation of the user; the
-// record as it was.
+// user that the device was bound to, or 0; if it was, 4 bytes of the hash of the user; the
+// record as it was. So the name of a user who is deleted stays nowhere.
 func (r *deviceVersion) encode() []byte {
 	b := appendSecond(nil, r.ended)
 	if !r.bound {
 		b = append(b, 0)
 	} else {
 		b = binary.AppendUvarint(b, uint64(r.owner)+1)
-		b = binary.AppendUvarint(b, uint64(r.created))
+		b = append(b, r.name[:]...)
 	}
 	return append(b, r.deviceRecord.encode()...)
 }
@@ -249,7 +252,7 @@ func parseDeviceVersion(b []byte) (*deviceVersion, error) {
 	r := &deviceVersion{ended: f.second("end")}
 	if owner := f.number("owner", 1<<32-1); owner != 0 {
 		r.owner, r.bound = uint32(owner-1), true
-		r.created = uint32(f.number("creation", 1<<32-1))
+		copy(r.name[:], f.take("name", nameBytes))
 	}
 	r.deviceRecord = *f.deviceRecord()
 	if f.err == nil && len(f.rest) > 0 {

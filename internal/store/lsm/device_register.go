@@ -18,15 +18,6 @@ import (
 // refreshAfter is how long a registration that changes nothing is not written again.
 const refreshAfter = 24 * time.Hour
 
-// Limits of the devices of an app, and of a user of it.
-const (
-	deviceLimit  = 10_000_000
-	devicesAUser = 20
-)
-
-// deviceLimits returns how many devices the app, and a user of it, may have.
-func (x *tenant) deviceLimits() (app, user int) { return deviceLimit, devicesAUser }
-
 // newID returns a RegistrationID that nobody can guess: 96 bits of chance, in as few bytes
 // as one may have.
 func newID() string {
@@ -140,6 +131,8 @@ func (s *Devices) register(x *tenant, h *hints, r *registration, bulk bool, pos 
 		if err := c.renew(r, n, pos); err != nil {
 			return out, err
 		}
+	case r.proof.Secret != "" || r.proof.User != "":
+		return out, unknownDevice(r.ID) // it is a refresh
 	default:
 		if out.Secret, err = c.make(r, n, exists, &e); err != nil {
 			*pos = max(*pos, x.pos)
@@ -173,7 +166,7 @@ func (s *Devices) register(x *tenant, h *hints, r *registration, bulk bool, pos 
 // start of the app on the phone.
 func (c *deviceChange) make(r *registration, n uint32, exists bool, e *audience.Effect) (secret string, err error) {
 	x := c.x
-	if limit, _ := x.deviceLimits(); x.users.DeviceCount() >= limit || x.users.Full() {
+	if x.users.DeviceCount() >= x.app.Settings.DeviceLimit() || x.users.Full() {
 		return "", wrapDevice(device.ErrFull, r.ID)
 	}
 	if !exists {

@@ -188,6 +188,7 @@ func (c *deviceChange) restore(n uint32, task string) (restored int, err error) 
 			again = has == nil || !hasAddress(has.is.Tokens, &r.Token)
 		}
 		if again {
+			r.Token.Refreshed = c.now
 			d.is.Tokens = append(d.is.Tokens, r.Token)
 			restored++
 			continue

@@ -29,9 +29,14 @@ func idleFor(k channel.TokenKind) int {
 	return device.IdleDays
 }
 
-// idle reports whether a token is retired because its device was not seen.
+// idle reports whether a token is retired because its device was not seen. One that was
+// restored has as long again.
 func idle(r *deviceRecord, t *device.Token, now time.Time) bool {
-	return now.Sub(r.LastActive) >= time.Duration(idleFor(t.Kind))*24*time.Hour
+	seen := r.LastActive
+	if t.Refreshed.After(seen) {
+		seen = t.Refreshed
+	}
+	return now.Sub(seen) >= time.Duration(idleFor(t.Kind))*24*time.Hour
 }
 
 // Sweep retires the tokens of devices that were not seen for long, and drops retired tokens

@@ -3,10 +3,10 @@ package lsm
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 
+	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/device"
 	"tidings/internal/index"
@@ -109,6 +109,7 @@ func (s *Users) devices(ctx context.Context, app uint32, find func(x *tenant, po
 				return err
 			}
 			s.touch(x, 0, d.ID, &pos)
+			pos = max(pos, x.pending.group(tableBadge, numberKey(n))) // which tasks change too
 			list = append(list, *d)
 		}
 		return nil
@@ -134,6 +135,38 @@ func (s *Devices) Device(ctx context.Context, app uint32, id string) (*device.De
 	return &list[0], nil
 }
 
+// Prove returns why a caller may not change a device.
+func (s *Devices) Prove(ctx context.Context, app uint32, p device.Proof, id string) error {
+	var pos journal.Pos
+	var h *hints
+	look := func(f func(x *tenant, n uint32) error) error {
+		_, err := s.u.look(ctx, app, func(x *tenant) error {
+			s.u.touch(x, 0, id, &pos)
+			n, err := x.findDevice(id)
+			if err != nil {
+				return err
+			}
+			return f(x, n)
+		})
+		return err
+	}
+	var number uint32
+	err := look(func(_ *tenant, n uint32) error { number = n; return nil })
+	if err == nil {
+		if h, err = s.u.hintDevices(app, []uint32{number}); err != nil {
+			return err
+		}
+		err = look(func(x *tenant, n uint32) error {
+			r, err := s.u.deviceRecord(x, h, n)
+			if err != nil {
+				return err
+			}
+			return x.may(p, n, r)
+		})
+	}
+	return s.u.waitFor(ctx, pos, err)
+}
+
 // Of returns the devices of an account.
 func (s *Devices) Of(ctx context.Context, app uint32, account string) ([]device.Device, error) {
 	return s.u.devices(ctx, app, func(x *tenant, pos *journal.Pos) ([]uint32, error) {
@@ -149,8 +182,6 @@ func (s *Devices) Of(ctx context.Context, app uint32, account string) ([]device.
 	})
 }
 
-var errDevicePage = errors.New("the token of the page is none that List returned")
-
 // List returns a page of the devices of an app, in the order of their numbers. A number that
 // was another account's is given out again, so a new device may come before older
 // ones.
@@ -158,7 +189,7 @@ func (s *Devices) List(ctx context.Context, app uint32, limit int, after string)
 	from := uint64(0)
 	if after != "" {
 		if from, err = strconv.ParseUint(after, 36, 32); err != nil {
-			return nil, "", errDevicePage
+			return nil, "", apierr.PageExpired.Errorf("the page token is none that was given out")
 		}
 	}
 	list, err = s.u.devices(ctx, app, func(x *tenant, pos *journal.Pos) (numbers []uint32, _ error) {

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/zeebo/xxh3"
 
+	"tidings/internal/channel"
+	"tidings/internal/device"
 	"tidings/internal/report"
 	"tidings/internal/store/journal"
 	"tidings/internal/task"
@@ -147,4 +150,60 @@ func (s *Store) SkewTask(t testing.TB, ref task.Ref, certificate int) {
 	if err := s.journal.Wait(t.Context(), pos); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// DeviceVersion returns a device as it was in a version.
+func (s *Store) DeviceVersion(app uint32, id string, version uint32) (d *device.Device, err error) {
+	x := s.tenants.find(app)
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n, err := x.findDevice(id)
+	if err != nil {
+		return nil, err
+	}
+	err = s.journal.Read(func(v *journal.View) error {
+		d, err = s.Users.readDeviceVersion(v, &x.users.View, app, n, version)
+		return err
+	})
+	return d, err
+}
+
+// Retire takes a token from a device.
+func (s *Store) Retire(app uint32, id string, certificate int, address channel.Address, reason, task string) (had bool, err error) {
+	var pos journal.Pos
+	err = s.Users.write(context.Background(), app, false, func(x *tenant) error {
+		n, exists := x.users.Find(id)
+		if !exists {
+			return nil
+		}
+		c := s.Users.changeDevices(x, nil)
+		if had, err = c.retireToken(n, certificate, address, reason, task); err != nil {
+			return err
+		}
+		return c.commit(false, &pos)
+	})
+	return had, s.tenants.waitFor(context.Background(), pos, err)
+}
+
+// Plant sets a record of a table without a reason, or deletes it.
+func (s *Store) Plant(app uint32, table byte, key, value []byte) error {
+	i := slices.IndexFunc(tables, func(t *journal.Table) bool { return t.ID == table })
+	pos, err := s.journal.Commit(app, false, func(b *journal.Batch) {
+		if value == nil {
+			b.Delete(tables[i], key)
+		} else {
+			b.Set(tables[i], key, value)
+		}
+	})
+	return s.tenants.waitFor(context.Background(), pos, err)
+}
+
+// Record returns a record of a table.
+func (s *Store) Record(app uint32, table byte, key []byte) (value []byte) {
+	i := slices.IndexFunc(tables, func(t *journal.Table) bool { return t.ID == table })
+	_ = s.journal.Read(func(v *journal.View) (err error) {
+		value, err = v.Get(tables[i], app, key)
+		return err
+	})
+	return value
 }

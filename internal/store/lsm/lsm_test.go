@@ -9,9 +9,11 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"tidings/internal/device"
 	"tidings/internal/store"
 	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
@@ -107,6 +109,8 @@ func database(t *testing.T, o lsm.Options, unsynced int, r *rand.Rand) storetest
 			}
 		},
 
+		Devices: func(s storetest.Store) device.Store { return s.(*opened).lsm.Devices },
+
 		DeletionRevokes: true, KeepsAdmins: true, ChecksAttributes: true,
 	}
 }
@@ -132,6 +136,21 @@ func TestModel(t *testing.T) {
 				lsm.WithViews(&o, runtime.Gosched)
 			}
 			storetest.Model(t, database(t, o, unsynced, rand.New(rand.NewPCG(seed, 2))), seed, testenv.Rounds(1500))
+		})
+	}
+}
+
+func TestDevices(t *testing.T) {
+	storetest.Devices(t, func(t *testing.T) storetest.Database { return database(t, lsm.Options{}, 0, nil) })
+}
+
+func TestDeviceModel(t *testing.T) {
+	for _, unsynced := range []int{0, 50} {
+		t.Run(strconv.Itoa(unsynced)+"% unsynced", func(t *testing.T) {
+			seed := testenv.Seed(t)
+			synctest.Test(t, func(t *testing.T) {
+				storetest.DeviceModel(t, database(t, lsm.Options{}, unsynced, rand.New(rand.NewPCG(seed, 2))), seed, testenv.Rounds(2500))
+			})
 		})
 	}
 }

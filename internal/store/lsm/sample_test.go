@@ -88,6 +88,19 @@ func sampleText(t *testing.T, s *lsm.Store) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		devices, _, err := s.Devices.List(t.Context(), a.ID, 10, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range devices {
+			fmt.Fprintf(&out, "%+v\n", d)
+			if retired, err := s.Devices.Retired(t.Context(), a.ID, d.ID, "", 10); err != nil || len(retired) > 0 {
+				fmt.Fprintf(&out, "retired %+v, %v\n", retired, err)
+			}
+			if was, err := s.DeviceVersion(a.ID, d.ID, 2); err != nil || was != nil {
+				fmt.Fprintf(&out, "version 2 was %+v, %v\n", was, err)
+			}
+		}
 		for _, account := range []string{"alice", "bob", "gone"} {
 			second, err := s.Users.RevokedUpTo(t.Context(), a.ID, account)
 			if err != nil {
@@ -143,7 +156,20 @@ func newSample(t *testing.T) {
 		c.Tags = audience.TagEdit{Op: audience.AddTags, Tags: []string{"phone"}}
 	})
 	change(two, "alice", audience.UserID, func(c *audience.Change) { c.Set = audience.Values{"blue"} })
+	register := func(name string, addresses ...string) {
+		t.Helper()
+		_, err := s.Devices.Register(ctx, one, byAdmin, phone(name, addresses...))
+		must(err)
+	}
+	register("phone", "one", "two")
+	must(s.Devices.Bind(ctx, one, byAdmin, phone("phone").ID, "alice", false))
 	_, err = s.Checkpoint(ctx)
+	must(err)
+	register("tablet", "two")
+	register("phone", "three")
+	must(s.Devices.Bind(ctx, one, byAdmin, phone("tablet").ID, "bob", false))
+	must(s.Devices.SetBadge(ctx, one, byAdmin, phone("phone").ID, 3))
+	_, err = s.Retire(one, phone("phone").ID, 1, "three", "UNREGISTERED", "task")
 	must(err)
 	must(s.Users.Revoke(ctx, one, "bob", time.Unix(1_700_000_000, 0)))
 	_, err = s.Users.Delete(ctx, one, audience.UserID, []string{"gone"})

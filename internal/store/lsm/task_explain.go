@@ -24,6 +24,7 @@ type explainer struct {
 	u   *index.View
 	v   *journal.View
 	way *chooser
+	all *Users
 }
 
 // Explain returns what is known of an account and a task.
@@ -48,7 +49,7 @@ func (t *Tasks) Explain(ctx context.Context, app uint32, id, account string) (e 
 	defer func() { err = errors.Join(err, v.Close()) }()
 	p, _ := r.snapshot()
 	e = &task.Explanation{Task: found, Fixed: p.Frozen > 0}
-	x := &explainer{r, &p, &frozen{}, now.users, v, newChooser(now.app)}
+	x := &explainer{r, &p, &frozen{}, now.users, v, newChooser(now.app), t.users}
 	x.way.begin(now.users)
 	if e.Fixed {
 		if x.f, err = t.keptAudience(ctx, r, &p); err != nil {
@@ -135,7 +136,7 @@ func (x *explainer) device(trace *task.Trace, n uint32, l *late) error {
 	var d *device.Device
 	var err error
 	if l != nil && l.Version != 0 {
-		d, err = readDeviceVersion(x.v, x.u, x.r.App, n, l.Version)
+		d, err = x.all.readDeviceVersion(x.v, x.u, x.r.App, n, l.Version)
 	}
 	if err == nil && d == nil {
 		d, err = readDevice(x.v, x.u, x.r.App, n)

@@ -47,11 +47,7 @@ type chooser struct {
 }
 
 func newChooser(a *app.App) *chooser {
-	c := &chooser{app: a, channels: device.Channels{Order: a.Settings.ChannelOrder(), Providers: map[int]channel.Provider{}}}
-	for i := range a.Certificates {
-		c.channels.Providers[a.Certificates[i].ID] = a.Certificates[i].Provider
-	}
-	return c
+	return &chooser{app: a, channels: device.ChannelsOf(a)}
 }
 
 // begin forgets what was known of facets: since the app was locked last they may have

@@ -158,8 +158,6 @@ func (m *taskModel) reopen(crash bool) {
 	m.open()
 }
 
-var admin = device.Proof{Admin: true}
-
 func (m *taskModel) step() {
 	n := m.r.IntN(100)
 	switch {

@@ -12,6 +12,7 @@ import (
 
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/device"
 )
 
 // A Store is what the server needs of a backend.
@@ -48,6 +49,9 @@ type Database struct {
 	Crash func()
 	// Inspect fails the test if the data is not consistent. It may be nil.
 	Inspect func(t *testing.T, s Store)
+
+	// Devices returns the device.Store beside a Store; nil if there is none.
+	Devices func(s Store) device.Store
 
 	// The promises of audience.Store that not every backend keeps yet.
 	DeletionRevokes  bool // Delete and DeleteApp make the tickets issued so far invalid

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -291,4 +292,128 @@ func TestPreview(t *testing.T) {
 			t.Errorf("the preview is %+v, and the push came to %v of %d", p, got.Progress, got.Frozen)
 		}
 	}
+}
+
+// TestWorkers: many workers open and close pages of a task, give some back and are told to
+// try some again, while devices change their user and their certificate: each device is
+// accepted once at most, and nobody who stays is forgotten.
+func TestWorkers(t *testing.T) {
+	for name, small := range map[string]int{"gathered": 0, "looked for": 3} {
+		t.Run(name, func(t *testing.T) { testWorkers(t, small) })
+	}
+}
+
+func testWorkers(t *testing.T, small int) {
+	s := newTaskStore(t)
+	if small != 0 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.db = database(t, *lsm.WithLargeAudiences(&lsm.Options{}, small), 0, nil)
+		s.opened = nil
+		s.reopen()
+		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const devices = 300
+	name := func(i int) string { return fmt.Sprintf("device-%010d", i) }
+	for i := range devices {
+		addDevice(t, s.opened, name(i), 1+i%2, fmt.Sprint("user", i/3))
+	}
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(), 0).ID)
+	if err == nil {
+		err = s.lsm.Tasks.Freeze(t.Context(), got.Ref)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	counts := map[string]int{}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		r := rand.New(rand.NewPCG(1, 1))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			i := r.IntN(devices)
+			addDevice(t, s.opened, name(i), 1+r.IntN(2), "")
+			if err := s.lsm.Devices.Bind(context.Background(), appID, device.Proof{Admin: true}, name(i), fmt.Sprint("user", r.IntN(100)), true); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	var workers sync.WaitGroup
+	for w := range 8 {
+		workers.Go(func() {
+			r := rand.New(rand.NewPCG(2, uint64(w)))
+			for {
+				lanes, err := s.lsm.Tasks.Lanes(context.Background(), got.Ref)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if len(lanes) == 0 {
+					return
+				}
+				p, _, err := s.lsm.Tasks.Open(context.Background(), got.Ref, lanes[r.IntN(len(lanes))], 1+r.IntN(10))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if p == nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				if r.IntN(4) == 0 {
+					s.lsm.Tasks.Abandon(p)
+					continue
+				}
+				var verdicts []task.Verdict
+				for i := range p.Units {
+					v := task.Verdict{Outcome: p.Units[i].Decided}
+					switch {
+					case v.Outcome != 0:
+					case p.Units[i].Tries < 2 && r.IntN(4) == 0:
+						v = task.Verdict{Again: time.Now().Add(time.Millisecond), Status: 503}
+					default:
+						v = task.Verdict{Outcome: report.Accepted}
+						mu.Lock()
+						counts[p.Units[i].Account]++
+						mu.Unlock()
+					}
+					verdicts = append(verdicts, v)
+				}
+				if _, err := s.lsm.Tasks.Close(context.Background(), p, verdicts); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(stop)
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	for account, n := range counts {
+		if n != 1 {
+			t.Errorf("%s was sent to %d times", account, n)
+		}
+	}
+	done, err := s.lsm.Tasks.Get(context.Background(), got.Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := done.Progress.Counts()
+	if done.State != task.Done || int(sum[report.Accepted]) != len(counts) || int(sum[report.Accepted]+sum[report.NoToken]) != devices {
+		t.Errorf("the task is %s with %v, and %d devices were sent to", done.State, sum, len(counts))
+	}
+	sound(t, s.opened)
 }

@@ -56,19 +56,24 @@ func (c *Client) EstimateAudience(ctx context.Context, a Audience, sample int) (
 
 // ask is [Client.Call] for a request about an audience, whose texts it checks.
 func (c *Client) ask(ctx context.Context, command string, a Audience, in, out any) error {
-	texts := []string{a.Where}
-	if cond := a.Condition; cond != nil {
-		texts = slices.Concat(texts, cond.TagsAnd, cond.TagsOr, cond.TagsNot)
-		for _, attrs := range []map[string]string{cond.AttrsAnd, cond.AttrsOr} {
-			for name, value := range attrs {
-				texts = append(texts, name, value)
-			}
-		}
-	}
-	if err := checkText(command, texts...); err != nil {
+	if err := checkText(command, append(a.Condition.texts(), a.Where)...); err != nil {
 		return err
 	}
 	return c.Call(ctx, command, in, out)
+}
+
+// texts returns the texts of a condition, which may be nil.
+func (c *Condition) texts() []string {
+	if c == nil {
+		return nil
+	}
+	texts := slices.Concat(c.TagsAnd, c.TagsOr, c.TagsNot)
+	for _, attrs := range []map[string]string{c.AttrsAnd, c.AttrsOr} {
+		for name, value := range attrs {
+			texts = append(texts, name, value)
+		}
+	}
+	return texts
 }
 
 // An Explanation says why an account is in an audience or not.

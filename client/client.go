@@ -172,6 +172,12 @@ var commandForm = regexp.MustCompile(`^[a-z0-9_]+/[a-z0-9_]+$`)
 // The package comment describes the errors. If the answer has an ErrorList, out is
 // filled and the error is an [*AccountErrors].
 func (c *Client) Call(ctx context.Context, command string, in, out any) error {
+	return c.call(ctx, command, repeatable[command], in, out)
+}
+
+// call is Call of a command that may be repeated after it has perhaps been processed, or may
+// not.
+func (c *Client) call(ctx context.Context, command string, again bool, in, out any) error {
 	if !commandForm.MatchString(command) {
 		return fmt.Errorf("client: command %q is not of the form service/name", command)
 	}
@@ -182,7 +188,7 @@ func (c *Client) Call(ctx context.Context, command string, in, out any) error {
 			return fmt.Errorf("%s: request: %w", command, err)
 		}
 	}
-	return c.repeat(ctx, command, func(ctx context.Context, ticket string) error {
+	return c.repeat(ctx, command, again, func(ctx context.Context, ticket string) error {
 		return c.send(ctx, command, ticket, body, out)
 	})
 }

@@ -6,8 +6,8 @@
 //	...
 //	err = c.RemoveAttrs(ctx, []client.AttrRemoval{{Account: "mary", Names: []string{"city"}}})
 //
-// The attribute, tag, audience and account commands have methods; [Client.Call]
-// calls every other command. A Client is safe for concurrent use and is meant to be
+// The attribute, tag, audience, account, push and task commands have methods;
+// [Client.Call] calls every other command. A Client is safe for concurrent use and is meant to be
 // kept: it holds a pool of connections, and a ticket (UserSig) that it renews in time.
 //
 // # Errors
@@ -46,7 +46,8 @@
 // API documents as worth repeating, with exponential back-off and jitter, up
 // to [Retry.Attempts] times and never past the deadline of the context. When the
 // server says that calls come too often, all calls of the Client that the limit
-// concerns wait, and not only the refused one. A command that must not be processed
-// twice, such as a push, and one that this package does not know, is repeated only if the
-// server certainly has not processed it.
+// concerns wait, and not only the refused one. A push has a key ([Push.Key]), by which the
+// server knows that it is the same one again. Another command that must not be processed
+// twice, and one that this package does not know, is repeated only if the server certainly
+// has not processed it: so is a push that [Client.Call] sends.
 package client

@@ -31,19 +31,33 @@ const (
 	ErrNotAdminAccounts  Code = 70403 // the identifier is no admin: account commands
 	ErrDeletionDisabled  Code = 71000 // account deletion is switched off for the app
 	ErrBadBody           Code = 90001 // the body lacks a field or has one of the wrong type
+	ErrUnknownSender     Code = 90008 // the sender of a push does not exist
 	ErrNotAdmin          Code = 90009 // the identifier is no admin: push commands
+	ErrTooManyReceivers  Code = 90011 // more than MaxReceivers accounts in a batch
 	ErrTooManyUsers      Code = 90018 // more than MaxUsers users
 	ErrTagTooLong        Code = 90020 // a tag has more than 50 bytes
 	ErrTagTwice          Code = 90022 // a tag is in TagsAnd and in TagsOr
+	ErrPushTooSoon       Code = 90024 // pushes must be more than a second apart
 	ErrTooManyTags       Code = 90032 // too many tags in a list, of a user or of the app
 	ErrInvalidAttribute  Code = 90033 // an attribute is not defined, or its name or value is empty or too long
 	ErrWrongAccountKind  Code = 90035 // an attribute or a tag is for the other kind of account
 	ErrTagsAndAttributes Code = 90039 // a Condition has tags and attributes
 	ErrEmptyTag          Code = 90040 // a tag is empty
+	ErrBadNotification   Code = 90043 // a Notification is malformed
+	ErrPushDisabled      Code = 90045 // the app has no certificate, or its pushes are switched off
+	ErrPushQuota         Code = 90047 // the pushes of the day are used up
+	ErrUnknownTask       Code = 90049 // there is no such task
+	ErrPushTooLarge      Code = 90056 // a push has more than 10 KiB
+	ErrDataIDTooLong     Code = 90057 // a DataID has more than 64 bytes
 	ErrInternal          Code = 91000 // the server failed
 	ErrBadWhere          Code = 95001 // a Where is no expression, or names an attribute that is not set
 	ErrWhereTooLarge     Code = 95002 // a Where is too large
 	ErrPageExpired       Code = 95003 // the next page was asked for too late
+	ErrKeyReused         Code = 95010 // the key of a push was used for another push
+	ErrPlanChanged       Code = 95011 // a push is not what was previewed
+	ErrTooManyTasks      Code = 95012 // the app has as many unfinished tasks as it may have
+	ErrTaskEnded         Code = 95013 // the task has ended
+	ErrPreviewReplaced   Code = 95014 // a newer preview of the same caller has begun
 )
 
 // Error returns the number. [Error.Info] has a text for people.

@@ -32,6 +32,12 @@ func exampleServer() *httptest.Server {
 			answer += `,"AttrNames":{"0":"plan","1":"city"}`
 		case strings.HasSuffix(r.URL.Path, "/get_tag"):
 			answer += `,"UserTags":[{"To_Account":"mary","Tags":["news","beta"]}]`
+		case strings.HasSuffix(r.URL.Path, "/preview_push"):
+			answer += `,"PlanId":"plan_AAAA","Accounts":1200,"Devices":1080,"LeftOut":[{"Reason":"permission off","Why":"the person does not permit notifications","Devices":130}]`
+		case strings.HasSuffix(r.URL.Path, "/push"):
+			answer += `,"TaskId":"6a1f20c4_19d3b7e8"`
+		case strings.HasSuffix(r.URL.Path, "/explain_delivery"):
+			answer += `,"Sentence":"\"mary\", Pixel 9: the person does not permit notifications.","Advice":"Only the person can change that, in the settings of the device."`
 		case strings.HasSuffix(r.URL.Path, "/account_check"):
 			answer += `,"ResultItem":[{"UserID":"mary","ResultCode":0,"AccountStatus":"Imported"},{"UserID":"bob","ResultCode":0,"AccountStatus":"NotImported"}]`
 		}
@@ -150,4 +156,43 @@ func ExampleWithTicketSource() {
 	}
 	fmt.Println(exist["mary"], exist["bob"])
 	// Output: true false
+}
+
+// Look at what a push would come to, push exactly that, and ask why somebody did not get it.
+func ExampleClient_Push() {
+	server := exampleServer()
+	defer server.Close()
+	ctx := context.Background()
+	c, err := client.New(server.URL, 1400000001, "the secret key of the app")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	p := client.Push{
+		Where:        `plan == "gold" && !tag("muted")`,
+		Notification: &client.Notification{Title: "Gold week", Desc: "Two for one until Sunday."},
+	}
+	preview, err := c.Preview(ctx, p)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(preview.Accounts, "users,", preview.Devices, "devices")
+	for _, l := range preview.LeftOut {
+		fmt.Println(l.Devices, "left out:", l.Why)
+	}
+
+	p.PlanID = preview.PlanID
+	id, err := c.Push(ctx, p)
+	if err != nil {
+		log.Fatal(err)
+	}
+	why, err := c.ExplainDelivery(ctx, id, "mary")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(why.Sentence)
+	// Output:
+	// 1200 users, 1080 devices
+	// 130 left out: the person does not permit notifications
+	// "mary", Pixel 9: the person does not permit notifications.
 }

@@ -63,7 +63,7 @@ const minute = 61 * time.Second
 // retry is the retry guidance of the contract (spec/conventions.md, 2.8).
 func (c Code) retry() verdict {
 	switch c {
-	case 60007, 60011, 60018, 60019:
+	case 60007, 60011, 60018, 60019, ErrPushTooSoon, ErrTooManyTasks:
 		return slowDown
 	case 60008, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000, 40006, 30006, 30007, 30008:
 		return later
@@ -74,24 +74,25 @@ func (c Code) retry() verdict {
 }
 
 // judge returns how a command may be repeated after err. It may not after errors of the
-// caller's context and of arguments.
-func judge(err error, command string) verdict {
+// caller's context and of arguments. If again is false, it may not either when it has perhaps
+// been processed.
+func judge(err error, again bool) verdict {
 	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Code == ErrTicketExpired || e.Code == ErrTicketInvalidated {
 			return renew
 		}
-		if v := e.Code.retry(); v != later || repeatable[command] {
+		if v := e.Code.retry(); v != later || again {
 			return v
 		}
 		return never
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		if s.Status >= 500 && repeatable[command] {
+		if s.Status >= 500 && again {
 			return later
 		}
 		return never
 	}
-	if _, ok := errors.AsType[*transportError](err); ok && (repeatable[command] || neverSent(err)) {
+	if _, ok := errors.AsType[*transportError](err); ok && (again || neverSent(err)) {
 		return later
 	}
 	return never
@@ -104,7 +105,7 @@ func neverSent(err error) bool {
 }
 
 // repeat makes attempts until one succeeds or may not be repeated.
-func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx context.Context, ticket string) error) error {
+func (c *Client) repeat(ctx context.Context, command string, again bool, attempt func(ctx context.Context, ticket string) error) error {
 	renewed := false
 	for n := 1; ; n++ {
 		if err := c.pace.wait(ctx, command); err != nil {
@@ -118,7 +119,7 @@ func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx co
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		v := judge(err, command)
+		v := judge(err, again)
 		var d time.Duration
 		switch v {
 		case never:
@@ -155,7 +156,7 @@ func (c *Client) repeat(ctx context.Context, command string, attempt func(ctx co
 		}
 		if v == renew {
 			c.tickets.refused(ticket)
-			if again, sourceErr := c.tickets.ticket(ctx); sourceErr != nil || again == ticket {
+			if fresh, sourceErr := c.tickets.ticket(ctx); sourceErr != nil || fresh == ticket {
 				return err
 			}
 		}
@@ -181,7 +182,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // pace holds calls back after the server said that calls come too often: those of one
-// command after ErrRateLimited, those of all commands after the other codes.
+// command after codes that are about the command, those of all commands after the others.
 type pace struct {
 	mu    sync.Mutex
 	holds map[string]held // by command; "" holds all
@@ -195,7 +196,7 @@ type held struct {
 
 // hold makes the calls that err concerns wait for d.
 func (p *pace) hold(command string, err error, d time.Duration) {
-	if !errors.Is(err, ErrRateLimited) {
+	if !errors.Is(err, ErrRateLimited) && !errors.Is(err, ErrPushTooSoon) && !errors.Is(err, ErrTooManyTasks) {
 		command = ""
 	}
 	p.mu.Lock()

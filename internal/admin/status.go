@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidings/internal/app"
+	"tidings/internal/channel"
 )
 
 // Status is how a server is, or what shows of a data directory that no server has open.
@@ -21,8 +22,12 @@ type Status struct {
 	TakesChanges bool   `json:"takes_changes"`
 	Reason       string `json:"reason,omitempty"` // why it takes none, or slows them
 
-	Apps  *int `json:"apps,omitempty"` // nil: not known
-	Users *int `json:"users,omitempty"`
+	Apps    *int `json:"apps,omitempty"`  // nil: not known
+	Users   *int `json:"users,omitempty"` // accounts that are no devices
+	Devices *int `json:"devices,omitempty"`
+
+	// Channels are those that send nothing at the moment, or less than they should.
+	Channels []ChannelStatus `json:"channels,omitempty"`
 
 	Disk struct {
 		Log         int64 `json:"log"` // bytes
@@ -38,6 +43,18 @@ type Status struct {
 	// Interrupted reports that no server answers, and that whoever changed the directory
 	// last has not closed it: a server that is starting or was killed.
 	Interrupted bool `json:"interrupted"`
+}
+
+// ChannelStatus is a certificate of an app that is blocked, or waits because its provider
+// wants that, or whose dead tokens are kept because there are too many of them.
+type ChannelStatus struct {
+	App         uint32           `json:"sdkappid"`
+	Certificate int              `json:"certificate"`
+	Provider    channel.Provider `json:"provider"`
+	State       string           `json:"state"` // ok, throttled, blocked
+	Reason      string           `json:"reason,omitempty"`
+	Since       time.Time        `json:"since,omitzero"`
+	Alarm       string           `json:"alarm,omitempty"`
 }
 
 // StatusCheckpoint is the last checkpoint.

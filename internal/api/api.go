@@ -25,8 +25,10 @@ type Parts struct {
 	Users      audience.Store
 	Devices    device.Store
 	Tasks      task.Store
-	Dispatcher Dispatcher
 	Drivers    channel.Drivers // the providers that can be reached
+	Dispatcher Dispatcher
+	// Unseal returns the credential of a certificate, for previews.
+	Unseal func(app uint32, c *app.Certificate) (channel.Secret, error)
 	// CheckFCM returns why something cannot be merged into the message that FCM gets; it
 	// names the member of Overrides. Nil: everything can.
 	CheckFCM func(json.RawMessage) error
@@ -38,8 +40,9 @@ type Server struct {
 	users      audience.Store
 	devices    device.Store
 	tasks      task.Store
-	dispatcher Dispatcher
 	drivers    channel.Drivers
+	dispatcher Dispatcher
+	unseal     func(app uint32, c *app.Certificate) (channel.Secret, error)
 	checkFCM   func(json.RawMessage) error
 	previews   *previews
 	gate       *gate.Gate
@@ -49,8 +52,8 @@ type Server struct {
 // New creates a Server.
 func New(p Parts, opts gate.Options) *Server {
 	s := &Server{
-		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, dispatcher: p.Dispatcher, drivers: p.Drivers,
-		checkFCM: p.CheckFCM, previews: newPreviews(),
+		apps: p.Apps, users: p.Users, devices: p.Devices, tasks: p.Tasks, drivers: p.Drivers, dispatcher: p.Dispatcher,
+		unseal: p.Unseal, checkFCM: p.CheckFCM, previews: newPreviews(),
 	}
 	s.gate = gate.New(p.Apps, p.Users, table(s), gate.Clients{Family: clientFamily, Routes: routes(s)}, opts)
 	s.clients = s.gate.Clients()

@@ -36,7 +36,7 @@ func startPhones(t testing.TB, opts gate.Options, edits ...func(*app.Declaration
 		d.AppKeys = []string{appKey}
 		d.RegistrationRate, d.RegistrationSourceRate = new(0), new(0)
 	}}, edits...)...)
-	for _, p := range []channel.Provider{channel.FCM, channel.APNs, channel.Vivo} {
+	for _, p := range []channel.Provider{channel.APNs, channel.Vivo} {
 		_, err := n.apps.AddCertificate(t.Context(), appID, app.Certificate{Provider: p}, func(_, _ int) ([]byte, error) { return []byte("sealed"), nil })
 		if err != nil {
 			t.Fatal(err)

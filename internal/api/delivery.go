@@ -10,6 +10,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/channel"
 	"tidings/internal/device"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/report"
 	"tidings/internal/task"
@@ -111,7 +112,7 @@ func outcomeOf(r device.Reason) report.Outcome {
 	return report.NoToken
 }
 
-func traceOf(e *task.Explanation, t *task.Trace, status *task.Status) deviceTrace {
+func traceOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) deviceTrace {
 	d := deviceTrace{
 		RegistrationID: t.Device.ID, Deleted: t.Deleted, Platform: t.Device.Platform, Model: t.Device.Model, AppVersion: t.Device.AppVersion,
 		Language: t.Device.Language, Provider: t.Choice.Provider, Certificate: t.Choice.Certificate, Kind: t.Choice.Kind,
@@ -136,7 +137,7 @@ func tokenOf(t *task.Trace) int {
 }
 
 // stepsOf returns the steps on the way to a device, up to the first that was not made.
-func stepsOf(e *task.Explanation, t *task.Trace, status *task.Status) (steps []traceStep) {
+func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (steps []traceStep) {
 	add := func(step, state, format string, args ...any) {
 		steps = append(steps, traceStep{step, state, fmt.Sprintf(format, args...)})
 	}
@@ -198,7 +199,7 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *task.Status) (steps []t
 }
 
 // sentStep says what became of the sending.
-func sentStep(e *task.Explanation, t *task.Trace, status *task.Status) traceStep {
+func sentStep(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) traceStep {
 	text, _ := wordsFor(e, t, status)
 	state := "waiting"
 	if t.Sent {

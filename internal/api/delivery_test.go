@@ -10,12 +10,13 @@ import (
 
 	"tidings/internal/channel"
 	dev "tidings/internal/device"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/report"
 	"tidings/internal/task"
 )
 
-// phone is a device that FCM reaches.
+// pixel is a device that FCM reaches.
 func pixel(id string) dev.Device {
 	at := time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)
 	return dev.Device{
@@ -142,7 +143,7 @@ func TestExplainDeliveryOfTask(t *testing.T) {
 	alone := func(fixed bool, edit func(*task.Task)) *task.Explanation {
 		return &task.Explanation{Task: of(edit), Exists: true, Fixed: fixed}
 	}
-	blocked := task.Status{Lanes: []task.LaneStatus{{Certificate: 1, Blocked: "fcm: 401 THIRD_PARTY_AUTH_ERROR", Since: at}}}
+	blocked := dispatch.TaskStatus{Blocked: true, Reason: "x", Lanes: []dispatch.LaneStatus{{Certificate: 1, State: dispatch.LaneBlocked, Reason: "fcm: 401 THIRD_PARTY_AUTH_ERROR", Since: at}}}
 	two := chosen(func(*task.Task) {})
 	two.Devices = []task.Trace{
 		{Device: pixel("device-1"), Sent: true, Outcome: report.Gone, Choice: byFCM},
@@ -152,22 +153,22 @@ func TestExplainDeliveryOfTask(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		e        *task.Explanation
-		status   task.Status
+		status   dispatch.TaskStatus
 		sentence string
 		state    string
 	}{
 		{"blocked", chosen(func(*task.Task) {}), blocked, "it waits, since certificate 1 of fcm is blocked: fcm: 401 THIRD_PARTY_AUTH_ERROR.", "blocked"},
-		{"paused", chosen(func(k *task.Task) { k.Paused = true }), task.Status{}, "it waits, since the task is paused.", "paused"},
-		{"stopped", chosen(func(k *task.Task) { k.State = task.Stopped }), task.Status{}, "the task was stopped before it was its turn.", "stopped"},
-		{"expired", chosen(func(k *task.Task) { k.State = task.Expired }), task.Status{}, "no provider took it before it expired", "expired"},
-		{"three devices", two, task.Status{}, `"Mary", on the device of 3 that it came nearest to (Pixel 9, app 4.2): fcm took it`, "sending"},
-		{"no device", &task.Explanation{Task: of(func(*task.Task) {}), Exists: true, Fixed: true, Chosen: true}, task.Status{}, `"Mary" was in the audience and has no device, so there was nothing to send to.`, "sending"},
-		{"not in it", alone(true, func(*task.Task) {}), task.Status{}, `"Mary" was not in the audience when it was fixed.`, "sending"},
-		{"not named", alone(true, func(k *task.Task) { k.Audience.Named = 2 }), task.Status{}, `"Mary" was not among the accounts that the batch named.`, "sending"},
-		{"not fixed", alone(false, func(k *task.Task) { k.State = task.Resolving }), task.Status{}, "The audience of the push is not fixed yet", "resolving"},
-		{"failed", alone(false, func(k *task.Task) { k.State, k.Reason = task.Failed, "the attribute plan is not set any more" }), task.Status{}, `The push could not begin, so "Mary" did not get it: the attribute plan is not set any more.`, "failed"},
-		{"stopped before", alone(false, func(k *task.Task) { k.State = task.Stopped }), task.Status{}, `The push was stopped before its audience was fixed, so "Mary" did not get it.`, "stopped"},
-		{"nothing", alone(false, func(k *task.Task) { k.State, k.Reason = task.Done, "PushFlag is 1: nothing is sent through vendors" }), task.Status{}, "The push went to nobody: PushFlag is 1: nothing is sent through vendors.", "done"},
+		{"paused", chosen(func(k *task.Task) { k.Paused = true }), dispatch.TaskStatus{}, "it waits, since the task is paused.", "paused"},
+		{"stopped", chosen(func(k *task.Task) { k.State = task.Stopped }), dispatch.TaskStatus{}, "the task was stopped before it was its turn.", "stopped"},
+		{"expired", chosen(func(k *task.Task) { k.State = task.Expired }), dispatch.TaskStatus{}, "no provider took it before it expired", "expired"},
+		{"three devices", two, dispatch.TaskStatus{}, `"Mary", on the device of 3 that it came nearest to (Pixel 9, app 4.2): fcm took it`, "sending"},
+		{"no device", &task.Explanation{Task: of(func(*task.Task) {}), Exists: true, Fixed: true, Chosen: true}, dispatch.TaskStatus{}, `"Mary" was in the audience and has no device, so there was nothing to send to.`, "sending"},
+		{"not in it", alone(true, func(*task.Task) {}), dispatch.TaskStatus{}, `"Mary" was not in the audience when it was fixed.`, "sending"},
+		{"not named", alone(true, func(k *task.Task) { k.Audience.Named = 2 }), dispatch.TaskStatus{}, `"Mary" was not among the accounts that the batch named.`, "sending"},
+		{"not fixed", alone(false, func(k *task.Task) { k.State = task.Resolving }), dispatch.TaskStatus{}, "The audience of the push is not fixed yet", "resolving"},
+		{"failed", alone(false, func(k *task.Task) { k.State, k.Reason = task.Failed, "the attribute plan is not set any more" }), dispatch.TaskStatus{}, `The push could not begin, so "Mary" did not get it: the attribute plan is not set any more.`, "failed"},
+		{"stopped before", alone(false, func(k *task.Task) { k.State = task.Stopped }), dispatch.TaskStatus{}, `The push was stopped before its audience was fixed, so "Mary" did not get it.`, "stopped"},
+		{"nothing", alone(false, func(k *task.Task) { k.State, k.Reason = task.Done, "PushFlag is 1: nothing is sent through vendors" }), dispatch.TaskStatus{}, "The push went to nobody: PushFlag is 1: nothing is sent through vendors.", "done"},
 	} {
 		n.sending.status = c.status
 		d, _ := explain(t, n, "Mary", c.e)
@@ -229,7 +230,8 @@ func TestTasks(t *testing.T) {
 
 	k := n.tasks.tasks[0]
 	k.State, k.Frozen, k.Progress, k.Begun = task.Sending, 60, counted(), n.clock.now()
-	n.sending.status = task.Status{Rate: 10, Left: 95, Lanes: []task.LaneStatus{{Certificate: 1, Rate: 50, Pages: 2}, {Certificate: 2, Blocked: "key lost", Since: n.clock.now()}}}
+	n.sending.status = dispatch.TaskStatus{Rate: 9.5, Ends: n.clock.now().Add(10 * time.Second)}
+	n.sending.lanes = []dispatch.LaneStatus{{Certificate: 1, State: dispatch.LaneThrottled, Reason: "429 QUOTA_EXCEEDED", Since: n.clock.now(), Pace: 49.5}, {Certificate: 2, State: dispatch.LaneBlocked}}
 	got := n.post("tidings/get_task", `{"TaskId":"batch_task_1","Sample":1,"To_Account":"Mary"}`).ok(t)
 	golden(t, "get_task/sending.json", got.raw+"\n")
 
@@ -245,7 +247,7 @@ func TestTasks(t *testing.T) {
 	if len(n.sending.changed) != 3 || n.sending.changed[0] != k.Ref {
 		t.Errorf("the dispatcher was told of %v", n.sending.changed)
 	}
-	n.sending.status.Lanes = n.sending.status.Lanes[1:]
+	n.sending.status = dispatch.TaskStatus{Blocked: true, Reason: "the key is lost"}
 	act("resume_task", "blocked")
 	act("stop_task", "stopped")
 	act("stop_task", "stopped")

@@ -5,6 +5,7 @@ import (
 
 	"tidings/internal/channel"
 	"tidings/internal/device"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/report"
 	"tidings/internal/task"
@@ -12,7 +13,7 @@ import (
 
 // verdictOf returns what became of a push for an account, in one sentence, and what to do
 // about it.
-func verdictOf(account string, e *task.Explanation, status *task.Status) (sentence, advice string) {
+func verdictOf(account string, e *task.Explanation, status *dispatch.TaskStatus) (sentence, advice string) {
 	who := gate.Quote(account)
 	t := e.Task
 	switch {
@@ -69,7 +70,7 @@ func rank(t *task.Trace) int {
 }
 
 // wordsFor returns what became of a push at a device, and what to do about it.
-func wordsFor(e *task.Explanation, t *task.Trace, status *task.Status) (text, advice string) {
+func wordsFor(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (text, advice string) {
 	provider := providerOf(t)
 	if !t.Sent {
 		return waiting(e, t, status)
@@ -109,13 +110,13 @@ func wordsFor(e *task.Explanation, t *task.Trace, status *task.Status) (text, ad
 }
 
 // waiting says what a device waits for.
-func waiting(e *task.Explanation, t *task.Trace, status *task.Status) (text, advice string) {
+func waiting(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (text, advice string) {
 	if t.Choice.Reason != device.Sendable {
 		return left(t.Choice.Reason)
 	}
 	for _, l := range status.Lanes {
-		if l.Certificate == t.Choice.Certificate && l.Blocked != "" {
-			return fmt.Sprintf("it waits, since certificate %d of %s is blocked: %s", l.Certificate, providerOf(t), l.Blocked), "Mend the certificate with tidings channel replace; what waits is sent then."
+		if l.Certificate == t.Choice.Certificate && l.State == dispatch.LaneBlocked {
+			return fmt.Sprintf("it waits, since certificate %d of %s is blocked: %s", l.Certificate, providerOf(t), l.Reason), "Mend the certificate with tidings channel replace; what waits is sent then."
 		}
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
 	"tidings/internal/channel"
+	"tidings/internal/dispatch"
 	"tidings/internal/report"
 	"tidings/internal/task"
 )
@@ -20,9 +22,9 @@ import (
 // see it: answers to repeated requests, gap, quota and the number of tasks, receivers that do
 // not exist. It sends nothing.
 type memoryTasks struct {
-	task.Store // of a method that no command calls
-	users      audience.Store
-	now        func() time.Time
+	*events // what devices report
+	users   audience.Store
+	now     func() time.Time
 
 	mu       sync.Mutex
 	gap      time.Duration
@@ -45,8 +47,8 @@ type remembered struct {
 	receipt task.Receipt
 }
 
-func newMemoryTasks(users audience.Store, now func() time.Time) *memoryTasks {
-	return &memoryTasks{users: users, now: now, limit: 1000, answers: map[string]remembered{}, explain: map[string]*task.Explanation{}, accounts: map[string][]string{}}
+func newMemoryTasks(e *events, users audience.Store, now func() time.Time) *memoryTasks {
+	return &memoryTasks{events: e, users: users, now: now, limit: 1000, answers: map[string]remembered{}, explain: map[string]*task.Explanation{}, accounts: map[string][]string{}}
 }
 
 func (m *memoryTasks) Create(ctx context.Context, app uint32, n *task.New) (task.Receipt, error) {
@@ -259,19 +261,34 @@ func (m *memoryTasks) Quota(context.Context, uint32) (task.Quota, error) {
 // memoryDispatcher answers as a dispatcher does that has one FCM certificate.
 type memoryDispatcher struct {
 	tasks   *memoryTasks
-	status  task.Status
+	status  dispatch.TaskStatus
+	lanes   []dispatch.LaneStatus
 	changed []task.Ref
-	sender  channel.Sender
+	sender  *plainSender
 }
 
-func (d *memoryDispatcher) Sender(_ uint32, certificate int) (channel.Sender, error) {
-	if d.sender == nil {
-		return nil, errors.New("certificate 1 cannot be used: its key is lost")
+func (d *memoryDispatcher) Task(task.Ref) (dispatch.TaskStatus, bool) { return d.status, true }
+
+func (d *memoryDispatcher) Lanes(uint32) []dispatch.LaneStatus { return d.lanes }
+
+// drivers are those of the tests, whose FCM opens the sender of the dispatcher.
+func (d *memoryDispatcher) drivers() channel.Drivers {
+	all := maps.Clone(drivers)
+	all[channel.FCM] = openingDriver{all[channel.FCM], d}
+	return all
+}
+
+type openingDriver struct {
+	channel.Driver
+	d *memoryDispatcher
+}
+
+func (o openingDriver) Open(c channel.Credential, _ *channel.Pace) (channel.Sender, error) {
+	if o.d.sender == nil {
+		return nil, fmt.Errorf("certificate %d cannot be used: its key is lost", c.Certificate)
 	}
-	return d.sender, nil
+	return o.d.sender, nil
 }
-
-func (d *memoryDispatcher) Status(task.Ref) task.Status { return d.status }
 
 func (d *memoryDispatcher) Changed(r task.Ref) { d.changed = append(d.changed, r) }
 
@@ -291,6 +308,8 @@ type plainSender struct {
 	channel.Sender // of a method that is not called
 	limits         channel.Limits
 }
+
+func (p *plainSender) Close() error { return nil }
 
 func (p *plainSender) Limits() channel.Limits { return p.limits }
 

@@ -60,8 +60,8 @@ type node struct {
 	store   *lsm.Store
 	apps    *app.Registry
 	devices *brokenDevices
-	events  *events
 	tasks   *memoryTasks
+	events  *events
 	sending *memoryDispatcher
 	handler *api.Server
 	addr    string
@@ -128,15 +128,18 @@ func (n *node) over(apps app.Store, users audience.Store, opts gate.Options) {
 		n.t.Fatal(err)
 	}
 	opts.Now = n.clock.now
-	n.tasks = newMemoryTasks(users, n.clock.now)
-	n.devices, n.events = &brokenDevices{Store: n.store.Devices, shown: map[string]*dev.Device{}}, &events{Store: n.tasks}
+	n.devices, n.events = &brokenDevices{Store: n.store.Devices, shown: map[string]*dev.Device{}}, &events{}
+	n.tasks = newMemoryTasks(n.events, users, n.clock.now)
 	n.sending = &memoryDispatcher{tasks: n.tasks, sender: &plainSender{limits: channel.Limits{Rate: 100}}}
 	n.handler = api.New(n.parts(users), opts)
 }
 
 // parts are what the API of the node works on.
 func (n *node) parts(users audience.Store) api.Parts {
-	return api.Parts{Apps: n.apps, Users: users, Devices: n.devices, Tasks: n.events, Dispatcher: n.sending, Drivers: drivers, CheckFCM: checkFCM}
+	return api.Parts{
+		Apps: n.apps, Users: users, Devices: n.devices, Tasks: n.tasks, Drivers: n.sending.drivers(), Dispatcher: n.sending,
+		Unseal: func(uint32, *app.Certificate) (channel.Secret, error) { return channel.Secret("unsealed"), nil }, CheckFCM: checkFCM,
+	}
 }
 
 // checkFCM refuses one member of FCM's message.

@@ -15,20 +15,17 @@ import (
 	"tidings/internal/apierr"
 	"tidings/internal/channel"
 	"tidings/internal/device"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/report"
 	"tidings/internal/task"
 )
 
-// A Dispatcher is what carries out tasks, as far as the commands need it.
+// A Dispatcher is what carries out tasks, as far as the commands need it: package dispatch.
 type Dispatcher interface {
-	// Sender returns what sends with a certificate: for what a device would get, and how fast.
-	Sender(app uint32, certificate int) (channel.Sender, error)
-	// Status returns what is known of a task that has not ended.
-	Status(r task.Ref) task.Status
-	// Changed says that a task was paused, or goes on.
+	Task(r task.Ref) (dispatch.TaskStatus, bool)
+	Lanes(app uint32) []dispatch.LaneStatus
 	Changed(r task.Ref)
-	// Stop ends a task, its open pages first. A task that has ended is task.ErrEnded.
 	Stop(ctx context.Context, r task.Ref, reason string) error
 }
 
@@ -186,6 +183,8 @@ func (s *Server) look(ctx context.Context, c *gate.Caller, n *task.New) (*previe
 		out.Nothing, out.Devices = n.Nothing, 0
 		return out, nil
 	}
+	senders := &senders{server: s, app: c.App, open: map[int]channel.Sender{}, failed: map[int]error{}}
+	defer senders.close()
 	groups := slices.Clone(found.Groups)
 	slices.SortStableFunc(groups, func(a, b task.Group) int { return cmp.Compare(b.Devices, a.Devices) })
 	for i := range groups {
@@ -196,11 +195,11 @@ func (s *Server) look(ctx context.Context, c *gate.Caller, n *task.New) (*previe
 			out.LeftOut = append(out.LeftOut, leftOut{string(g.Choice.Reason), meaningOf(g.Choice.Reason).Sentence, g.Language, g.Platform, g.Devices, g.Sample})
 		default:
 			shown := previewGroup{g.Choice.Provider, g.Choice.Certificate, g.Choice.Kind, g.Language, g.Platform, g.Devices, g.Sample, nil, ""}
-			shown.Payload, shown.Problem = s.payload(ctx, c, n, g)
+			shown.Payload, shown.Problem = s.payload(ctx, c, n, g, senders)
 			out.Groups = append(out.Groups, shown)
 		}
 	}
-	s.schedule(c, n, groups, left, out)
+	schedule(c, n, groups, left, senders, out)
 	return out, ctxCause(ctx)
 }
 
@@ -236,8 +235,8 @@ const previewSend = "00000000-0000-0000-0000-000000000000"
 
 // payload returns what one device of a group would get, from the code that sends, or why
 // it cannot be made.
-func (s *Server) payload(ctx context.Context, c *gate.Caller, n *task.New, g *task.Group) (*payload, string) {
-	sender, err := s.dispatcher.Sender(c.App.ID, g.Choice.Certificate)
+func (s *Server) payload(ctx context.Context, c *gate.Caller, n *task.New, g *task.Group, open *senders) (*payload, string) {
+	sender, err := open.of(g.Choice.Certificate)
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -277,7 +276,7 @@ func badge(n *task.New, d *device.Device) int {
 }
 
 // schedule says when a task would begin and end, if nothing else is sent.
-func (s *Server) schedule(c *gate.Caller, n *task.New, groups []task.Group, left task.Quota, out *preview) {
+func schedule(c *gate.Caller, n *task.New, groups []task.Group, left task.Quota, open *senders, out *preview) {
 	devices := map[int]uint64{} // by certificate
 	for i := range groups {
 		if g := &groups[i]; g.Choice.Reason == device.Sendable {
@@ -294,7 +293,7 @@ func (s *Server) schedule(c *gate.Caller, n *task.New, groups []task.Group, left
 	var longest time.Duration
 	known := true
 	for certificate, n := range devices {
-		sender, err := s.dispatcher.Sender(c.App.ID, certificate)
+		sender, err := open.of(certificate)
 		if err != nil {
 			known = false
 			continue

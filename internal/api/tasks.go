@@ -3,11 +3,12 @@ package api
 import (
 	"context"
 	"errors"
-	"slices"
+	"math"
 	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/channel"
+	"tidings/internal/dispatch"
 	"tidings/internal/gate"
 	"tidings/internal/report"
 	"tidings/internal/task"
@@ -53,40 +54,32 @@ type outcomeCount struct {
 	Count   uint64 // How many there are.
 }
 
-func infoOf(t *task.Task, status *task.Status) taskInfo {
+func infoOf(t *task.Task, status *dispatch.TaskStatus) taskInfo {
 	counts := t.Progress.Counts()
 	info := taskInfo{
 		TaskID: t.ID, Command: t.Command, Caller: t.Caller, From: t.From, DataID: t.DataID, Title: t.Message.Title, Desc: t.Message.Desc,
 		Where: t.Audience.Where, Named: t.Audience.Named, State: string(t.State), Reason: t.Reason,
 		Accepted: at(t.Accepted), Ends: at(t.Ends), Begun: at(t.Begun), Ended: at(t.Ended), Receivers: t.Frozen, Units: counts.Sum(),
-		Outcomes: []outcomeCount{},
+		Outcomes: outcomesOf(counts),
 	}
 	info.Total, info.Sent = counts.Total()
-	for o, n := range counts {
-		if n > 0 {
-			m := report.Meanings[o]
-			info.Outcomes = append(info.Outcomes, outcomeCount{m.Word, m.Sentence, n})
-		}
-	}
 	switch {
 	case t.State.Ended():
 	case t.Paused:
 		info.State = statePaused
-	case t.State == task.Sending && status.Blocked():
-		info.State = stateBlocked
-		if info.Reason == "" {
-			info.Reason = status.Lanes[0].Blocked
-		}
+	case t.State == task.Sending && status.Blocked:
+		info.State, info.Reason = stateBlocked, status.Reason
 	}
 	return info
 }
 
 // status returns what the dispatcher knows of a task.
-func (s *Server) status(t *task.Task) task.Status {
+func (s *Server) status(t *task.Task) dispatch.TaskStatus {
 	if t.State.Ended() {
-		return task.Status{}
+		return dispatch.TaskStatus{}
 	}
-	return s.dispatcher.Status(t.Ref)
+	status, _ := s.dispatcher.Task(t.Ref)
+	return status
 }
 
 // findTask returns a task by its id.
@@ -154,9 +147,8 @@ type getTaskResponse struct {
 	taskInfo
 	Lanes   []laneInfo // What became of the devices by certificate.
 	Retries int        // How many devices wait for another try.
-	Rate    int        // Messages a second, over the last seconds.
-	Left    uint64     // About how many devices have no outcome yet; 0 when it has ended.
-	Seconds int64      // About how long it takes yet; 0 if that is not known.
+	Rate    int        // Devices a second that got their outcome lately.
+	Done    int64      // About when it is done at this rate, as Unix time; 0 if nobody knows.
 	Sample  []string   `json:",omitempty"` // Some accounts of the audience, if they were asked for.
 	Chosen  *bool      `json:",omitzero"`  // Whether To_Account was in the audience, itself or through its user.
 }
@@ -166,10 +158,11 @@ type laneInfo struct {
 	Certificate int              // The id of the certificate; 0 for devices that cannot be sent to.
 	Provider    channel.Provider `json:",omitempty"` // Its provider.
 	Outcomes    []outcomeCount   // What became of the devices.
-	Rate        int              // Messages a second that may go; 0 is any number.
-	Held        int64            // Nothing goes before this moment; 0 if it goes.
-	Blocked     string           `json:",omitempty"` // Why nothing goes until somebody acts.
-	Since       int64            // Since when; 0 if it is not blocked.
+	State       string           `json:",omitempty"` // ok, throttled: it waits as long as the provider wants, or blocked: nothing goes until somebody acts.
+	Reason      string           `json:",omitempty"` // Why, in the words of the provider.
+	Since       int64            `json:",omitzero"`  // Since when, as Unix time.
+	Alarm       string           `json:",omitempty"` // Why dead tokens were kept, if they were.
+	Pace        int              // Messages a second that may go with the certificate; 0 is any number.
 }
 
 // getTask returns a task: its state, what became of its devices so far, which certificates
@@ -181,9 +174,9 @@ func (s *Server) getTask(ctx context.Context, c *gate.Caller, in *getTaskRequest
 		return out, err
 	}
 	status := s.status(t)
-	out = getTaskResponse{taskInfo: infoOf(t, &status), Lanes: lanesOf(t, &status), Retries: t.Progress.Retries, Rate: status.Rate, Left: status.Left}
-	if status.Rate > 0 {
-		out.Seconds = int64(status.Left/uint64(status.Rate)) + 1
+	out = getTaskResponse{
+		taskInfo: infoOf(t, &status), Lanes: lanesOf(t, s.dispatcher.Lanes(c.App.ID)), Retries: t.Progress.Retries,
+		Rate: int(math.Ceil(status.Rate)), Done: at(status.Ends),
 	}
 	if in.Sample > 0 && t.Frozen > 0 {
 		if out.Sample, _, _, err = s.tasks.Receivers(ctx, c.App.ID, in.TaskID, int(in.Sample), ""); err != nil {
@@ -200,35 +193,33 @@ func (s *Server) getTask(ctx context.Context, c *gate.Caller, in *getTaskRequest
 	return out, nil
 }
 
-// lanesOf joins what is kept of the lanes of a task with what the dispatcher knows of them.
-func lanesOf(t *task.Task, status *task.Status) []laneInfo {
-	lanes := []laneInfo{}
-	place := func(certificate int) *laneInfo {
-		i := slices.IndexFunc(lanes, func(l laneInfo) bool { return l.Certificate == certificate })
-		if i < 0 {
-			i = len(lanes)
-			lanes = append(lanes, laneInfo{Certificate: certificate, Outcomes: []outcomeCount{}})
+// lanesOf joins what is kept of the lanes of a task with how those of the app are now.
+func lanesOf(t *task.Task, now []dispatch.LaneStatus) []laneInfo {
+	lanes := make([]laneInfo, len(t.Progress.Lanes))
+	for i, l := range t.Progress.Lanes {
+		lanes[i] = laneInfo{Certificate: l.Certificate, Provider: l.Provider, Outcomes: outcomesOf(l.Counts)}
+		if t.State.Ended() {
+			continue
 		}
-		return &lanes[i]
-	}
-	for _, l := range t.Progress.Lanes {
-		into := place(l.Certificate)
-		into.Provider = l.Provider
-		for o, n := range l.Counts {
-			if n > 0 {
-				m := report.Meanings[o]
-				into.Outcomes = append(into.Outcomes, outcomeCount{m.Word, m.Sentence, n})
+		for _, s := range now {
+			if s.Certificate == l.Certificate {
+				lanes[i].State, lanes[i].Reason, lanes[i].Since, lanes[i].Alarm, lanes[i].Pace = string(s.State), s.Reason, at(s.Since), s.Alarm, int(math.Ceil(s.Pace))
 			}
 		}
 	}
-	for _, l := range status.Lanes {
-		into := place(l.Certificate)
-		into.Rate, into.Held, into.Blocked = l.Rate, at(l.Held), l.Blocked
-		if l.Blocked != "" {
-			into.Since = at(l.Since)
+	return lanes
+}
+
+// outcomesOf returns the outcomes that there are.
+func outcomesOf(counts report.Counts) []outcomeCount {
+	list := []outcomeCount{}
+	for o, n := range counts {
+		if n > 0 {
+			m := report.Meanings[o]
+			list = append(list, outcomeCount{m.Word, m.Sentence, n})
 		}
 	}
-	return lanes
+	return list
 }
 
 type listReceiversRequest struct {

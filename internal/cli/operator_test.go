@@ -233,7 +233,7 @@ func TestCheckFindings(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := `key "\xf0what": belongs to no table` + "\n1 app, 1 user, 1 other record: 1 finding.\n"
+	want := `key "\xf0what": belongs to no table` + "\n1 app, 1 user, 2 other records: 1 finding.\n"
 	if r := tidings(t, "check", "--data", dir); r.code != 1 || r.stdout != want || r.stderr != "" {
 		t.Errorf("stopped: exit code %d, stderr %q\n%s", r.code, r.stderr, r.stdout)
 	}

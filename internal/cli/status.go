@@ -68,6 +68,12 @@ func (e *env) printStatus(st *admin.Status) error {
 		if st.Users != nil {
 			row("Users", number(*st.Users))
 		}
+		if st.Devices != nil {
+			row("Devices", number(*st.Devices))
+		}
+		for _, c := range st.Channels {
+			row("Channel", channelTrouble(c))
+		}
 		d := &st.Disk
 		row("Disk", fmt.Sprintf("log %s, kept log %s, checkpoints %s, tables %s", size(d.Log), size(d.KeptLog), size(d.Checkpoints), size(d.Tables)))
 		if c := st.Checkpoint; c != nil {
@@ -100,4 +106,16 @@ func ago(t time.Time) string {
 		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
 	}
 	return d.String()
+}
+
+// channelTrouble says what is wrong with a channel.
+func channelTrouble(c admin.ChannelStatus) string {
+	text := fmt.Sprintf("%s of app %d, certificate %d: %s", c.Provider, c.App, c.Certificate, c.State)
+	if c.Reason != "" {
+		text += fmt.Sprintf(" since %s: %s", moment(c.Since), c.Reason)
+	}
+	if c.Alarm != "" {
+		text += "; " + c.Alarm
+	}
+	return plain(text)
 }

@@ -40,7 +40,7 @@ func TestStatus(t *testing.T) {
 		time.Since(st.Checkpoint.Time) > time.Hour || time.Since(st.Started) > time.Hour || time.Until(st.CertificateEnds) > time.Hour || st.LastError != nil {
 		t.Errorf("%+v", st)
 	}
-	for _, want := range []string{"Address      " + s.url, "Changes      taken\n", "Users        12\n", "Last error   none since the start\n", "Certificate  until "} {
+	for _, want := range []string{"Address      " + s.url, "Changes      taken\n", "Users        12\n", "Devices      11\n", "Last error   none since the start\n", "Certificate  until "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}

@@ -107,8 +107,8 @@ func (d *Dispatcher) looked(l *lane, s *sender) {
 
 // A TaskStatus is what the Dispatcher knows of a task that has not ended.
 type TaskStatus struct {
-	Lanes   []LaneStatus // in which the task has something left
-	Blocked bool         // all of them are
+	Lanes   []LaneStatus // blocked ones in which the task has something left
+	Blocked bool         // these are all in which it has
 	Reason  string       // why, if it is
 	Rate    float64      // units a second that got their outcome lately
 	Left    uint64       // units without an outcome: an estimate
@@ -126,7 +126,7 @@ func (d *Dispatcher) Task(ref task.Ref) (TaskStatus, bool) {
 	s := TaskStatus{Rate: r.speed.rate(time.Now())}
 	s.Blocked, s.Reason = d.blocked(r)
 	for l, p := range r.places {
-		if p.busy() {
+		if l.block != nil && p.busy() {
 			s.Lanes = append(s.Lanes, l.status())
 		}
 	}

@@ -141,7 +141,7 @@ func (s *Server) serveWith() {
 	requests := &appRequests{apps: s.apps.All, limit: s.cfg.MetricsApps}
 	s.ends = &ends{apps: s.apps.All, key: s.key, limit: s.cfg.MetricsApps, log: s.log}
 	s.registry.MustRegister(requests, s.ends)
-	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, Tasks: s.store.Tasks, Drivers: s.drivers, Dispatcher: sending{s.dispatcher, s}, CheckFCM: fcm.CheckOverride}, gate.Options{
+	handler := api.New(api.Parts{Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, Tasks: s.store.Tasks, Drivers: s.drivers, Dispatcher: s.dispatcher, Unseal: s.unseal, CheckFCM: fcm.CheckOverride}, gate.Options{
 		MaxBodyBytes:    s.cfg.MaxBody,
 		MaxInFlight:     s.cfg.MaxInFlight,
 		MaxBodyMemory:   s.cfg.MaxBodyMemory,

@@ -85,10 +85,10 @@ func (l *startLog) opened() { l.end(time.Now()) }
 
 // ready writes the line of a server that listens.
 func (l *startLog) ready(ctx context.Context, s *Server) {
-	users, err := s.users(ctx)
+	users, devices, err := s.users(ctx)
 	args := []any{
 		"api", s.URL(), "listen", s.apiAddr.Addr().String(), "tls", s.cert != nil, "metrics", s.MetricsURL(), "clients", s.ClientsURL(), "control", control.Path(s.cfg.Data),
-		"apps", len(s.apps.All()), "users", users, "groups", l.groups, "duration", time.Since(l.began).Round(time.Microsecond),
+		"apps", len(s.apps.All()), "users", users, "devices", devices, "groups", l.groups, "duration", time.Since(l.began).Round(time.Microsecond),
 	}
 	if err != nil {
 		args = append(args, "error", err)
@@ -102,16 +102,20 @@ func (l *startLog) ready(ctx context.Context, s *Server) {
 	}
 }
 
-// users returns how many users all apps have.
-func (s *Server) users(ctx context.Context) (n int, err error) {
+// users returns how many users all apps have, and how many devices.
+func (s *Server) users(ctx context.Context) (users, devices int, err error) {
 	for _, a := range s.apps.All() {
-		users, err := s.store.Users.Count(ctx, a.ID)
+		accounts, err := s.store.Users.Count(ctx, a.ID)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		n += users
+		n, err := s.store.Devices.Count(ctx, a.ID)
+		if err != nil {
+			return 0, 0, err
+		}
+		users, devices = users+accounts-n, devices+n
 	}
-	return n, nil
+	return users, devices, nil
 }
 
 // Unfit is the error of an app in the configuration that does not fit what is stored.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tidings/internal/admin"
+	"tidings/internal/dispatch"
 )
 
 // status says how a running server is.
@@ -21,9 +22,10 @@ func (s *Server) status(ctx context.Context) (admin.Status, error) {
 	// A disk that is stuck holds up whoever counts.
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if users, err := s.users(ctx); err == nil {
-		st.Users = &users
+	if users, devices, err := s.users(ctx); err == nil {
+		st.Users, st.Devices = &users, &devices
 	}
+	st.Channels = s.troubledChannels()
 	if s.cert != nil {
 		st.CertificateEnds = s.cert.used.Load().Leaf.NotAfter.UTC()
 	}
@@ -33,6 +35,20 @@ func (s *Server) status(ctx context.Context) (admin.Status, error) {
 	}
 	st.LastError = lastError(s.log)
 	return st, nil
+}
+
+// troubledChannels returns the lanes that are not as they should be.
+func (s *Server) troubledChannels() (all []admin.ChannelStatus) {
+	for _, a := range s.apps.All() {
+		for _, l := range s.dispatcher.Lanes(a.ID) {
+			if l.State != dispatch.LaneOK || l.Alarm != "" {
+				all = append(all, admin.ChannelStatus{
+					App: a.ID, Certificate: l.Certificate, Provider: l.Provider, State: string(l.State), Reason: l.Reason, Since: l.Since, Alarm: l.Alarm,
+				})
+			}
+		}
+	}
+	return all
 }
 
 // directoryStatus says what shows of a data directory from outside.

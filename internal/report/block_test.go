@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -64,4 +65,16 @@ func FuzzBlock(f *testing.F) {
 			t.Fatalf("%x was read as %v, and written and read again as %v, %v", data, b, again, err)
 		}
 	})
+}
+
+// TestBlockBytes: the example of doc/storage-format.md.
+func TestBlockBytes(t *testing.T) {
+	b := report.Block{At: time.UnixMilli(1_700_000_000_000), Deliveries: []report.Delivery{
+		{Number: 300, Outcome: report.Accepted, Kind: channel.Alert, Tries: 1, Version: 2, Took: 35 * time.Millisecond},
+		{Number: 301, Outcome: report.NoDevice},
+	}}
+	const want = "01 80 d0 95 ff bc 31 ac 02 11 02 02 23 01 09 00 00 00"
+	if got := fmt.Sprintf("% x", b.Append(nil)); got != want {
+		t.Errorf("the block is %s, want %s", got, want)
+	}
 }

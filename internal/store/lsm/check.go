@@ -69,6 +69,11 @@ func (s *Store) Check(ctx context.Context, report func(store.Finding)) (store.Su
 	if err := s.journal.Wait(ctx, pos); err != nil {
 		return c.sum, err
 	}
+	for _, x := range s.tenants.all() {
+		if err := s.Tasks.check(ctx, x, c.wrong); err != nil {
+			return c.sum, err
+		}
+	}
 	wrong := func(where, what string) { c.wrong(where, "%s", what) }
 	err := s.journal.Check(ctx, wrong, func(t *journal.Table, id uint32, key, value []byte) {
 		c.sum.Other++

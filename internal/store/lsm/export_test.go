@@ -12,7 +12,9 @@ import (
 
 	"tidings/internal/channel"
 	"tidings/internal/device"
+	"tidings/internal/report"
 	"tidings/internal/store/journal"
+	"tidings/internal/task"
 )
 
 // WithSegments makes the files of the log small.
@@ -127,6 +129,28 @@ func (s *Store) Saved(ctx context.Context, between func()) (apps []uint32, err e
 
 // Position returns the position of the last group that is durable.
 func (s *Store) Position() uint64 { return uint64(s.journal.Applied()) }
+
+// SkewTask makes a task that has ended say that one unit more was rejected by the provider
+// of a certificate.
+func (s *Store) SkewTask(t testing.TB, ref task.Ref, certificate int) {
+	t.Helper()
+	r, err := s.Tasks.ended(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.p.lane(certificate).Counts[report.Rejected]++
+	record, err := recordJSON(&r.p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pos, err := s.journal.Commit(ref.App, false, func(b *journal.Batch) { b.Set(tableEndedTask, taskKey(ref.Number), record) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.journal.Wait(t.Context(), pos); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // DeviceVersion returns a device as it was in a version.
 func (s *Store) DeviceVersion(app uint32, id string, version uint32) (d *device.Device, err error) {

@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -82,4 +83,21 @@ func FuzzParseNumbers(f *testing.F) {
 			t.Fatalf("%x: %d numbers, and %v after writing", b, s.n, err)
 		}
 	})
+}
+
+// TestNumbersBytes: the example of doc/storage-format.md, and a run.
+func TestNumbersBytes(t *testing.T) {
+	few, run := &numbers{}, &numbers{}
+	for _, low := range []uint16{5, 6, 9} {
+		few.add(low)
+	}
+	for low := range uint16(1000) {
+		run.add(low + 7)
+	}
+	if got := fmt.Sprintf("% x", few.encode()); got != "01 05 00 02" {
+		t.Errorf("a few numbers are %s", got)
+	}
+	if got := fmt.Sprintf("% x", run.encode()); got != "03 07 e7 07" {
+		t.Errorf("a run is %s", got)
+	}
 }

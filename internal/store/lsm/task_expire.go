@@ -63,10 +63,16 @@ func (t *Tasks) expireDue(ctx context.Context, x *tenant, now time.Time) (more b
 	if whole := len(keys) < expirePiece; whole {
 		keys = append(keys, tableRecord{tableDue, due})
 	}
-	if due[8] == dueTask {
-		t.records.forget(task.Ref{App: x.id, Number: binary.BigEndian.Uint64(due[9:])})
+	if err := t.deleteRecords(ctx, x, keys); err != nil {
+		return false, err
 	}
-	return true, t.deleteRecords(ctx, x, keys)
+	switch number := binary.BigEndian.Uint64(due[9:]); due[8] { // of a request it is none
+	case dueTask:
+		t.records.forget(task.Ref{App: x.id, Number: number})
+	case dueTrace:
+		t.audiences.forget(x, number)
+	}
+	return true, nil
 }
 
 // A tableRecord names a record.

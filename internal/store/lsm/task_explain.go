@@ -48,14 +48,14 @@ func (t *Tasks) Explain(ctx context.Context, app uint32, id, account string) (e 
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
 	p, _ := r.snapshot()
-	e = &task.Explanation{Task: found, Dropped: t.traceGone(r.x, &p)}
-	e.Fixed = !e.Dropped && p.Frozen > 0
+	e = &task.Explanation{Task: found, Fixed: p.Frozen > 0}
 	x := &explainer{r, &p, &frozen{}, now.users, v, newChooser(now.app), t.users}
 	x.way.begin(now.users)
 	if e.Fixed {
-		if x.f, err = t.audience(ctx, r.x, r.Number); err != nil {
+		if x.f, err = t.keptAudience(ctx, r, &p); err != nil {
 			return nil, err
 		}
+		e.Dropped = x.f.n == 0
 	}
 	n, exists := now.users.Find(account)
 	if e.Exists = exists; !exists {

@@ -74,40 +74,43 @@ func (p *previewer) add(n, facet uint32) {
 	p.devices[facet]++
 }
 
-// large counts in one pass over the numbers of an audience and one over all devices.
+// large counts in one pass over all devices. Of the accounts only the number counts: those
+// that are no device, and that no device belongs to, are receivers without any.
 func (p *previewer) large(ctx context.Context, way *chooser, u *index.View, f *frozen, yield func()) error {
 	p.begin(u)
-	p.out.Accounts = f.n
+	p.out.Accounts, p.out.NoDevice = f.n, f.n
+	owners := make([]*numberBits, len(f.parts)) // those of the audience that have a device
 	looked := 0
-	step := func() bool {
-		if looked++; looked%previewStep != 0 {
-			return true
-		}
-		yield()
-		return ctx.Err() == nil
-	}
-	f.each(0, func(n uint32) bool {
-		if !u.IsDevice(n) && !hasDevices(u, n) {
-			p.out.NoDevice++
-		}
-		return step()
-	})
 	for n := range u.DevicesFrom(0) {
-		if f.chosen(u, n) {
+		chosen := f.has(n)
+		if chosen {
+			p.out.NoDevice--
+		}
+		if owner, bound := u.Owner(n); bound && f.has(owner) {
+			chosen = true
+			part := &owners[owner>>16]
+			if *part == nil {
+				*part = new(numberBits)
+			}
+			if word, bit := &(*part)[uint16(owner)/64], uint64(1)<<(owner%64); *word&bit == 0 {
+				*word |= bit
+				p.out.NoDevice--
+			}
+		}
+		if chosen {
 			facet, _ := u.Facet(n)
 			p.add(n, facet)
 		}
-		if !step() {
-			break
+		if looked++; looked%previewStep == 0 {
+			if yield(); ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
 	}
 	return p.group(way, u)
 }
 
-// previewStep is how many accounts are counted before others have their turn.
+// previewStep is how many devices are counted before others have their turn.
 const previewStep = 1 << 12
 
 // small counts the devices of the accounts of a batch.

@@ -248,12 +248,12 @@ func (t *Tasks) Receivers(ctx context.Context, app uint32, id string, limit int,
 		from = uint32(n)
 	}
 	p, _ := r.snapshot()
-	if t.traceGone(r.x, &p) {
-		return nil, 0, "", apierr.PageExpired.Errorf("the receivers of the task are kept no more: it ended at %s", msTime(p.Ended).Format(time.RFC3339))
-	}
-	f, err := t.audience(ctx, r.x, r.Number)
+	f, err := t.keptAudience(ctx, r, &p)
 	if err != nil {
 		return nil, 0, "", err
+	}
+	if f.n == 0 && p.Frozen > 0 {
+		return nil, 0, "", apierr.PageExpired.Errorf("the receivers of the task are kept no more: it ended at %s", msTime(p.Ended).Format(time.RFC3339))
 	}
 	err = t.read(ctx, app, func(x *tenant) error {
 		u, looked := &x.users.View, 0
@@ -272,6 +272,14 @@ func (t *Tasks) Receivers(ctx context.Context, app uint32, id string, limit int,
 		return nil
 	})
 	return accounts, deleted, next, err
+}
+
+// keptAudience returns the audience of a task; without anybody if it is kept no more.
+func (t *Tasks) keptAudience(ctx context.Context, r *running, p *progress) (*frozen, error) {
+	if t.traceGone(r.x, p) {
+		return &frozen{}, nil
+	}
+	return t.audience(ctx, r.x, r.Number)
 }
 
 // traceGone reports whether what was kept of each device of a task is gone.

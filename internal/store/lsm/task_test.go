@@ -3,9 +3,11 @@ package lsm_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"tidings/internal/channel"
 	"tidings/internal/device"
 	"tidings/internal/report"
+	"tidings/internal/store"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 	"tidings/internal/task"
@@ -175,4 +178,242 @@ func TestModelTasks(t *testing.T) {
 			}, seed, testenv.Rounds(1500))
 		})
 	}
+}
+
+// TestCheckCountsTasks: a check counts again what became of the units of a task.
+func TestCheckCountsTasks(t *testing.T) {
+	s := newTaskStore(t)
+	addDevice(t, s.opened, "device-0000000001", 1, "ann")
+	r := s.create(fresh("ann"), 0)
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryOut(t, s.opened, got.Ref, accepted)
+	sound(t, s.opened)
+	s.lsm.SkewTask(t, got.Ref, 1)
+	var found []string
+	if err := s.check(t.Context(), func(f store.Finding) { found = append(found, f.Where+": "+f.What) }); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`task %d of app %d: has 1 units of certificate 1 that are "rejected", and records of 0`, got.Number, appID)
+	if len(found) != 1 || found[0] != want {
+		t.Errorf("the check found %q, want %q", found, want)
+	}
+}
+
+// TestBatchOfOne: a push to one receiver is two commits, one that makes it and one that
+// ends it.
+func TestBatchOfOne(t *testing.T) {
+	s := newTaskStore(t)
+	addDevice(t, s.opened, "device-0000000001", 1, "ann")
+	before := s.lsm.Position()
+	r := s.create(fresh("ann"), 0)
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if units := carryOut(t, s.opened, got.Ref, accepted); len(units) != 1 {
+		t.Fatalf("%d units", len(units))
+	}
+	if groups := s.lsm.Position() - before; groups != 2 {
+		t.Errorf("the push took %d groups, want 2", groups)
+	}
+}
+
+// TestRetiredToken: a dead token is taken from its device, unless the device has registered it
+// anew since its page was opened.
+func TestRetiredToken(t *testing.T) {
+	s := newTaskStore(t)
+	addDevice(t, s.opened, "device-0000000001", 1, "ann")
+	r := s.create(fresh("ann"), 0)
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryOut(t, s.opened, got.Ref, func(*task.Unit) task.Verdict {
+		return task.Verdict{Outcome: report.Gone, Status: 404, Code: "UNREGISTERED", Words: "not found", Retire: true}
+	})
+	d, err := s.lsm.Devices.Device(t.Context(), appID, "device-0000000001")
+	if err != nil || len(d.Tokens) != 0 {
+		t.Errorf("the device has tokens %v, %v", d.Tokens, err)
+	}
+	retired, err := s.lsm.Devices.Retired(t.Context(), appID, "", r.ID, 10)
+	if err != nil || len(retired) != 1 || retired[0].Reason != "not found" {
+		t.Errorf("retired: %+v, %v", retired, err)
+	}
+	e, err := s.lsm.Tasks.Explain(t.Context(), appID, r.ID, "ann")
+	if err != nil || len(e.Devices) != 1 {
+		t.Fatalf("Explain: %+v, %v", e, err)
+	}
+	if trace := e.Devices[0]; trace.Outcome != report.Gone || trace.Status != 404 || trace.Code != "UNREGISTERED" || len(trace.Device.Tokens) != 1 {
+		t.Errorf("the trace is %+v", trace)
+	}
+}
+
+// TestPreview: a preview counts as the push does.
+func TestPreview(t *testing.T) {
+	s := newTaskStore(t)
+	for i := range 30 {
+		addDevice(t, s.opened, fmt.Sprintf("device-%010d", i), i%3, []string{"ann", "bob", ""}[i%3])
+	}
+	for _, a := range []task.Audience{
+		{}, {Accounts: []string{"ann", "device-0000000000", "device-0000000001", "device-0000000002", "nobody"}},
+	} {
+		p, err := s.lsm.Tasks.Preview(t.Context(), appID, &a)
+		if err != nil || len(p.Failures) != max(0, min(1, len(a.Accounts))) {
+			t.Fatalf("Preview: %+v, %v", p, err)
+		}
+		n := fresh()
+		n.Audience = a
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(n, 0).ID)
+		if err == nil && got.State == task.Accepted {
+			err = s.lsm.Tasks.Freeze(t.Context(), got.Ref)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		carryOut(t, s.opened, got.Ref, accepted)
+		if got, err = s.lsm.Tasks.Get(t.Context(), got.Ref); err != nil {
+			t.Fatal(err)
+		}
+		want := map[int]uint64{}
+		for _, l := range got.Progress.Lanes {
+			if n := l.Counts.Sum() - l.Counts[report.NoDevice]; n > 0 {
+				want[l.Certificate] = n
+			}
+		}
+		counts := got.Progress.Counts()
+		previewed := map[int]uint64{}
+		for _, g := range p.Groups {
+			previewed[g.Choice.Certificate] += g.Devices
+		}
+		if !maps.Equal(previewed, want) || p.NoDevice != counts[report.NoDevice] || p.Accounts != got.Frozen {
+			t.Errorf("the preview is %+v, and the push came to %v of %d", p, got.Progress, got.Frozen)
+		}
+	}
+}
+
+// TestWorkers: many workers open and close pages of a task, give some back and are told to
+// try some again, while devices change their user and their certificate: each device is
+// accepted once at most, and nobody who stays is forgotten.
+func TestWorkers(t *testing.T) {
+	for name, small := range map[string]int{"gathered": 0, "looked for": 3} {
+		t.Run(name, func(t *testing.T) { testWorkers(t, small) })
+	}
+}
+
+func testWorkers(t *testing.T, small int) {
+	s := newTaskStore(t)
+	if small != 0 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.db = database(t, *lsm.WithLargeAudiences(&lsm.Options{}, small), 0, nil)
+		s.opened = nil
+		s.reopen()
+		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const devices = 300
+	name := func(i int) string { return fmt.Sprintf("device-%010d", i) }
+	for i := range devices {
+		addDevice(t, s.opened, name(i), 1+i%2, fmt.Sprint("user", i/3))
+	}
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(), 0).ID)
+	if err == nil {
+		err = s.lsm.Tasks.Freeze(t.Context(), got.Ref)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	counts := map[string]int{}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		r := rand.New(rand.NewPCG(1, 1))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			i := r.IntN(devices)
+			addDevice(t, s.opened, name(i), 1+r.IntN(2), "")
+			if err := s.lsm.Devices.Bind(context.Background(), appID, device.Proof{Admin: true}, name(i), fmt.Sprint("user", r.IntN(100)), true); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	var workers sync.WaitGroup
+	for w := range 8 {
+		workers.Go(func() {
+			r := rand.New(rand.NewPCG(2, uint64(w)))
+			for {
+				lanes, err := s.lsm.Tasks.Lanes(context.Background(), got.Ref)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if len(lanes) == 0 {
+					return
+				}
+				p, _, err := s.lsm.Tasks.Open(context.Background(), got.Ref, lanes[r.IntN(len(lanes))], 1+r.IntN(10))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if p == nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				if r.IntN(4) == 0 {
+					s.lsm.Tasks.Abandon(p)
+					continue
+				}
+				var verdicts []task.Verdict
+				for i := range p.Units {
+					v := task.Verdict{Outcome: p.Units[i].Decided}
+					switch {
+					case v.Outcome != 0:
+					case p.Units[i].Tries < 2 && r.IntN(4) == 0:
+						v = task.Verdict{Again: time.Now().Add(time.Millisecond), Status: 503}
+					default:
+						v = task.Verdict{Outcome: report.Accepted}
+						mu.Lock()
+						counts[p.Units[i].Account]++
+						mu.Unlock()
+					}
+					verdicts = append(verdicts, v)
+				}
+				if _, err := s.lsm.Tasks.Close(context.Background(), p, verdicts); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(stop)
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	for account, n := range counts {
+		if n != 1 {
+			t.Errorf("%s was sent to %d times", account, n)
+		}
+	}
+	done, err := s.lsm.Tasks.Get(context.Background(), got.Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := done.Progress.Counts()
+	if done.State != task.Done || int(sum[report.Accepted]) != len(counts) || int(sum[report.Accepted]+sum[report.NoToken]) != devices {
+		t.Errorf("the task is %s with %v, and %d devices were sent to", done.State, sum, len(counts))
+	}
+	sound(t, s.opened)
 }

@@ -139,12 +139,16 @@ func (s *Server) FillDemo(ctx context.Context, id uint32, account []byte) error 
 // demoCertificate makes the service account of the simulator, which is another at each
 // start, the credential of the demo's certificate, and returns its ID.
 func (s *Server) demoCertificate(ctx context.Context, id uint32, account []byte) (int, error) {
-	for _, c := range s.apps.App(id).Certificates {
+	certificates := s.apps.App(id).Certificates
+	for _, c := range certificates {
 		if c.Name != demoCertificate {
 			return 0, fmt.Errorf("app %d has certificate %d, which the demo did not make: a demo pushes to its own simulator only. Remove the certificate with tidings channel remove, or start without --demo", id, c.ID)
 		}
-		_, err := admin.ReplaceCertificate.Do(ctx, s.Control(), admin.ReplaceRequest{ID: id, Certificate: c.ID, Secret: account, Offline: true})
-		return c.ID, err
+	}
+	if len(certificates) > 0 { // one, since names differ
+		replace := admin.ReplaceRequest{ID: id, Certificate: certificates[0].ID, Secret: account, Offline: true}
+		_, err := admin.ReplaceCertificate.Do(ctx, s.Control(), replace)
+		return certificates[0].ID, err
 	}
 	c, err := admin.AddCertificate.Do(ctx, s.Control(), admin.NewCertificateRequest{ID: id, Provider: channel.FCM, Name: demoCertificate, Secret: account, Offline: true})
 	return c.ID, err

@@ -101,7 +101,21 @@ func (s *Devices) hintRegistration(ctx context.Context, app uint32, r *registrat
 		return nil, false, err
 	}
 	h, err = s.u.hint(func(v *journal.View, h *hints) error {
+		var had []device.Token
+		if known {
+			value, err := h.add(v, app, tableDevice, numberKey(n))
+			_, badge := h.add(v, app, tableBadge, numberKey(n))
+			if err := cmp.Or(err, badge); err != nil {
+				return err
+			}
+			if is, err := parseDeviceRecord(value); err == nil { // it may be gone meanwhile
+				had = is.Tokens
+			}
+		}
 		for i := range r.Tokens {
+			if hasAddress(had, &r.Tokens[i]) {
+				continue
+			}
 			value, err := h.add(v, app, tableAddress, s.u.addressKey(&r.Tokens[i]))
 			if err != nil {
 				return err
@@ -112,12 +126,7 @@ func (s *Devices) hintRegistration(ctx context.Context, app uint32, r *registrat
 				}
 			}
 		}
-		if !known {
-			return nil
-		}
-		_, err := h.add(v, app, tableDevice, numberKey(n))
-		_, badge := h.add(v, app, tableBadge, numberKey(n))
-		return cmp.Or(err, badge)
+		return nil
 	})
 	return h, known, err
 }

@@ -207,3 +207,11 @@ func (s *Store) Record(app uint32, table byte, key []byte) (value []byte) {
 	})
 	return value
 }
+
+// DeviceMemory returns the memory that the devices of an app take beyond their accounts.
+func (s *Store) DeviceMemory(app uint32) int64 {
+	x := s.tenants.find(app)
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.users.Memory().Devices
+}

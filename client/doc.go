@@ -6,8 +6,9 @@
 //	...
 //	err = c.RemoveAttrs(ctx, []client.AttrRemoval{{Account: "mary", Names: []string{"city"}}})
 //
-// The attribute, tag, audience, account, push and task commands have methods;
-// [Client.Call] calls every other command. A Client is safe for concurrent use and is meant to be
+// The attribute, tag, audience, device, account, push and task commands have methods;
+// [Client.Call] calls every other command. [Device] is the other side: an installation
+// that registers. A Client is safe for concurrent use and is meant to be
 // kept: it holds a pool of connections, and a ticket (UserSig) that it renews in time.
 //
 // # Errors

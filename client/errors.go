@@ -58,6 +58,12 @@ const (
 	ErrTooManyTasks      Code = 95012 // the app has as many unfinished tasks as it may have
 	ErrTaskEnded         Code = 95013 // the task has ended
 	ErrPreviewReplaced   Code = 95014 // a newer preview of the same caller has begun
+	ErrBadAppKey         Code = 95020 // an AppKey is none of the app
+	ErrNotYourDevice     Code = 95021 // a device belongs to somebody else, or its secret is lost
+
+	ErrTooManyRegistrations Code = 95022 // too many devices are made from an address, or of the app
+	ErrRegistrationIDTaken  Code = 95023 // a RegistrationID is a UserID
+	ErrTooManyDevices       Code = 95024 // the app has as many devices as it may have
 )
 
 // Error returns the number. [Error.Info] has a text for people.

@@ -19,6 +19,7 @@ import (
 	"tidings/internal/audience"
 	"tidings/internal/channel"
 	"tidings/internal/channel/credential"
+	"tidings/internal/device"
 	"tidings/internal/store"
 	"tidings/internal/wording"
 )
@@ -31,7 +32,11 @@ type Check func(ctx context.Context, report func(store.Finding)) (store.Summary,
 type Service struct {
 	Apps  *app.Registry
 	Users audience.Store
-	Check Check
+	// Devices are those of the apps.
+	Devices device.Store
+	// TestPush sends a push to one device; nil: nothing can be sent from here.
+	TestPush TestPush
+	Check    Check
 	// Checkpoint writes a checkpoint and returns when it is complete.
 	Checkpoint func(context.Context) (store.Checkpoint, error)
 	Backup     Backup

@@ -71,6 +71,11 @@ const (
 	ShowCertificate    Op[CertificateRequest, Certificate]     = "channel/show"
 	TestCertificate    Op[CertificateRequest, CertificateTest] = "channel/test"
 	RemoveCertificate  Op[RemoveCertificateRequest, None]      = "channel/remove"
+	ListDevices        Op[DevicesRequest, Devices]             = "device/list"
+	ShowDevice         Op[DeviceRequest, Device]               = "device/show"
+	TestDevice         Op[DeviceRequest, PushTest]             = "device/test"
+	RestoreTokens      Op[RestoreRequest, Restored]            = "device/restore"
+	RemoveDevice       Op[DeviceRequest, None]                 = "device/remove"
 	AddAppKey          Op[NewAppKeyRequest, AppKey]            = "appkey/add"
 	ListAppKeys        Op[AppRequest, []AppKey]                = "appkey/list"
 	RevealAppKeys      Op[AppRequest, []AppKey]                = "appkey/reveal"
@@ -132,6 +137,12 @@ var operations = []Operation{
 
 	row(ShowUser, Reads, Viewer, nil, "Shows what is known of an account.", (*Service).showUser),
 	row(DeleteUsers, Once, Operator, logs("sdkappid"), "Deletes users with all that belongs to them.", (*Service).deleteUsers),
+
+	row(ListDevices, Reads, Viewer, nil, "Lists devices of an app, all or those of an account.", (*Service).listDevices),
+	row(ShowDevice, Reads, Viewer, nil, "Shows a device, with its retired tokens.", (*Service).showDevice),
+	row(TestDevice, Once, Operator, logs("sdkappid", "device"), "Sends a push to one device.", (*Service).testDevice),
+	row(RestoreTokens, Repeatable, Operator, logs("sdkappid", "device", "task"), "Gives retired tokens back to their devices.", (*Service).restoreTokens),
+	row(RemoveDevice, Once, Operator, logs("sdkappid", "device"), "Removes a device with its account.", (*Service).removeDevice),
 
 	row(StoreStatus, Reads, Viewer, nil, "Reports how the server and its data directory are.", (*Service).status),
 	row(CheckStore, Reads, Operator, nil, "Reads everything that is stored and reports what is wrong.", (*Service).check),

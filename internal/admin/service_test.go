@@ -38,7 +38,7 @@ func newService(t *testing.T) *Service {
 		t.Fatal(err)
 	}
 	return &Service{
-		Apps: apps, Users: s.Users, Check: s.Check, Checkpoint: s.Checkpoint,
+		Apps: apps, Users: s.Users, Devices: s.Devices, Check: s.Check, Checkpoint: s.Checkpoint,
 		Status: func(context.Context) (Status, error) { return Status{}, nil },
 	}
 }

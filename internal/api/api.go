@@ -293,7 +293,8 @@ func table(s *Server) []gate.Command {
 		},
 		{
 			Name: "tidings/restore_tokens", Family: ownFamily, Rate: perSecond100, Effect: gate.Repeatable,
-			Example: `{"RegistrationID":"3F0C9B52-7A41-4E0D-9C66-18D2B7A40E5F"}`, Run: gate.Func(s.restoreTokens),
+			Codes:   codes(apierr.UnknownAccount),
+			Example: `{"TaskId":"3f0c9b52-7a41-4e0d-9c66-18d2b7a40e5f"}`, Run: gate.Func(s.restoreTokens),
 		},
 		{
 			Name: "openim/query_online_status", Spec: "conventions.md 5.6", Family: onlineFamily, Rate: perSecond200, Effect: gate.Reads,

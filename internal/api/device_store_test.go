@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tidings/internal/channel"
 	devices "tidings/internal/device"
 	"tidings/internal/task"
 )
@@ -40,6 +41,32 @@ func (n *node) device(id string) devices.Device {
 		n.t.Fatal(err)
 	}
 	return *d
+}
+
+// addPhones makes devices of the test app: two of Mary and one of nobody.
+func (n *node) addPhones() {
+	n.t.Helper()
+	for _, d := range []devices.Device{
+		{
+			ID: device, User: "Mary", Platform: "ios", Model: "iPhone17,1", System: "iOS", SystemVersion: "26.1", AppVersion: "3.1", SDKVersion: "8.1", PushVersion: "8.1",
+			Language: "fr-FR", TimeZone: "Europe/Paris", Permission: devices.Allowed,
+			Tokens: []devices.Token{
+				{Certificate: 2, Kind: channel.Alert, Address: "a-token-that-is-not-shown-a1b2c3", Environment: channel.Sandbox, Topic: "com.example.app"},
+				{Certificate: 2, Kind: channel.LiveActivity, LaID: "game-7", Address: "another-token-not-shown-d4e5f6", Expires: time.Unix(1_900_000_000, 0)},
+			},
+		},
+		{ID: "7D1E-a-tablet-of-Mary", User: "Mary", Platform: "ios", Model: "iPad16,3", Test: true},
+		{ID: "an_Android-of-nobody", Platform: "android", Permission: devices.Denied, Tokens: []devices.Token{{Certificate: 1, Kind: channel.Alert, Address: "short"}}},
+	} {
+		if _, err := n.store.Devices.Register(n.t.Context(), appID, devices.Proof{}, d); err != nil {
+			n.t.Fatal(err)
+		}
+		if d.User != "" {
+			if err := n.store.Devices.Bind(n.t.Context(), appID, devices.Proof{Admin: true}, d.ID, d.User, false); err != nil {
+				n.t.Fatal(err)
+			}
+		}
+	}
 }
 
 // events are what devices reported, in place of tasks.

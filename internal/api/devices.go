@@ -10,9 +10,9 @@ import (
 )
 
 type listDevicesRequest struct {
-	Account string `json:"To_Account" account:"yes"` // Only the devices of this account: those bound to a UserID, or a RegistrationID itself. They are on one page.
-	Limit   int64  `range:"1-1000" default:"100"`    // How many devices are on a page.
-	Next    string // Next of the answer with the page before. It is absent for the first page.
+	Account *string `json:"To_Account" account:"yes"` // Only the devices of this account: those bound to a UserID, or a RegistrationID itself. They are on one page.
+	Limit   int64   `range:"1-1000" default:"100"`    // How many devices are on a page.
+	Next    string  // Next of the answer with the page before. It is absent for the first page.
 }
 
 type listDevicesResponse struct {
@@ -57,12 +57,12 @@ type tokenItem struct {
 func (s *Server) listDevices(ctx context.Context, c *gate.Caller, in *listDevicesRequest) (out listDevicesResponse, err error) {
 	var list []device.Device
 	switch {
-	case in.Account == "":
+	case in.Account == nil:
 		list, out.Next, err = s.devices.List(ctx, c.App.ID, int(in.Limit), in.Next)
 	case in.Next != "":
 		return out, apierr.BadJSON.Errorf("Next is beside To_Account, whose devices are on one page")
 	default:
-		list, err = s.devices.Of(ctx, c.App.ID, in.Account)
+		list, err = s.devices.Of(ctx, c.App.ID, *in.Account)
 	}
 	out.Devices = make([]deviceItem, len(list))
 	for i := range list {
@@ -125,14 +125,14 @@ type restoreTokensResponse struct {
 
 // restoreTokens gives tokens back to their devices that were retired in the last 30 days
 // because a provider said that they were dead, where no newer token has their place: those
-// of a device, or those of a whole task.
+// of a device, or those of a whole task. A device that does not exist is 70107.
 func (s *Server) restoreTokens(ctx context.Context, c *gate.Caller, in *restoreTokensRequest) (out restoreTokensResponse, err error) {
 	if (in.RegistrationID == "") == (in.TaskID == "") {
 		return out, apierr.BadJSON.Errorf("RegistrationID or TaskId says whose tokens come back, one of them")
 	}
 	out.Restored, err = s.devices.Restore(ctx, c.App.ID, in.RegistrationID, in.TaskID)
-	if errors.Is(err, device.ErrUnknown) { // and so has no token that could come back
-		return out, nil
+	if errors.Is(err, device.ErrUnknown) {
+		err = apierr.UnknownAccount.Errorf("there is no device %s", gate.Quote(in.RegistrationID))
 	}
 	return out, err
 }

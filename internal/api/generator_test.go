@@ -66,10 +66,10 @@ func (g generator) attrs() any {
 }
 
 // modelled are the commands that the model does as the server does. What audiences
-// there are, it is asked between them.
+// there are, it is asked between them. It has no devices.
 func modelled() []string {
 	return slices.DeleteFunc(api.Commands(), func(name string) bool {
-		return strings.HasPrefix(name, "tidings/") || strings.HasSuffix(name, "push") || strings.HasSuffix(name, "/batch")
+		return strings.HasPrefix(name, "tidings/") || strings.HasPrefix(name, "openim/") || strings.HasSuffix(name, "push") || strings.HasSuffix(name, "/batch")
 	})
 }
 

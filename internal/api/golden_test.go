@@ -22,6 +22,7 @@ type packet struct {
 	head                string // request line and headers, in place of the usual ones
 	app                 func(*app.Declaration)
 	opts                gate.Options
+	phones              bool // Mary has a phone and a tablet, and a phone is nobody's
 }
 
 func set(name, value string) func(url.Values) {
@@ -173,6 +174,34 @@ var packets = []packet{
 	{name: "list_attr_values/undefined", command: "tidings/list_attr_values", body: `{"Attr":"shoe_size"}`},
 	{name: "list_tags/ok", command: "tidings/list_tags", body: bodies["tidings/list_tags"], before: tagged},
 
+	// Devices.
+	{name: "list_devices/all", command: "tidings/list_devices", body: bodies["tidings/list_devices"], phones: true},
+	{name: "list_devices/page", command: "tidings/list_devices", body: `{"Limit":1}`, phones: true},
+	{name: "list_devices/none", command: "tidings/list_devices", body: `{}`},
+	{name: "list_devices/of_user", command: "tidings/list_devices", body: `{"To_Account":"Mary"}`, phones: true},
+	{name: "list_devices/of_device", command: "tidings/list_devices", body: `{"To_Account":"` + device + `"}`, phones: true},
+	{name: "list_devices/unknown", command: "tidings/list_devices", body: `{"To_Account":"ghost"}`},
+	{name: "list_devices/next_of_account", command: "tidings/list_devices", body: `{"To_Account":"Mary","Next":"x"}`},
+	{name: "list_devices/expired", command: "tidings/list_devices", body: `{"Next":"no page"}`},
+	{name: "list_devices/limit", command: "tidings/list_devices", body: `{"Limit":0}`},
+	{name: "remove_device/ok", command: "tidings/remove_device", body: bodies["tidings/remove_device"], phones: true},
+	{name: "remove_device/unknown", command: "tidings/remove_device", body: `{"RegistrationID":"Mary"}`},
+	{name: "remove_device/missing", command: "tidings/remove_device", body: `{}`},
+	{name: "restore_tokens/ok", command: "tidings/restore_tokens", body: bodies["tidings/restore_tokens"], phones: true},
+	{name: "restore_tokens/unknown", command: "tidings/restore_tokens", body: `{"RegistrationID":"` + device + `"}`},
+	{name: "restore_tokens/both", command: "tidings/restore_tokens", body: `{"RegistrationID":"a","TaskId":"b"}`},
+	{name: "restore_tokens/neither", command: "tidings/restore_tokens", body: `{}`},
+	{name: "query_online_status/partial", command: "openim/query_online_status", body: bodies["openim/query_online_status"], phones: true},
+	{name: "query_online_status/plain", command: "openim/query_online_status", body: `{"To_Account":["Mary","ada"]}`, phones: true},
+	{name: "query_online_status/instances", command: "openim/query_online_status", body: `{"To_Account":["Mary"],"IsReturnInstid":1,"IsReturnCustomStatus":1}`, phones: true},
+	{name: "query_online_status/device", command: "openim/query_online_status", body: `{"To_Account":["` + device + `"]}`, phones: true},
+	{name: "query_online_status/missing", command: "openim/query_online_status", body: `{}`},
+	{name: "query_online_status/empty", command: "openim/query_online_status", body: `{"To_Account":[]}`},
+	{name: "query_online_status/number", command: "openim/query_online_status", body: `{"To_Account":["Mary",7]}`},
+	{name: "query_online_status/flag", command: "openim/query_online_status", body: `{"To_Account":["Mary"],"IsNeedDetail":"1"}`},
+	{name: "query_online_status/too_many", command: "openim/query_online_status", body: `{"To_Account":[` + strings.Repeat(`"Mary",`, 500) + `"Mary"]}`},
+	{name: "query_online_status/legacy", command: "openim/querystate", body: bodies["openim/querystate"], phones: true},
+
 	{name: "account_import/ok", command: "im_open_login_svc/account_import", body: bodies["im_open_login_svc/account_import"]},
 	{name: "account_import/identifier", command: "im_open_login_svc/account_import", body: `{"Identifier":"new"}`},
 	{name: "account_import/again", command: "im_open_login_svc/account_import", body: `{"UserID":"Mary","Nick":""}`},
@@ -261,6 +290,7 @@ var (
 	ticketInURL = regexp.MustCompile(`usersig=[A-Za-z0-9*_-]{100,}`)
 	requestID   = regexp.MustCompile(`(X-Request-Id: |"RequestId":")[0-9a-f]{16}`)
 	date        = regexp.MustCompile(`Date: .*`)
+	moment      = regexp.MustCompile(`"(Registered|LastActive|Refreshed)":[0-9]+`) // by the clock of the store
 )
 
 // exact is a request and its answer, byte for byte but for what differs each
@@ -271,6 +301,7 @@ func (n *node) exact(raw string) string {
 	got := string(exchange(n.t, n.addr, raw))
 	text := ticketInURL.ReplaceAllString(raw, "usersig=USERSIG") + "\n\n" + got + "\n"
 	text = requestID.ReplaceAllString(text, "${1}REQUEST-ID")
+	text = moment.ReplaceAllString(text, `"${1}":1800000000`)
 	text = date.ReplaceAllString(text, "Date: DATE\r")
 	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\r\n", "\r\n"), "\r\n", "\n")
 }
@@ -287,6 +318,10 @@ func TestGoldenPackets(t *testing.T) {
 	for _, p := range packets {
 		t.Run(p.name, func(t *testing.T) {
 			n := start(t, p.opts, orNothing(p.app))
+			if p.phones {
+				n.clock.set(time.Now()) // as the store does
+				n.addPhones()
+			}
 			for _, b := range p.before {
 				if b.command == "no key" {
 					if err := n.apps.RemoveKey(t.Context(), appID, 1); err != nil {

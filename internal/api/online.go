@@ -13,9 +13,6 @@ import (
 	"tidings/internal/gate"
 )
 
-// maxQueried is how many accounts one query names. The range in the request says the same.
-const maxQueried = 500
-
 type onlineRequest struct {
 	Accounts     []string `json:"To_Account" items:"0-500" over:"90011" account:"yes" note:"at least one"` // The users. It is needed.
 	Detail       int64    `json:"IsNeedDetail" range:"0-1"`                                                // 1: also the status on each platform.

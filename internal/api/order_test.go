@@ -349,7 +349,7 @@ var bodies = map[string]string{
 	"tidings/list_tags":                     `{}`,
 	"tidings/list_devices":                  `{"Limit":10}`,
 	"tidings/remove_device":                 `{"RegistrationID":"` + device + `"}`,
-	"tidings/restore_tokens":                `{"RegistrationID":"` + device + `"}`,
+	"tidings/restore_tokens":                `{"TaskId":"none"}`,
 	"openim/query_online_status":            `{"To_Account":["Mary","ghost","ada"],"IsNeedDetail":1}`,
 	"openim/querystate":                     `{"To_Account":["Mary","ghost","ada"],"IsNeedDetail":1}`,
 	"im_open_login_svc/account_import":      `{"UserID":"new","Nick":"N","FaceUrl":"https://example.com/n.png"}`,

@@ -3,8 +3,10 @@ package device
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
+	"tidings/internal/audience"
 	"tidings/internal/channel"
 )
 
@@ -83,6 +85,14 @@ type Store interface {
 	// Restore gives retired tokens back to their devices, those of a device or of a whole
 	// run, where no newer token has the place. It returns how many.
 	Restore(ctx context.Context, app uint32, device, task string) (int, error)
+
+	// Import makes devices as files have them, or brings them up to date, in order, each whole
+	// or not at all. The user of a device is made before, if need be. It calls done with
+	// the outcome of each, or why it is not in; a dry run changes nothing and tells what
+	// would be.
+	Import(ctx context.Context, app uint32, batches iter.Seq[[]*Moved], dryRun bool, done func(i int, o audience.Outcome, err error)) error
+	// Export calls each with the devices of an app, all as they are at one moment.
+	Export(ctx context.Context, app uint32, each func(*Moved) error) error
 
 	// Sweep retires the tokens of devices of all apps that were not seen for IdleDays, those of
 	// Web Push after fewer, and drops what is kept for RetiredDays. It works in pieces

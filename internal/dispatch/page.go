@@ -115,7 +115,7 @@ func (d *Dispatcher) send(ctx context.Context, pg *page, opened *task.Page) []ta
 			answer += results[i].Took
 		}
 	}
-	d.metrics.sent(l.provider, results)
+	d.metrics.sent(s.provider, results)
 	if sent == 0 && len(targets) == len(units) {
 		return nil
 	}

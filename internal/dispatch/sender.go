@@ -15,11 +15,12 @@ import (
 // were begun with it end with it, and it is closed after the last of them.
 type sender struct {
 	channel.Sender
-	credit *credit
-	limits channel.Limits
-	pace   *channel.Pace
-	refs   int  // open pages; under the Dispatcher's mu
-	old    bool // no page is begun with it any more
+	provider channel.Provider
+	credit   *credit
+	limits   channel.Limits
+	pace     *channel.Pace
+	refs     int  // open pages; under the Dispatcher's mu
+	old      bool // no page is begun with it any more
 }
 
 // A credit is what a version of a certificate has shown so far.
@@ -148,7 +149,7 @@ func (d *Dispatcher) newSender(l *lane, c *app.Certificate) (*sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the credential cannot be used: %w", err)
 	}
-	return &sender{Sender: opened, limits: limits, pace: pace}, nil
+	return &sender{Sender: opened, provider: c.Provider, limits: limits, pace: pace}, nil
 }
 
 // probe asks the provider of a blocked lane whether the credentials are good by now. If so,

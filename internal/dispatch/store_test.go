@@ -65,7 +65,6 @@ type spec struct {
 	app   uint32
 	units map[int]int // by certificate
 	life  time.Duration
-	state task.State
 	since time.Time // of tokens
 }
 
@@ -344,7 +343,8 @@ func (s *seat) Close(ctx context.Context, p *task.Page, verdicts []task.Verdict)
 	s.close(st, p, func(u *unit) {
 		v := verdicts[i]
 		i++
-		u.repeats = false
+		// What was in a page when a process ended may be sent again, until it is.
+		u.repeats = u.repeats && (v.Unsent || v.Outcome == report.NoCertificate || v.Outcome == report.NoToken)
 		switch {
 		case u.outcome != 0:
 			s.t.Errorf("unit %s had outcome %s and gets %s", u.Account, u.outcome, v.Outcome)

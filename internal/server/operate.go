@@ -49,7 +49,7 @@ func Operate(ctx context.Context, dir string, readOnly bool, version string, log
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		service := &admin.Service{Apps: apps, Users: s.Users, Check: s.Check, Checkpoint: s.Checkpoint, Backup: backup(s, false), Status: status, Info: info, Key: keyBeside(dir), CopyKey: copyKey(keyFile("", dir))}
+		service := &admin.Service{Apps: apps, Users: s.Users, Devices: s.Devices, Check: s.Check, Checkpoint: s.Checkpoint, Backup: backup(s, false), Status: status, Info: info, Key: keyBeside(dir), CopyKey: copyKey(keyFile("", dir))}
 		return control.Local(service, func() error {
 			apps.Close()
 			return s.Close()

@@ -49,27 +49,7 @@ func (s *Devices) change(ctx context.Context, app uint32, p device.Proof, id str
 		if err := plan(c, d, &e, &pos); err != nil {
 			return err
 		}
-		if !c.some() {
-			return nil
-		}
-		group, err := s.u.journal.Commit(x.id, false, func(b *journal.Batch) {
-			if e.Op != 0 {
-				x.apply(b, &e)
-			}
-			c.write(b)
-		})
-		if err != nil {
-			return err
-		}
-		if e.Op == audience.Remove {
-			x.users.Settle(uint64(group))
-			s.u.touch(x, group, id, &pos)
-		}
-		if e.Op == audience.Make {
-			s.u.touch(x, group, e.Account, &pos)
-		}
-		c.settled(group, &pos)
-		return nil
+		return c.commitWith(&e, false, &pos)
 	})
 	return s.u.waitFor(ctx, pos, err)
 }
@@ -88,29 +68,35 @@ func (s *Devices) Bind(ctx context.Context, app uint32, p device.Proof, id, user
 		return list
 	}
 	return s.change(ctx, app, p, id, others, func(c *deviceChange, d *changedDevice, e *audience.Effect, pos *journal.Pos) error {
-		c.s.touch(c.x, 0, user, pos)
-		n, exists := c.x.users.Find(user)
-		switch {
-		case exists && c.x.users.Kind(n) != audience.UserID:
-			return apierr.WrongAccountKind.Errorf("account %q is a RegistrationID, a device is bound to a UserID", user)
-		case !exists && !create:
-			return unknownAccount(user)
-		case !exists:
-			*pos = max(*pos, c.x.pos)
-			if _, refused := c.s.maker(c.x).Change(&audience.Change{Account: user, Create: true, Kind: audience.UserID}, e); refused != nil {
-				return refused
-			}
-			n = e.User
-		case d.bound && d.owner == n:
-			return nil
-		default:
-			if err := c.makeRoom(n, pos); err != nil {
-				return err
-			}
-		}
-		d.owner, d.bound = n, true
-		return nil
+		return c.bind(d, user, create, e, pos)
 	})
+}
+
+// bind decides that a device becomes that of a user. E is set to the effect that makes the
+// user, if that is needed.
+func (c *deviceChange) bind(d *changedDevice, user string, create bool, e *audience.Effect, pos *journal.Pos) error {
+	c.s.touch(c.x, 0, user, pos)
+	n, exists := c.x.users.Find(user)
+	switch {
+	case exists && c.x.users.Kind(n) != audience.UserID:
+		return apierr.WrongAccountKind.Errorf("account %q is a RegistrationID, a device is bound to a UserID", user)
+	case !exists && !create:
+		return unknownAccount(user)
+	case !exists:
+		*pos = max(*pos, c.x.pos)
+		if _, refused := c.s.maker(c.x).Change(&audience.Change{Account: user, Create: true, Kind: audience.UserID}, e); refused != nil {
+			return refused
+		}
+		n = e.User
+	case d.bound && d.owner == n:
+		return nil
+	default:
+		if err := c.makeRoom(n, pos); err != nil {
+			return err
+		}
+	}
+	d.owner, d.bound = n, true
+	return nil
 }
 
 // makeRoom takes from a user the devices that are idle longest, if it has as many as it may

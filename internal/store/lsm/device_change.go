@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"tidings/internal/audience"
 	"tidings/internal/device"
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
@@ -257,6 +258,40 @@ func (c *deviceChange) settled(group journal.Pos, pos *journal.Pos) {
 	}
 	*pos = max(*pos, group)
 	c.x.changed(group)
+}
+
+// commit makes the changes of a tenant that is locked, if there are any.
+func (c *deviceChange) commit(bulk bool, pos *journal.Pos) error {
+	return c.commitWith(&audience.Effect{}, bulk, pos)
+}
+
+// commitWith is commit with an effect about the account of a device or of its user; one
+// without an operation is none.
+func (c *deviceChange) commitWith(e *audience.Effect, bulk bool, pos *journal.Pos) error {
+	if !c.some() {
+		return nil
+	}
+	x, account := c.x, e.Account
+	if e.Op == audience.Remove {
+		account = string(x.users.Account(e.User))
+	}
+	group, err := c.s.journal.Commit(x.id, bulk, func(b *journal.Batch) {
+		if e.Op != 0 {
+			x.apply(b, e)
+		}
+		c.write(b)
+	})
+	if err != nil {
+		return err
+	}
+	if e.Op == audience.Remove {
+		x.users.Settle(uint64(group))
+	}
+	if e.Op != 0 {
+		c.s.touch(x, group, account, pos)
+	}
+	c.settled(group, pos)
+	return nil
 }
 
 // unbind takes a device from its user.

@@ -37,7 +37,7 @@ import (
 // which changes with every push, in a table of its own.
 const (
 	deviceForm  = 1
-	secretBytes = 16
+	secretBytes = device.SecretBytes
 
 	tokenProduction = 16
 	tokenSandbox    = 32

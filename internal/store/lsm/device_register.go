@@ -37,6 +37,10 @@ func newSecret() string {
 type registration struct {
 	device.Device
 	proof device.Proof
+	// moved says that it is not the installation that registers now, but a file that says
+	// when it did; secret is then what is kept of its secret.
+	moved  bool
+	secret []byte
 }
 
 // Register makes a device, or brings one up to date.
@@ -47,7 +51,7 @@ func (s *Devices) Register(ctx context.Context, app uint32, p device.Proof, d de
 	if err := d.Check(); err != nil {
 		return out, err
 	}
-	r := &registration{d, p}
+	r := &registration{Device: d, proof: p}
 	h, known, err := s.hintRegistration(ctx, app, r)
 	if err != nil {
 		return out, err
@@ -79,7 +83,7 @@ func (s *Devices) Register(ctx context.Context, app uint32, p device.Proof, d de
 		}
 	}
 	err = s.u.write(ctx, app, false, func(x *tenant) error {
-		out, err = s.register(x, h, r, false, &pos)
+		out, err = s.register(x, h, r, &pos)
 		return err
 	})
 	return out, s.u.waitFor(ctx, pos, err)
@@ -119,46 +123,45 @@ func (s *Devices) hintRegistration(ctx context.Context, app uint32, r *registrat
 }
 
 // register decides a registration and makes it. The tenant is locked for a change.
-func (s *Devices) register(x *tenant, h *hints, r *registration, bulk bool, pos *journal.Pos) (out device.Registered, err error) {
-	c := s.u.changeDevices(x, h)
-	s.u.touch(x, 0, r.ID, pos)
-	n, exists := x.users.Find(r.ID)
+func (s *Devices) register(x *tenant, h *hints, r *registration, pos *journal.Pos) (out device.Registered, err error) {
 	var e audience.Effect
-	switch {
-	case exists && x.users.Kind(n) == audience.UserID:
-		return out, wrapDevice(device.ErrTaken, r.ID)
-	case exists && x.users.IsDevice(n):
-		if err := c.renew(r, n, pos); err != nil {
-			return out, err
-		}
-	case r.proof.Secret != "" || r.proof.User != "":
-		return out, unknownDevice(r.ID) // it is a refresh
-	default:
-		if out.Secret, err = c.make(r, n, exists, &e); err != nil {
-			*pos = max(*pos, x.pos)
-			return out, err
-		}
-		out.Created = true
+	c, _, secret, err := s.plan(x, h, r, &e, pos)
+	if err != nil {
+		return out, err
 	}
-	group := journal.Pos(0)
-	if out.Changed = c.some(); out.Changed {
-		group, err = s.u.journal.Commit(x.id, bulk, func(b *journal.Batch) {
-			if e.Op == audience.Make {
-				x.apply(b, &e)
-			}
-			c.write(b)
-		})
-		if err != nil {
-			return out, err
-		}
-		c.settled(group, pos)
+	out.Created, out.Secret, out.Changed = secret != "", secret, c.some()
+	if err := c.commitWith(&e, false, pos); err != nil {
+		return out, err
 	}
-	n, _ = x.users.Find(r.ID)
+	n, _ := x.users.Find(r.ID)
 	is, err := s.u.shown(x, h, n)
 	if err == nil {
 		out.Device = *is
 	}
 	return out, err
+}
+
+// plan decides a registration. E is set to the effect that makes the account, if that is
+// needed. Of a new device that an installation registers the secret is returned.
+func (s *Devices) plan(x *tenant, h *hints, r *registration, e *audience.Effect, pos *journal.Pos) (c *deviceChange, d *changedDevice, secret string, err error) {
+	c = s.u.changeDevices(x, h)
+	s.u.touch(x, 0, r.ID, pos)
+	n, exists := x.users.Find(r.ID)
+	switch {
+	case exists && x.users.Kind(n) == audience.UserID:
+		return nil, nil, "", wrapDevice(device.ErrTaken, r.ID)
+	case exists && x.users.IsDevice(n):
+		err = c.renew(r, n, pos)
+	case r.proof.Secret != "" || r.proof.User != "":
+		return nil, nil, "", unknownDevice(r.ID) // it is a refresh
+	default:
+		if secret, err = c.make(r, n, exists, e); err != nil {
+			*pos = max(*pos, x.pos)
+		} else if e.Op == audience.Make {
+			n = e.User
+		}
+	}
+	return c, c.by[n], secret, err
 }
 
 // make decides about a device that is new. An account of its name that is no device yet
@@ -181,10 +184,16 @@ func (c *deviceChange) make(r *registration, n uint32, exists bool, e *audience.
 		n = e.User
 	}
 	d := &changedDevice{number: n, is: &deviceRecord{Device: r.Device}}
-	secret = newSecret()
-	d.is.secret = hashSecret(secret)
-	d.is.ID, d.is.User, d.is.Badge, d.is.Version, d.is.Registered, d.is.LastActive = "", "", 0, 1, c.now, c.now
-	d.is.Tokens = c.tokens(r.Tokens, nil)
+	d.is.ID, d.is.User, d.is.Badge, d.is.Version = "", "", 0, 1
+	if r.moved {
+		d.is.secret = r.secret
+		d.is.Registered, d.is.LastActive = c.orNow(r.Registered), c.orNow(r.LastActive)
+	} else {
+		secret = newSecret()
+		d.is.secret = hashSecret(secret)
+		d.is.Registered, d.is.LastActive = c.now, c.now
+	}
+	d.is.Tokens = c.tokens(r, nil)
 	c.add(d)
 	return secret, c.takeAll(d)
 }
@@ -201,8 +210,14 @@ func (c *deviceChange) renew(r *registration, n uint32, pos *journal.Pos) error 
 	was := d.is
 	d.is = &deviceRecord{Device: r.Device, secret: was.secret}
 	d.is.ID, d.is.User, d.is.Badge, d.is.Version, d.is.Registered, d.is.LastActive = "", "", 0, was.Version, was.Registered, c.now
-	d.is.Tokens = c.tokens(r.Tokens, was.Tokens)
-	if c.now.Sub(was.LastActive) < refreshAfter && d.refreshed() {
+	if r.moved {
+		d.is.LastActive = was.LastActive
+		if later := c.orNow(r.LastActive); !r.LastActive.IsZero() && later.After(was.LastActive) {
+			d.is.LastActive = later
+		}
+	}
+	d.is.Tokens = c.tokens(r, was.Tokens)
+	if d.is.LastActive.Sub(was.LastActive) < refreshAfter && d.refreshed() {
 		d.is = was // and nothing is written
 		return nil
 	}
@@ -217,11 +232,15 @@ func (c *deviceChange) renew(r *registration, n uint32, pos *journal.Pos) error 
 
 // tokens returns the tokens of a registration, the newest first. One that the device had
 // keeps its time of registration.
-func (c *deviceChange) tokens(list, had []device.Token) []device.Token {
-	tokens := slices.Clone(list)
+func (c *deviceChange) tokens(r *registration, had []device.Token) []device.Token {
+	tokens := slices.Clone(r.Tokens)
 	for i := range tokens {
 		t := &tokens[i]
-		t.Registered, t.Refreshed = c.now, c.now
+		if r.moved {
+			t.Registered, t.Refreshed = c.orNow(t.Registered), c.orNow(t.Refreshed)
+		} else {
+			t.Registered, t.Refreshed = c.now, c.now
+		}
 		if !t.Expires.IsZero() {
 			t.Expires = time.Unix(t.Expires.Unix(), 0).UTC()
 		}
@@ -231,6 +250,15 @@ func (c *deviceChange) tokens(list, had []device.Token) []device.Token {
 	}
 	newestFirst(tokens)
 	return tokens
+}
+
+// orNow returns a time that a file tells, in whole seconds; now if it tells none or one that
+// has not come.
+func (c *deviceChange) orNow(t time.Time) time.Time {
+	if t.Unix() <= 0 || t.After(c.now) {
+		return c.now
+	}
+	return time.Unix(t.Unix(), 0).UTC()
 }
 
 // newestFirst puts tokens in the order in which a device has them.

@@ -203,18 +203,5 @@ func (c *deviceChange) restore(n uint32, task string) (restored int, err error) 
 	return restored, nil
 }
 
-// commit makes the changes of a tenant that is locked, if there are any.
-func (c *deviceChange) commit(bulk bool, pos *journal.Pos) error {
-	if !c.some() {
-		return nil
-	}
-	group, err := c.s.journal.Commit(c.x.id, bulk, c.write)
-	if err != nil {
-		return err
-	}
-	c.settled(group, pos)
-	return nil
-}
-
 // keptSince is since when a retired token, or a version of a device, is kept at a time.
 func keptSince(now time.Time) time.Time { return now.Add(-device.RetiredDays * 24 * time.Hour) }

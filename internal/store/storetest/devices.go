@@ -40,6 +40,7 @@ func Devices(t *testing.T, make func(t *testing.T) Database) {
 		{"limits of devices", testDeviceLimits},
 		{"authority over devices", testDeviceAuthority},
 		{"devices of an app that is made again", testDevicesOfNewApp},
+		{"devices of files", testMovedDevices},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -646,4 +647,62 @@ func testDevicesOfNewApp(h *deviceHarness) {
 		h.is(err, device.ErrUnknown, "Device")
 		h.is(h.devices().Remove(h.Context(), id, admin, phone("c").ID), nil, "Remove")
 	}
+}
+
+// testMovedDevices: what is exported is imported again as it was, into another app, with
+// users and secrets; and again changes nothing.
+func testMovedDevices(h *deviceHarness) {
+	ctx := h.Context()
+	const other = id + 1
+	h.saveApp(NewApp(other))
+	made := h.register(device.Proof{}, phone("a", token(1, "x"), device.Token{Certificate: 1, Kind: channel.LiveActivity, LaID: "l", Address: "y", Expires: time.Unix(2_000_000_000, 0)}))
+	h.is(h.devices().Bind(ctx, id, admin, made.Device.ID, "alice", true), nil, "Bind")
+	h.later(48 * time.Hour)
+	h.made(phone("b", token(1, "z")))
+	export := func(app uint32) (list []*device.Moved) {
+		h.Helper()
+		h.is(h.devices().Export(ctx, app, func(m *device.Moved) error { list = append(list, m); return nil }), nil, "Export")
+		return list
+	}
+	load := func(dryRun bool, want string, lists ...[]*device.Moved) {
+		h.Helper()
+		var got []string
+		err := h.devices().Import(ctx, other, slices.Values(lists), dryRun, func(i int, o audience.Outcome, err error) {
+			if err != nil {
+				o = 9
+			}
+			got = append(got, fmt.Sprint(i, o))
+		})
+		if text := strings.Join(got, ", "); err != nil || text != want {
+			h.Fatalf("Import: %s, %v, want %s", text, err, want)
+		}
+	}
+	list := export(id)
+	load(true, "0 3, 1 3", list)
+	if got := export(other); len(got) != 0 {
+		h.Fatalf("a dry run made %d devices", len(got))
+	}
+	load(false, "0 3, 1 3", list[:1], list[1:])
+	h.twice(func() {
+		got := export(other)
+		for i, m := range got {
+			want := *list[i]
+			want.Version = 1
+			if !reflect.DeepEqual(*m, want) {
+				h.Errorf("device %d is %+v, want %+v", i, *m, want)
+			}
+		}
+	})
+	load(true, "0 1, 1 1", list)
+	load(false, "0 1, 1 1", list)
+	if _, err := h.devices().Register(ctx, other, device.Proof{Secret: made.Secret}, phone("a", token(1, "new"))); err != nil {
+		h.Errorf("with the secret of before: %v", err)
+	}
+	list[0].User, list[1].User = "bob", made.Device.ID // the second of which is no user
+	load(true, "0 2, 1 9", list)
+	load(false, "0 2, 1 9", list)
+	h.create(other, phone("taken").ID)
+	bad := []*device.Moved{{Device: phone("taken")}, {Device: device.Device{ID: "short"}}, {Device: phone("c"), SecretHash: "no"}}
+	load(true, "0 9, 1 9, 2 9", bad)
+	load(false, "0 9, 1 9, 2 9", bad)
 }

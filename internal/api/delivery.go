@@ -87,7 +87,7 @@ func (s *Server) explainDelivery(ctx context.Context, c *gate.Caller, in *explai
 
 // settle gives a device that was in no page when its task ended the outcome that it has then.
 func settle(t *task.Task, d *task.Trace) {
-	if d.Sent || !t.State.Ended() {
+	if d.Sent && !d.Waiting || !t.State.Ended() || t.State == task.Done && d.Outcome == 0 {
 		return
 	}
 	d.Sent, d.Waiting = true, false
@@ -119,13 +119,15 @@ func traceOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) de
 		Tries: t.Tries, Status: t.Status, Code: t.Code, Words: t.Words, At: at(t.At), Took: t.Took.Milliseconds(), Next: at(t.Next),
 		Arrived: at(t.Arrived), Clicked: at(t.Clicked), Steps: stepsOf(e, t, status),
 	}
-	if t.Sent {
+	if t.Sent && !t.Waiting {
 		d.Outcome = t.Outcome.String()
 	}
 	if i := tokenOf(t); i >= 0 {
 		d.Token = t.Device.Tokens[i].Address.Last6()
 	}
-	_, d.Advice = wordsFor(e, t, status)
+	if e.Chosen {
+		_, d.Advice = wordsFor(e, t, status)
+	}
 	return d
 }
 
@@ -152,7 +154,7 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (s
 	}
 	add("device", "yes", "%s, last active %s", describe(&t.Device), clock(t.Device.LastActive))
 	reason := t.Choice.Reason
-	if reason == device.Sendable && t.Sent {
+	if reason == device.Sendable && t.Sent && !t.Waiting {
 		reason = reasonOf(t.Outcome)
 	}
 	switch reason {
@@ -182,7 +184,7 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (s
 		add("permission", "unknown", "the device has not said whether notifications are permitted")
 	}
 	steps = append(steps, sentStep(e, t, status))
-	if !t.Sent || t.Outcome != report.Accepted && t.Outcome != report.Unknown && t.Arrived.IsZero() && t.Clicked.IsZero() {
+	if !t.Sent || t.Waiting || t.Outcome != report.Accepted && t.Outcome != report.Unknown && t.Arrived.IsZero() && t.Clicked.IsZero() {
 		return steps
 	}
 	if t.Arrived.IsZero() {
@@ -202,7 +204,7 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (s
 func sentStep(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) traceStep {
 	text, _ := wordsFor(e, t, status)
 	state := "waiting"
-	if t.Sent {
+	if !t.Waiting && (t.Sent || e.Task.State.Ended()) {
 		state = "no"
 		switch t.Outcome {
 		case report.Accepted:

@@ -16,7 +16,7 @@ import (
 	"tidings/internal/task"
 )
 
-// pixel is a device that FCM reaches.
+// phone is a device that FCM reaches.
 func pixel(id string) dev.Device {
 	at := time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)
 	return dev.Device{
@@ -96,7 +96,8 @@ func TestExplainDelivery(t *testing.T) {
 		{"no certificate", sent(report.NoCertificate, way(dev.NoCertificate)), `the app has no certificate for the device.`, "matched yes, device yes, token yes, certificate no", "tidings channel add"},
 		{"no token", sent(report.NoToken, way(dev.NoToken)), `the device has no token.`, "matched yes, device yes, token no", "register again"},
 		{"permission off", sent(report.PermissionOff, way(dev.PermissionOff)), `the person does not permit notifications.`, "matched yes, device yes, permission no", "Only the person"},
-		{"no device", sent(report.NoDevice, way("")), `there is no device.`, "matched yes, device yes, permission yes, sent no", "register"},
+		{"no device", sent(report.NoDevice, way("")), `"Mary" was in the audience and has no device, so there was nothing to send to.`, "matched yes, device yes, permission yes, sent no", "register"},
+		{"in the list of retries", sent(0, func(tr *task.Trace) { tr.Waiting, tr.Status, tr.Code, tr.Next = true, 503, "UNAVAILABLE", sentAt }), `it is tried again at 2026-11-22 12:00:03 UTC, for the 2nd time (503 UNAVAILABLE).`, matched + ", sent waiting", ""},
 		{"stopped", sent(report.Stopped, way("")), `the task was stopped before it was its turn.`, "matched yes, device yes, permission yes, sent no", ""},
 		{"its turn", task.Trace{Device: pixel("device-1234567890"), Choice: byFCM, Waiting: true}, `it waits for its turn.`, matched + ", sent waiting", "get_task"},
 		{"next try", task.Trace{Device: pixel("device-1234567890"), Choice: byFCM, Waiting: true, Tries: 2, Status: 503, Next: sentAt}, `it is tried again at 2026-11-22 12:00:03 UTC, for the 3rd time (503).`, matched + ", sent waiting", ""},
@@ -113,7 +114,7 @@ func TestExplainDelivery(t *testing.T) {
 		if !strings.Contains(d.Advice, c.mend) || (d.Advice == "") != (c.mend == "") {
 			t.Errorf("%s: the advice is %q, want %q in it", c.name, d.Advice, c.mend)
 		}
-		if want := c.trace.Outcome.String(); c.trace.Sent && d.Devices[0].Outcome != want {
+		if want := c.trace.Outcome.String(); c.trace.Sent && !c.trace.Waiting && d.Devices[0].Outcome != want {
 			t.Errorf("%s: the outcome is %q, want %q", c.name, d.Devices[0].Outcome, want)
 		}
 		if strings.Contains(raw, "secret-token") {
@@ -163,7 +164,14 @@ func TestExplainDeliveryOfTask(t *testing.T) {
 		{"expired", chosen(func(k *task.Task) { k.State = task.Expired }), dispatch.TaskStatus{}, "no provider took it before it expired", "expired"},
 		{"three devices", two, dispatch.TaskStatus{}, `"Mary", on the device of 3 that it came nearest to (Pixel 9, app 4.2): fcm took it`, "sending"},
 		{"no device", &task.Explanation{Task: of(func(*task.Task) {}), Exists: true, Fixed: true, Chosen: true}, dispatch.TaskStatus{}, `"Mary" was in the audience and has no device, so there was nothing to send to.`, "sending"},
+		{"nobody", alone(false, func(k *task.Task) { k.State = task.Done }), dispatch.TaskStatus{}, "The push went to nobody: its audience was empty when it was fixed.", "done"},
+		{"nothing, of a batch", &task.Explanation{Task: of(func(k *task.Task) {
+			k.State, k.Reason, k.Audience.Named = task.Done, "PushFlag is 1: nothing is sent through vendors", 1
+		}), Exists: true, Fixed: true}, dispatch.TaskStatus{}, "The push went to nobody: PushFlag is 1", "done"},
+		{"after its turn", &task.Explanation{Task: of(func(k *task.Task) { k.State = task.Done }), Exists: true, Fixed: true, Chosen: true, Devices: []task.Trace{{Device: pixel("device-1"), Choice: byFCM}}}, dispatch.TaskStatus{}, "the device came to the account, or could be reached, when its turn was over.", "done"},
+		{"kept no more", &task.Explanation{Task: of(func(k *task.Task) { k.State, k.Ended = task.Done, at }), Exists: true, Dropped: true}, dispatch.TaskStatus{}, "The push ended at 2026-11-22 12:00:00 UTC, and what became of each device is kept no more.", "done"},
 		{"not in it", alone(true, func(*task.Task) {}), dispatch.TaskStatus{}, `"Mary" was not in the audience when it was fixed.`, "sending"},
+		{"not in it, with a device", &task.Explanation{Task: of(func(k *task.Task) { k.State = task.Done }), Exists: true, Fixed: true, Devices: []task.Trace{{Device: pixel("device-1"), Choice: byFCM}}}, dispatch.TaskStatus{}, `"Mary" was not in the audience when it was fixed.`, "done"},
 		{"not named", alone(true, func(k *task.Task) { k.Audience.Named = 2 }), dispatch.TaskStatus{}, `"Mary" was not among the accounts that the batch named.`, "sending"},
 		{"not fixed", alone(false, func(k *task.Task) { k.State = task.Resolving }), dispatch.TaskStatus{}, "The audience of the push is not fixed yet", "resolving"},
 		{"failed", alone(false, func(k *task.Task) { k.State, k.Reason = task.Failed, "the attribute plan is not set any more" }), dispatch.TaskStatus{}, `The push could not begin, so "Mary" did not get it: the attribute plan is not set any more.`, "failed"},
@@ -172,6 +180,9 @@ func TestExplainDeliveryOfTask(t *testing.T) {
 	} {
 		n.sending.status = c.status
 		d, _ := explain(t, n, "Mary", c.e)
+		if !c.e.Chosen && len(d.Devices) > 0 && d.Devices[0].Advice != "" {
+			t.Errorf("%s: advice %q about a device that was not meant", c.name, d.Devices[0].Advice)
+		}
 		if !strings.Contains(d.Sentence, c.sentence) || d.State != c.state {
 			t.Errorf("%s: %s (%s), want %s (%s)", c.name, d.Sentence, d.State, c.sentence, c.state)
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 
 	"tidings/internal/channel"
 	"tidings/internal/device"
@@ -16,13 +17,18 @@ import (
 func verdictOf(account string, e *task.Explanation, status *dispatch.TaskStatus) (sentence, advice string) {
 	who := gate.Quote(account)
 	t := e.Task
+	counts := t.Progress.Counts()
 	switch {
-	case e.Chosen && len(e.Devices) > 0:
+	case t.State == task.Done && t.Reason != "" && counts.Sum() == 0: // it was made with the reason why nothing is sent
+		return fmt.Sprintf("The push went to nobody: %s.", t.Reason), ""
+	case e.Dropped:
+		return fmt.Sprintf("The push ended at %s, and what became of each device is kept no more.", clock(t.Ended)), ""
+	case e.Chosen && slices.ContainsFunc(e.Devices, func(d task.Trace) bool { return d.Outcome != report.NoDevice }):
 	case e.Chosen:
 		return who + " was in the audience and has no device, so there was nothing to send to.",
 			"Have the app register its device, and bind it to the user when the user logs in."
 	case !e.Fixed && t.State == task.Done:
-		return fmt.Sprintf("The push went to nobody: %s.", t.Reason), ""
+		return "The push went to nobody: its audience was empty when it was fixed.", ""
 	case !e.Fixed && t.State == task.Failed:
 		return fmt.Sprintf("The push could not begin, so %s did not get it: %s.", who, t.Reason), "Mend what the reason names and push again."
 	case !e.Fixed && t.State.Ended():
@@ -59,7 +65,7 @@ func rank(t *task.Trace) int {
 		return 100
 	case !t.Arrived.IsZero():
 		return 99
-	case !t.Sent:
+	case !t.Sent || t.Waiting:
 		return 50
 	}
 	ranks := [report.Outcomes]int{
@@ -72,7 +78,10 @@ func rank(t *task.Trace) int {
 // wordsFor returns what became of a push at a device, and what to do about it.
 func wordsFor(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (text, advice string) {
 	provider := providerOf(t)
-	if !t.Sent {
+	switch {
+	case t.Outcome == 0 && e.Task.State == task.Done:
+		return "the device came to the account, or could be reached, when its turn was over", "Push again to reach it."
+	case !t.Sent || t.Waiting:
 		return waiting(e, t, status)
 	}
 	switch t.Outcome {

@@ -244,6 +244,11 @@ func (e *env) audienceExplainCommand() *cobra.Command {
 // connection. A request that is over a limit of calls is sent again, as a list of many
 // pages needs.
 func (t *target) ask(ctx context.Context, command string, in, out any) error {
+	return t.use(ctx, func(ctx context.Context, c *client.Client) error { return c.Call(ctx, command, in, out) })
+}
+
+// use calls the API, and says of an error what a person can do about it.
+func (t *target) use(ctx context.Context, call func(context.Context, *client.Client) error) error {
 	if t.client == nil {
 		var err error
 		if t.client, err = t.connect(); err != nil {
@@ -252,9 +257,9 @@ func (t *target) ask(ctx context.Context, command string, in, out any) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	err := t.client.Call(ctx, command, in, out)
+	err := call(ctx, t.client)
 	if refused, ok := errors.AsType[*client.Error](err); ok {
-		return fmt.Errorf("%s: error %d: %s", command, int(refused.Code), plain(refused.Info))
+		return fmt.Errorf("%s: error %d: %s", refused.Command, int(refused.Code), plain(refused.Info))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.url, t.explain(err))

@@ -43,8 +43,9 @@ type env struct {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, lookup func(string) (string, bool)) error {
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, lookup: lookup}
 	root := group("tidings", "A push and audience server that you run yourself",
-		e.serveCommand(), e.appCommand(), e.keyCommand(), e.adminCommand(), e.sigCommand(), e.userCommand(), e.deviceCommand(), e.channelCommand(), e.appKeyCommand(),
-		e.callCommand(), e.openAPICommand(), e.audienceCommand(), e.importCommand(), e.exportCommand(), e.checkCommand(), e.checkpointCommand(),
+		e.serveCommand(), e.pushCommand(), e.taskCommand(), e.traceCommand(), e.audienceCommand(),
+		e.appCommand(), e.keyCommand(), e.adminCommand(), e.appKeyCommand(), e.channelCommand(), e.sigCommand(),
+		e.userCommand(), e.deviceCommand(), e.importCommand(), e.exportCommand(), e.callCommand(), e.openAPICommand(), e.checkCommand(), e.checkpointCommand(),
 		e.backupCommand(), e.restoreCommand(), e.statusCommand(), e.simulateCommand(), e.versionCommand())
 	root.Version = versionLine(currentVersion())
 	root.SetVersionTemplate("{{.Version}}\n")

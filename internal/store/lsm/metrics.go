@@ -28,7 +28,7 @@ var (
 	restingDesc = prometheus.NewDesc("tidings_resting_numbers", "Numbers of deleted users that were not given to others again.", nil, nil)
 	oldestDesc  = prometheus.NewDesc("tidings_oldest_list_seconds", "How long the oldest list whose next page may be asked for has been kept. Numbers of users deleted since wait for it.", nil, nil)
 	indexDesc   = prometheus.NewDesc("tidings_index_bytes", "Memory of the index, by part: accounts, values and tags, each with who has them, and what of devices is beyond their accounts.", []string{"part"}, nil)
-	heapDesc    = prometheus.NewDesc("tidings_heap_parts_bytes", "Live memory by what it is for: the parts of the index, apps, lists whose next page may be asked for, counts of audiences, and the program itself as it was before the data directory was opened. What requests use meanwhile is not in it.", []string{"part"}, nil)
+	heapDesc    = prometheus.NewDesc("tidings_heap_parts_bytes", "Live memory by what it is for: the parts of the index, apps, lists whose next page may be asked for, counts of audiences, audiences of tasks, and the program itself as it was before the data directory was opened. What requests use meanwhile is not in it.", []string{"part"}, nil)
 )
 
 // Describe lists the figures.
@@ -65,6 +65,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		parts["lists"] += x.pages.memory()
 		parts["counts"] += x.estimates.memory()
 	}
+	parts["audiences"] = c.s.Tasks.audiences.memory()
 	gauge(usersDesc, float64(users))
 	gauge(restingDesc, float64(resting))
 	gauge(oldestDesc, oldest.Seconds())

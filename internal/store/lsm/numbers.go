@@ -20,8 +20,6 @@ type numberBits [1 << 16 / 64]uint64
 // mostListed is how many numbers are a list at most. More take less memory as bits.
 const mostListed = 1 << 12
 
-var noNumbers numbers
-
 func (s *numbers) has(low uint16) bool {
 	if s.bits != nil {
 		return s.bits[low/64]>>(low%64)&1 != 0

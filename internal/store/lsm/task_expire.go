@@ -63,7 +63,16 @@ func (t *Tasks) expireDue(ctx context.Context, x *tenant, now time.Time) (more b
 	if whole := len(keys) < expirePiece; whole {
 		keys = append(keys, tableRecord{tableDue, due})
 	}
-	if err := t.deleteRecords(ctx, x, keys); err != nil {
+	err = t.change(ctx, x, func(b *journal.Batch) {
+		for _, r := range keys {
+			// A key may be in use anew since it was due. Nobody uses it at this moment.
+			if r.table == tableRequest && t.inUse(x, r.key, now) {
+				continue
+			}
+			b.Delete(r.table, r.key)
+		}
+	})
+	if err != nil {
 		return false, err
 	}
 	switch number := binary.BigEndian.Uint64(due[9:]); due[8] { // of a request it is none
@@ -99,12 +108,10 @@ func (t *Tasks) traceOf(ctx context.Context, v *journal.View, app uint32, prefix
 	return keys, nil
 }
 
-func (t *Tasks) deleteRecords(ctx context.Context, x *tenant, keys []tableRecord) error {
-	return t.change(ctx, x, func(b *journal.Batch) {
-		for _, r := range keys {
-			b.Delete(r.table, r.key)
-		}
-	})
+// inUse reports whether an IdempotencyKey is remembered, or may be.
+func (t *Tasks) inUse(x *tenant, key []byte, now time.Time) bool {
+	known, err := t.remembered(x, hash(key), now)
+	return known != nil || err != nil
 }
 
 // change makes a change of the tables of an app, as one of those who write much and for

@@ -135,13 +135,6 @@ func msTime(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-func timeMS(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
 // newTask returns a task of its records.
 func newTask(ref task.Ref, r *taskRecord, p *progress) *task.Task {
 	t := &task.Task{

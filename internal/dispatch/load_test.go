@@ -58,6 +58,27 @@ func TestSmallTasksGoBeforeBroadcasts(t *testing.T) {
 	}
 }
 
+// Pages of broadcasts last no longer than an answer and 100 ms, and grow again.
+func TestPagesAreFittedToTime(t *testing.T) {
+	for _, c := range []struct {
+		units, size    int
+		lasted, answer time.Duration
+		want           int
+	}{
+		{500, 500, time.Second, 300 * time.Millisecond, 200},
+		{500, 500, 10 * time.Second, 300 * time.Millisecond, 125}, // by no more than to a quarter
+		{500, 500, 50 * time.Millisecond, 50 * time.Millisecond, 500},
+		{100, 100, 20 * time.Millisecond, 20 * time.Millisecond, 200}, // by no more than to the double
+		{1, 1, 15 * time.Second, 15 * time.Second, 2},                 // from one unit too
+		{40, 100, time.Second, time.Millisecond, 77},                  // one that was not full says nothing
+	} {
+		l := &lane{units: 77}
+		if l.measure(c.units, c.size, c.lasted, c.answer); l.units != c.want {
+			t.Errorf("after %d of %d units in %s, answers in %s: pages of %d, want %d", c.units, c.size, c.lasted, c.answer, l.units, c.want)
+		}
+	}
+}
+
 // A broadcast goes on while small tasks never end coming.
 func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
 	in(t, func(t *testing.T) {

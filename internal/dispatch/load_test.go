@@ -79,6 +79,24 @@ func TestPagesAreFittedToTime(t *testing.T) {
 	}
 }
 
+// Where there is a place for one page only, that of a small task is first.
+func TestTheSmallTaskIsFirst(t *testing.T) {
+	d := New(nil, registry(t, 1, 1), nil, Options{})
+	l := newLane(task.Lane{App: 1, Certificate: 1})
+	l.credit, l.trial = new(credit), true
+	for i, size := range []uint64{1e6, 1, 1e6} {
+		r := newRun(task.Ref{App: 1, Number: uint64(i)})
+		r.size = size
+		l.enqueue(&place{run: r, lane: l})
+	}
+	for i, want := range []uint64{1, 0, 2} {
+		p, n := d.choose(l, time.Now())
+		if p == nil || p.run.ref.Number != want || n != tryUnits {
+			t.Fatalf("page %d: got %+v with %d units, want one of task %d with %d", i, p, n, want, tryUnits)
+		}
+	}
+}
+
 // A broadcast goes on while small tasks never end coming.
 func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
 	in(t, func(t *testing.T) {
@@ -86,10 +104,10 @@ func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
 		w.provider.took = time.Second
 		broadcast := w.store.add(spec{app: 1, units: map[int]int{1: 1000}, life: time.Hour})
 		time.Sleep(1500 * time.Millisecond)
-		for range 1000 {
-			w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour})
+		for range 200 {
+			w.store.add(spec{app: 1, units: map[int]int{1: 500}, life: time.Hour})
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(10 * time.Second)
 		if n := w.store.outcomes(broadcast)[report.Accepted]; n != 1000 {
 			t.Errorf("%d units of the broadcast were sent while small tasks wait, want 1000", n)
 		}

@@ -58,6 +58,45 @@ func TestSmallTasksGoBeforeBroadcasts(t *testing.T) {
 	}
 }
 
+// Pages of broadcasts last no longer than an answer and 100 ms, and grow again.
+func TestPagesAreFittedToTime(t *testing.T) {
+	for _, c := range []struct {
+		units, size    int
+		lasted, answer time.Duration
+		want           int
+	}{
+		{500, 500, time.Second, 300 * time.Millisecond, 200},
+		{500, 500, 10 * time.Second, 300 * time.Millisecond, 125}, // by no more than to a quarter
+		{500, 500, 50 * time.Millisecond, 50 * time.Millisecond, 500},
+		{100, 100, 20 * time.Millisecond, 20 * time.Millisecond, 200}, // by no more than to the double
+		{1, 1, 15 * time.Second, 15 * time.Second, 2},                 // from one unit too
+		{40, 100, time.Second, time.Millisecond, 77},                  // one that was not full says nothing
+	} {
+		l := &lane{units: 77}
+		if l.measure(c.units, c.size, c.lasted, c.answer); l.units != c.want {
+			t.Errorf("after %d of %d units in %s, answers in %s: pages of %d, want %d", c.units, c.size, c.lasted, c.answer, l.units, c.want)
+		}
+	}
+}
+
+// Where there is a place for one page only, that of a small task is first.
+func TestTheSmallTaskIsFirst(t *testing.T) {
+	d := New(nil, registry(t, 1, 1), nil, Options{})
+	l := newLane(task.Lane{App: 1, Certificate: 1})
+	l.credit, l.trial = new(credit), true
+	for i, size := range []uint64{1e6, 1, 1e6} {
+		r := newRun(task.Ref{App: 1, Number: uint64(i)})
+		r.size = size
+		l.enqueue(&place{run: r, lane: l})
+	}
+	for i, want := range []uint64{1, 0, 2} {
+		p, n := d.choose(l, time.Now())
+		if p == nil || p.run.ref.Number != want || n != tryUnits {
+			t.Fatalf("page %d: got %+v with %d units, want one of task %d with %d", i, p, n, want, tryUnits)
+		}
+	}
+}
+
 // A broadcast goes on while small tasks never end coming.
 func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
 	in(t, func(t *testing.T) {
@@ -65,10 +104,10 @@ func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
 		w.provider.took = time.Second
 		broadcast := w.store.add(spec{app: 1, units: map[int]int{1: 1000}, life: time.Hour})
 		time.Sleep(1500 * time.Millisecond)
-		for range 1000 {
-			w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour})
+		for range 200 {
+			w.store.add(spec{app: 1, units: map[int]int{1: 500}, life: time.Hour})
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(10 * time.Second)
 		if n := w.store.outcomes(broadcast)[report.Accepted]; n != 1000 {
 			t.Errorf("%d units of the broadcast were sent while small tasks wait, want 1000", n)
 		}

@@ -20,6 +20,12 @@ func (s spans) has(n uint32) bool {
 	return i < len(s) && s[i][0] <= n
 }
 
+// end returns where the span ends that has a number.
+func (s spans) end(n uint32) uint32 {
+	i := sort.Search(len(s), func(i int) bool { return s[i][1] > n })
+	return s[i][1]
+}
+
 // add returns the numbers with those of a span.
 func (s spans) add(x span) spans {
 	if x[0] >= x[1] {

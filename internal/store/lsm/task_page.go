@@ -74,6 +74,10 @@ func (t *Tasks) Open(ctx context.Context, ref task.Ref, of task.Lane, limit int)
 
 // cutPage takes the next units of a lane into a page. Without one, next is when to ask
 // again; zero: there is nothing left but what is in open pages.
+//
+// Blocks of the first pass do not overlap: who looks for a number looks at one of them. What
+// is left has gaps, of pages that were closed while others were given back or a crash cut
+// them anew, so a page of the first pass ends where the next gap begins.
 func (t *Tasks) cutPage(ctx context.Context, r *running, certificate, limit int) (page *openPage, next time.Time, err error) {
 	r.work.Lock()
 	defer r.work.Unlock()
@@ -101,9 +105,13 @@ func (t *Tasks) cutPage(ctx context.Context, r *running, certificate, limit int)
 			break
 		}
 		before := slices.Clone(*list)
+		end := everyNumber[1]
 		more, err = w.take(ctx, l, list, func(u unit) bool {
-			if len(page.numbers) == limit {
+			if len(page.numbers) == limit || u.number >= end {
 				return false
+			}
+			if len(page.numbers) == 0 && list == &l.Left {
+				end = before.end(u.number)
 			}
 			page.numbers = append(page.numbers, u.number)
 			return true

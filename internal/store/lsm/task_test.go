@@ -152,6 +152,62 @@ func TestTaskToEveryone(t *testing.T) {
 	sound(t, s)
 }
 
+// TestPagesGivenBack: pages are closed while those before and after them are given back, as
+// after a crash. What became of each device is found all the same, and none is in two pages.
+func TestPagesGivenBack(t *testing.T) {
+	db := database(t, lsm.Options{}, 0, nil)
+	got0, err := db.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := got0.(*opened)
+	defer s.Close()
+	ctx := t.Context()
+	if err := s.SaveApp(ctx, pushApp(appID)); err != nil {
+		t.Fatal(err)
+	}
+	const devices = 12
+	for i := range devices {
+		addDevice(t, s, fmt.Sprintf("device-%010d", i), 1, "")
+	}
+	var ref task.Ref
+	if _, err := s.lsm.Tasks.Active(ctx, func(r task.Ref) { ref = r }); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := s.lsm.Tasks.Create(ctx, appID, newPush(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lsm.Tasks.Freeze(ctx, ref); err != nil {
+		t.Fatal(err)
+	}
+	var pages []*task.Page
+	for range 4 {
+		p, _, err := s.lsm.Tasks.Open(ctx, ref, task.Lane{App: appID, Certificate: 1}, 3)
+		if err != nil || p == nil || len(p.Units) != 3 {
+			t.Fatalf("Open: %+v, %v", p, err)
+		}
+		pages = append(pages, p)
+	}
+	for i, p := range pages {
+		if i%2 == 0 {
+			s.lsm.Tasks.Abandon(p)
+			continue
+		}
+		if _, err := s.lsm.Tasks.Close(ctx, p, []task.Verdict{accepted(nil), accepted(nil), accepted(nil)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	carryOut(t, s, ref, accepted)
+	for i := range devices {
+		id := fmt.Sprintf("device-%010d", i)
+		e, err := s.lsm.Tasks.Explain(ctx, appID, receipt.ID, id)
+		if err != nil || len(e.Devices) != 1 || !e.Devices[0].Sent || e.Devices[0].Outcome != report.Accepted || e.Devices[0].Tries != 1 {
+			t.Errorf("%s: %+v, %v", id, e, err)
+		}
+	}
+}
+
 // TestModelTasks compares tasks with a model, on a disk that may lose power.
 func TestModelTasks(t *testing.T) {
 	for _, unsynced := range []int{0, 50} {

@@ -6,9 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"tidings/internal/admin"
 	"tidings/internal/app"
+	"tidings/internal/channel"
 	"tidings/internal/config"
 	"tidings/internal/server"
 	"tidings/internal/simulate"
@@ -35,26 +38,39 @@ func prepareDemo(cfg *config.Config) error {
 	return nil
 }
 
-// startDemo starts the simulator that a demo pushes to. What arrives at a phone is printed
-// to out.
-func startDemo(cfg *config.Config, out io.Writer) (*simulate.Simulator, error) {
-	phones := map[string]*server.DemoPhone{}
+// A demo is the simulator that a demo pushes to, and what happens on its phones.
+type demo struct {
+	*simulate.Simulator
+	out    io.Writer
+	server atomic.Pointer[server.Server] // nil before it is ready
+	phones map[channel.Address]*server.DemoPhone
+}
+
+// startDemo starts the simulator. What arrives at a phone is printed to out.
+func startDemo(cfg *config.Config, out io.Writer) (d *demo, err error) {
+	d = &demo{out: out, phones: map[channel.Address]*server.DemoPhone{}}
 	for i := range server.DemoPhones {
 		p := &server.DemoPhones[i]
-		phones[string(p.Token)] = p
+		d.phones[p.Token] = p
 	}
-	return server.SimulateProviders(cfg, func(d simulate.Delivery) {
-		whose := "a phone"
-		if p := phones[d.Token]; p != nil {
-			whose = fmt.Sprintf("%s's %s", p.User, p.Model)
-		}
-		fmt.Fprintf(out, "%s  %s shows: %q, %q\n", d.Time.Local().Format("15:04:05"), whose, d.Title, d.Text)
-	})
+	d.Simulator, err = server.SimulateProviders(cfg, d.arrived)
+	return d, err
+}
+
+// arrived shows a message as its phone does, and reports that it arrived as an app would.
+func (d *demo) arrived(m simulate.Delivery) {
+	p, s := d.phones[channel.Address(m.Token)], d.server.Load()
+	if p == nil || s == nil {
+		return
+	}
+	fmt.Fprintf(d.out, "%s  %s's %s shows: %q, %q\n", m.Time.Local().Format(time.TimeOnly), p.User, p.Model, m.Title, m.Text)
+	s.DemoArrived(demoID, p, m.ID, m.Time)
 }
 
 // fillDemo fills the demo app and returns a text that shows how to call it.
-func fillDemo(ctx context.Context, s *server.Server, sim *simulate.Simulator) (string, error) {
-	if err := s.FillDemo(ctx, demoID, sim.ServiceAccount()); err != nil {
+func fillDemo(ctx context.Context, s *server.Server, d *demo) (string, error) {
+	d.server.Store(s)
+	if err := s.FillDemo(ctx, demoID, d.ServiceAccount()); err != nil {
 		return "", err
 	}
 	sig, err := admin.MakeSig.Do(ctx, s.Control(), admin.SigRequest{ID: demoID})
@@ -70,7 +86,11 @@ Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with 
 
 Push to everybody with a plan of gold, in another terminal; what arrives at a phone is printed here:
 
-tidings push --app %[1]d --where 'plan == "gold"' --title Hello --desc 'It works'
+go run ./cmd/tidings push --app %[1]d --where 'plan == "gold"' --title Hello --desc 'It works'
+
+Ask why one of them did not get it:
+
+go run ./cmd/tidings trace --app %[1]d kenji
 
 Take attributes away from two of them:
 

@@ -15,7 +15,6 @@ import (
 	"tidings/internal/api"
 	"tidings/internal/config"
 	"tidings/internal/server"
-	"tidings/internal/simulate"
 )
 
 func (e *env) serveCommand() *cobra.Command {
@@ -96,13 +95,13 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 
 	log, done := server.NewLogger(e.stderr, cfg)
 	defer done()
-	var sim *simulate.Simulator
+	var phones *demo
 	if cfg.Demo {
 		var err error
-		if sim, err = startDemo(cfg, e.stdout); err != nil {
+		if phones, err = startDemo(cfg, e.stdout); err != nil {
 			return err
 		}
-		defer func() { _ = sim.Close() }() // it holds nothing that could be lost
+		defer func() { _ = phones.Close() }() // it holds nothing that could be lost
 	}
 	s, err := server.Start(ctx, cfg, currentVersion().Version, log)
 	switch {
@@ -115,9 +114,9 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 		}
 		return err
 	}
-	demo := ""
+	hints := ""
 	if cfg.Demo {
-		if demo, err = fillDemo(ctx, s, sim); err != nil {
+		if hints, err = fillDemo(ctx, s, phones); err != nil {
 			ended, end := context.WithCancel(ctx)
 			end()
 			return errors.Join(fmt.Errorf("demo data: %w", err), s.Run(ended)) // closes it
@@ -130,7 +129,7 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 	if where := s.Everywhere(); where != "" {
 		ready += ", listening on " + where
 	}
-	fmt.Fprintf(e.stdout, "%s)\n%s", ready, demo)
+	fmt.Fprintf(e.stdout, "%s)\n%s", ready, hints)
 	e.tellManager(log, "READY=1\nSTATUS=ready on "+s.URL())
 	defer context.AfterFunc(ctx, func() { e.tellManager(log, "STOPPING=1") })()
 	reloading, end := context.WithCancel(ctx)

@@ -140,9 +140,13 @@ func (d *Dispatcher) load(ctx, keep context.Context) {
 	})
 }
 
-// sweep drops once an hour what is kept no longer, until ctx ends.
+// sweepPause is the time between two looks for what is kept no longer. The numbers of deleted
+// accounts wait for it.
+const sweepPause = time.Minute
+
+// sweep drops what is kept no longer, until ctx ends.
 func (d *Dispatcher) sweep(ctx context.Context) {
-	tick := time.NewTicker(time.Hour)
+	tick := time.NewTicker(sweepPause)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		_ = d.persist(ctx, "old tasks could not be dropped", func() error { return d.tasks.Expire(ctx, d.now()) })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"tidings/internal/admin"
 	"tidings/internal/app"
@@ -14,6 +15,7 @@ import (
 	"tidings/internal/config"
 	"tidings/internal/device"
 	"tidings/internal/simulate"
+	"tidings/internal/task"
 	"tidings/internal/wording"
 )
 
@@ -134,6 +136,15 @@ func (s *Server) FillDemo(ctx context.Context, id uint32, account []byte) error 
 		}
 	}
 	return nil
+}
+
+// DemoArrived reports that a message arrived at a phone of the demo.
+func (s *Server) DemoArrived(id uint32, p *DemoPhone, reportID string, at time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
+	defer cancel()
+	if _, err := s.store.Tasks.Reported(ctx, id, p.ID, reportID, task.Arrived, at); err != nil {
+		s.log.Warn("an arrival in the demo could not be recorded", "device", p.ID, "error", err)
+	}
 }
 
 // demoCertificate makes the service account of the simulator, which is another at each

@@ -131,3 +131,19 @@ func (s *stage) rings(phones ...*phone) []int {
 	}
 	return all
 }
+
+// block has the provider refuse the credentials until the lane is blocked, and returns what
+// mends that. Until then no page is opened.
+func (s *stage) block() (open func()) {
+	s.t.Helper()
+	behave(s.t, s.sim, simulate.Behaviour{Forbidden: true})
+	p := s.install("phone-token-to-block-with", nil)
+	id := s.batch("refused", []string{p.id}, nil)
+	s.await(id, "blocked", func(p *pushTask) bool { return p.State == "blocked" })
+	s.must("tidings/stop_task", fields{"TaskId": id}, nil)
+	return func() {
+		s.t.Helper()
+		behave(s.t, s.sim, simulate.Behaviour{})
+		must(s.t, s, admin.ReplaceCertificate, admin.ReplaceRequest{ID: stageApp, Certificate: 1, Secret: s.sim.ServiceAccount()})
+	}
+}

@@ -82,6 +82,13 @@ func (f fields) with(more fields) fields {
 	return all
 }
 
+// without returns an object with a member less.
+func (f fields) without(name string) fields {
+	rest := f.with(nil)
+	delete(rest, name)
+	return rest
+}
+
 // message is the body of a push to everyone that shows a title.
 func message(title string) fields {
 	return fields{

@@ -68,7 +68,7 @@ func newStage(t testing.TB, o simulate.Options, edits ...func(*app.Declaration))
 	d := app.Declaration{
 		ID: stageApp, SecretKey: &key, AppKeys: []string{pushAppKey}, CreateAccounts: new(true), PushGap: &none,
 		RegistrationRate: new(0), RegistrationSourceRate: new(0), AttrNames: map[string]string{"0": "plan"},
-		Limits: app.Limits{},
+		Limits: app.Limits{app.LimitDefault: 0},
 	}
 	for _, edit := range edits {
 		edit(&d)

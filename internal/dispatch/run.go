@@ -200,8 +200,8 @@ func (d *Dispatcher) reread(ctx context.Context, r *run) bool {
 		return false
 	}
 	r.id, r.accepted, r.deadline = t.ID, t.Accepted, t.Ends
-	if once := t.Accepted.Add(oneTry); once.After(r.deadline) {
-		r.deadline = once
+	if !t.Ends.After(t.Accepted) {
+		r.deadline = t.Accepted.Add(oneTry)
 	}
 	r.frozen = t.State != task.Accepted && t.State != task.Resolving
 	r.size, r.ended = t.Frozen, t.State.Ended()

@@ -82,6 +82,13 @@ func (f fields) with(more fields) fields {
 	return all
 }
 
+// without returns an object with a member less.
+func (f fields) without(name string) fields {
+	rest := f.with(nil)
+	delete(rest, name)
+	return rest
+}
+
 // message is the body of a push to everyone that shows a title.
 func message(title string) fields {
 	return fields{
@@ -116,22 +123,25 @@ func (b *backend) send(command string, body fields) string {
 
 // A pushTask is a task as get_task and list_tasks show it.
 type pushTask struct {
-	TaskID   string `json:"TaskId"`
-	Title    string
-	State    string
-	Reason   string
-	Units    uint64
-	Total    uint64
-	Sent     uint64
-	Outcomes []outcomeCount
-	Lanes    []struct {
-		Certificate int
-		Held        int64
-		Blocked     string
-		Outcomes    []outcomeCount
-	}
+	TaskID    string `json:"TaskId"`
+	Title     string
+	State     string
+	Reason    string
+	Units     uint64
+	Total     uint64
+	Sent      uint64
+	Outcomes  []outcomeCount
+	Lanes     []lane
 	Receivers uint64
 	Retries   int
+}
+
+type lane struct {
+	Certificate int
+	State       string
+	Reason      string
+	Alarm       string
+	Outcomes    []outcomeCount
 }
 
 type outcomeCount struct {
@@ -326,6 +336,7 @@ type witness struct {
 	mu       sync.Mutex
 	taken    []simulate.Delivery
 	declined []simulate.Refusal
+	close    func() // ends the simulator
 }
 
 // simulator starts a simulator that a witness hears.
@@ -346,7 +357,8 @@ func simulator(t testing.TB, o simulate.Options) (*simulate.Simulator, *witness)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = sim.Close() })
+	w.close = sync.OnceFunc(func() { _ = sim.Close() })
+	t.Cleanup(w.close)
 	return sim, w
 }
 

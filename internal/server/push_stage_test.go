@@ -68,7 +68,7 @@ func newStage(t testing.TB, o simulate.Options, edits ...func(*app.Declaration))
 	d := app.Declaration{
 		ID: stageApp, SecretKey: &key, AppKeys: []string{pushAppKey}, CreateAccounts: new(true), PushGap: &none,
 		RegistrationRate: new(0), RegistrationSourceRate: new(0), AttrNames: map[string]string{"0": "plan"},
-		Limits: app.Limits{},
+		Limits: app.Limits{app.LimitDefault: 0},
 	}
 	for _, edit := range edits {
 		edit(&d)
@@ -130,4 +130,20 @@ func (s *stage) rings(phones ...*phone) []int {
 		all = append(all, s.sim.TokenCount(p.token))
 	}
 	return all
+}
+
+// block has the provider refuse the credentials until the lane is blocked, and returns what
+// mends that. Until then no page is opened.
+func (s *stage) block() (open func()) {
+	s.t.Helper()
+	behave(s.t, s.sim, simulate.Behaviour{Forbidden: true})
+	p := s.install("phone-token-to-block-with", nil)
+	id := s.batch("refused", []string{p.id}, nil)
+	s.await(id, "blocked", func(p *pushTask) bool { return p.State == "blocked" })
+	s.must("tidings/stop_task", fields{"TaskId": id}, nil)
+	return func() {
+		s.t.Helper()
+		behave(s.t, s.sim, simulate.Behaviour{})
+		must(s.t, s, admin.ReplaceCertificate, admin.ReplaceRequest{ID: stageApp, Certificate: 1, Secret: s.sim.ServiceAccount()})
+	}
 }

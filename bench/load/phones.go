@@ -34,23 +34,21 @@ func (p Phone) Token() string { return string(p.AppendToken(nil)) }
 
 // AppendToken appends the token.
 func (p Phone) AppendToken(dst []byte) []byte {
-	const (
-		head = 22 // characters before the colon
-		tail = 134
-	)
+	const colon, length = 22, 163
+	const infix = ":APA91b"
 	bits := uint64(0)
-	random := func(n int) {
-		for i := range n {
-			if i%10 == 0 {
-				bits = mix(uint64(p)<<8 | uint64(len(dst)&0xff))
-			}
-			dst = append(dst, tokenAlphabet[bits&63])
-			bits >>= 6
+	for i := 0; i < length; {
+		if i == colon {
+			dst = append(dst, infix...)
+			i += len(infix)
 		}
+		if i%9 == 0 || i == colon+len(infix) {
+			bits = mix(uint64(p)<<8 | uint64(i))
+		}
+		dst = append(dst, tokenAlphabet[bits&63])
+		bits >>= 6
+		i++
 	}
-	random(head)
-	dst = append(dst, ":APA91b"...)
-	random(tail)
 	return dst
 }
 

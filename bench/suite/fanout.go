@@ -167,17 +167,10 @@ func (s *suite) post(ctx context.Context, p *pushed, f fanOut, body string) (too
 
 // messageBody returns what the server sends to a device, with the places of token and report id.
 func (p *pushed) messageBody(ctx context.Context) (string, error) {
-	var out struct {
-		Groups []struct{ Payload struct{ Body json.RawMessage } }
-	}
-	in := map[string]any{"OfflinePushInfo": json.RawMessage(pushMessage)}
-	if err := p.call(ctx, "tidings/preview_push", in, &out); err != nil {
+	body, err := p.preview(ctx, everyMember)
+	if err != nil {
 		return "", err
 	}
-	if len(out.Groups) == 0 {
-		return "", errors.New("a push would reach no device")
-	}
-	body := string(out.Groups[0].Payload.Body)
 	for name, place := range map[string]string{`"token":"`: load.PostToken, `"tidings":"`: load.PostReport} {
 		before, after, found := strings.Cut(body, name)
 		_, after, closed := strings.Cut(after, `"`)
@@ -187,4 +180,21 @@ func (p *pushed) messageBody(ctx context.Context) (string, error) {
 		body = before + name + place + `"` + after
 	}
 	return body, nil
+}
+
+// preview asks what a push would come to, and returns what one of the devices would get.
+func (p *pushed) preview(ctx context.Context, where string) (body string, err error) {
+	var out struct {
+		Groups []struct {
+			Payload struct{ Body json.RawMessage }
+		}
+	}
+	in := map[string]any{"Where": where, "OfflinePushInfo": json.RawMessage(pushMessage)}
+	if err := p.call(ctx, "tidings/preview_push", in, &out); err != nil {
+		return "", err
+	}
+	if len(out.Groups) == 0 {
+		return "", errors.New("a push would reach no device")
+	}
+	return string(out.Groups[0].Payload.Body), nil
 }

@@ -220,9 +220,9 @@ var (
 
 // code returns 0 for an answer without error: its ErrorCode is 0 and, unless partial
 // success is allowed, no account failed. For an answer in error code returns the HTTP
-// status if that is not 200, else the ErrorCode, else the ErrorCode of the first account.
+// status if that is neither 200 nor 201, else the ErrorCode, else the ErrorCode of the first account.
 func (a answer) code(allowPartial bool) int {
-	if a.status != http.StatusOK {
+	if a.status != http.StatusOK && a.status != http.StatusCreated {
 		return a.status
 	}
 	code, ok := codeIn(a.body)

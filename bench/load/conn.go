@@ -118,12 +118,18 @@ type conn struct {
 	allowPartial bool
 	keep         func(body []byte) // if not nil, sees the body of every answer
 
+	seq           uint64 // of the request that is prepared
 	body, out, in []byte
 }
 
 func (c *conn) prepare(seq uint64) {
 	var command string
+	c.seq = seq
 	command, c.body = c.work.Append(c.body[:0], seq)
+	if c.work.Head != nil {
+		c.out = append(c.work.Head(c.out[:0], seq, len(c.body)), c.body...)
+		return
+	}
 	target := 0
 	if c.work.Target != nil {
 		target = c.work.Target(seq)
@@ -150,6 +156,9 @@ func (c *conn) exchange(ctx context.Context) (code int, err error) {
 	}
 	if c.keep != nil {
 		c.keep(a.body)
+	}
+	if c.work.Answer != nil {
+		c.work.Answer(c.seq, a.body)
 	}
 	return a.code(c.allowPartial), nil
 }

@@ -11,6 +11,12 @@ type Workload struct {
 	// command, such as timpush/remove_attr. It is called from many
 	// goroutines at once.
 	Append func(dst []byte, seq uint64) (command string, body []byte)
+	// Head appends the head of request number seq to dst, with the length of its body. It is
+	// for requests that are no commands; nil: the head is that of the command. It is
+	// called like Append.
+	Head func(dst []byte, seq uint64, length int) []byte
+	// Answer, if not nil, sees the body of each answer. It is called like Append.
+	Answer func(seq uint64, body []byte)
 	// Target returns which target of the client request number seq goes to;
 	// nil: the first. It is called like Append.
 	Target func(seq uint64) int
@@ -22,6 +28,12 @@ func (w Workload) From(first uint64) Workload {
 	next.Append = func(dst []byte, seq uint64) (string, []byte) { return w.Append(dst, first+seq) }
 	if w.Target != nil {
 		next.Target = func(seq uint64) int { return w.Target(first + seq) }
+	}
+	if w.Head != nil {
+		next.Head = func(dst []byte, seq uint64, length int) []byte { return w.Head(dst, first+seq, length) }
+	}
+	if w.Answer != nil {
+		next.Answer = func(seq uint64, body []byte) { w.Answer(first+seq, body) }
 	}
 	return next
 }

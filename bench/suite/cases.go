@@ -37,8 +37,7 @@ func (s *suite) add(r Row) {
 // bare starts the bare handler. The handler answers with what the server answers to the
 // first request of w, which bare makes.
 func (s *suite) bare(ctx context.Context, st *store, w load.Workload) (*store, error) {
-	command, body := w.Append(nil, 0)
-	answer, err := st.client.Call(ctx, command, string(body))
+	answer, err := firstAnswer(ctx, st, w)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +51,22 @@ func (s *suite) bare(ctx context.Context, st *store, w load.Workload) (*store, e
 		return nil, errors.Join(err, p.stop())
 	}
 	return b, nil
+}
+
+// firstAnswer makes the first request of w and returns the answer.
+func firstAnswer(ctx context.Context, st *store, w load.Workload) (answer []byte, err error) {
+	hear := w.Answer
+	w.Answer = func(seq uint64, body []byte) {
+		answer = slices.Clone(body)
+		if hear != nil {
+			hear(seq, body)
+		}
+	}
+	r, err := st.client.Run(ctx, w, load.Options{Requests: 1, AllowPartial: true})
+	if err := cmp.Or(err, r.Err()); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, answer)
+	}
+	return answer, nil
 }
 
 // against measures the server and the bare handler in turns: first one turn that does

@@ -35,6 +35,7 @@ type setup struct {
 	program       string // default Options.Program
 	noCheckpoints bool   // no checkpoint is written unless a case asks for it
 	openFiles     int    // limit of open files of the server; 0: that of this process
+	config        string // YAML lines of its own
 }
 
 // open starts a server on a fresh directory and stores users.
@@ -44,7 +45,7 @@ func (s *suite) open(ctx context.Context, users uint64) (*store, error) {
 
 // openWith starts a server on a fresh directory.
 func (s *suite) openWith(ctx context.Context, conf setup) (*store, error) {
-	lines := s.opts.Config
+	lines := s.opts.Config + "\n" + conf.config
 	if conf.noCheckpoints {
 		offered, err := s.checkpointsOffered(ctx)
 		if err != nil {

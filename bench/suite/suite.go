@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Program  string   // the tidings program that is measured
 	Baseline []string // command line that calls load.BaselineProcess
+	Post     []string // command line that calls load.PostProcess; needed for Push
 
 	Only        string        // a Group; default all
 	Before      string        // an older tidings program, to compare changes with; default none
@@ -93,6 +94,7 @@ const (
 	Audiences   = "audiences"   // ten million users with attributes and tags
 	Questions   = "questions"   // ten million users that are asked about and changed at a time
 	Flood       = "flood"       // a well-behaved app beside strangers and a greedy app
+	Push        = "push"        // pushes to a simulator of FCM, and ten million devices
 )
 
 // parts are the parts of a run, in order, each with the groups that it belongs to.
@@ -108,6 +110,8 @@ var parts = []struct {
 	{[]string{Audiences}, (*suite).audiences},
 	{[]string{Questions}, (*suite).questionCases},
 	{[]string{Flood}, (*suite).flood},
+	{[]string{Push}, (*suite).pushCases},
+	{[]string{Push}, (*suite).deviceCases},
 }
 
 // Groups returns the groups in the order in which they run.

@@ -40,7 +40,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		Use: "tidings-bench", Short: "Measure Tidings servers",
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.AddCommand(p.runCommand(), p.suiteCommand(), p.baselineCommand())
+	root.AddCommand(p.runCommand(), p.suiteCommand(), p.baselineCommand(), p.postCommand())
 	root.SetArgs(append([]string{}, args...)) // nil would be os.Args
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -102,6 +102,17 @@ func (p *program) baselineCommand() *cobra.Command {
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return load.BaselineProcess(cmd.Context(), p.stdin, p.stdout)
+		},
+	}
+}
+
+// postCommand is the process of the bare client of a push provider, which the suite starts.
+func (p *program) postCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "post", Short: "Post messages as standard input says, as the suite has servers compared with",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return load.PostProcess(cmd.Context(), p.stdin, p.stdout)
 		},
 	}
 }

@@ -21,9 +21,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "serve", "import", "export":
+		case "serve", "import", "export", "simulate":
 			os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.LookupEnv))
-		case "baseline":
+		case "baseline", "post":
 			main()
 		}
 	}

@@ -74,7 +74,7 @@ PostgreSQL are measured if they are installed.`,
 				return usagef("--%s: %w", f.flag, err)
 			}
 		}
-		o.Baseline = []string{self, "baseline"}
+		o.Baseline, o.Post = []string{self, "baseline"}, []string{self, "post"}
 		o.Connections, o.Log = *connections, p.stderr
 		report, err := suite.Run(cmd.Context(), o)
 		if len(report.Rows)+len(report.Notes) == 0 {

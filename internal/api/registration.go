@@ -7,8 +7,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/language"
-
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/channel"
@@ -80,11 +78,12 @@ func (s *Server) device(c *gate.Caller, in *installation) (d device.Device, err 
 	if !isZone(in.TimeZone) {
 		return d, badField("TimeZone", in.TimeZone, "is no name of a time zone such as Europe/Paris")
 	}
-	tag, wrong := canonicalLanguage(in.Language)
-	if wrong != nil {
-		return d, wrong
+	if err := checkText("Language", in.Language, device.MaxText); err != nil {
+		return d, err
 	}
-	d.Language = tag
+	if d.Language, err = device.CanonicalLanguage(in.Language); err != nil {
+		return d, badField("Language", in.Language, "is no language of BCP 47")
+	}
 	if len(in.Tokens) > device.MaxTokens {
 		return d, apierr.BadJSON.Errorf("Tokens has %d entries, at most %d are allowed", len(in.Tokens), device.MaxTokens)
 	}
@@ -146,27 +145,6 @@ func (s *Server) token(c *gate.Caller, in *deviceToken) (t device.Token, err *ap
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
-
-// canonicalLanguage returns a BCP 47 tag in canonical form, of language, script and region
-// alone: there are few of those, and an index keeps each.
-func canonicalLanguage(text string) (string, *apierr.Error) {
-	if text == "" {
-		return "", nil
-	}
-	if len(text) > device.MaxText {
-		return "", apierr.BadJSON.Errorf("Language has %d bytes, it may have %d", len(text), device.MaxText)
-	}
-	tag, err := language.Parse(text)
-	if err != nil {
-		return "", badField("Language", text, "is no language of BCP 47")
-	}
-	base, script, region := tag.Raw()
-	tag, err = language.Raw.Compose(base, script, region)
-	if err != nil {
-		return "", badField("Language", text, "is no language of BCP 47")
-	}
-	return tag.String(), nil
-}
 
 // isZone reports whether a text has the form of a time zone. Whether there is one of this
 // name depends on which version of the list somebody has.

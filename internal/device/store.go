@@ -87,9 +87,9 @@ type Store interface {
 	Restore(ctx context.Context, app uint32, device, task string) (int, error)
 
 	// Import makes devices as files have them, or brings them up to date, in order, each whole
-	// or not at all. The user of a device is made before, if need be. It calls done with
-	// the outcome of each, or why it is not in; a dry run changes nothing and tells what
-	// would be.
+	// or not at all. The user of a device is made before, if need be. A device that exists
+	// keeps its secret and its badge. It calls done with the outcome of each, or why it is
+	// not in; a dry run changes nothing and tells what would be.
 	Import(ctx context.Context, app uint32, batches iter.Seq[[]*Moved], dryRun bool, done func(i int, o audience.Outcome, err error)) error
 	// Export calls each with the devices of an app, all as they are at one moment.
 	Export(ctx context.Context, app uint32, each func(*Moved) error) error

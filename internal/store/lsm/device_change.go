@@ -42,6 +42,7 @@ type changedDevice struct {
 
 	retired  []device.Retired // as they become
 	rewrites bool             // retired is written
+	badge    int              // of a new device that a file holds
 }
 
 func (s *Users) changeDevices(x *tenant, h *hints) *deviceChange {
@@ -173,6 +174,9 @@ func (c *deviceChange) write(b *journal.Batch) {
 		}
 		c.writeRetired(b, d)
 		c.x.pending.set(b, tableDevice, numberKey(d.number), d.is.encode())
+		if d.badge > 0 {
+			c.x.setBadge(b, d.number, d.badge)
+		}
 		for i := range d.is.Tokens {
 			if t := &d.is.Tokens[i]; d.was == nil || !hasAddress(d.was.Tokens, t) {
 				c.x.pending.set(b, tableAddress, c.s.addressKey(t), numberKey(d.number))

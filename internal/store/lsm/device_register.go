@@ -195,7 +195,7 @@ func (c *deviceChange) make(r *registration, n uint32, exists bool, e *audience.
 	d := &changedDevice{number: n, is: &deviceRecord{Device: r.Device}}
 	d.is.ID, d.is.User, d.is.Badge, d.is.Version = "", "", 0, 1
 	if r.moved {
-		d.is.secret = r.secret
+		d.is.secret, d.badge = r.secret, r.Badge
 		d.is.Registered, d.is.LastActive = c.orNow(r.Registered), c.orNow(r.LastActive)
 	} else {
 		secret = newSecret()

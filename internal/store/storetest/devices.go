@@ -657,6 +657,7 @@ func testMovedDevices(h *deviceHarness) {
 	h.saveApp(NewApp(other))
 	made := h.register(device.Proof{}, phone("a", token(1, "x"), device.Token{Certificate: 1, Kind: channel.LiveActivity, LaID: "l", Address: "y", Expires: time.Unix(2_000_000_000, 0)}))
 	h.is(h.devices().Bind(ctx, id, admin, made.Device.ID, "alice", true), nil, "Bind")
+	h.is(h.devices().SetBadge(ctx, id, admin, made.Device.ID, 7), nil, "SetBadge")
 	h.later(48 * time.Hour)
 	h.made(phone("b", token(1, "z")))
 	export := func(app uint32) (list []*device.Moved) {
@@ -693,8 +694,12 @@ func testMovedDevices(h *deviceHarness) {
 			}
 		}
 	})
+	h.is(h.devices().SetBadge(ctx, other, admin, made.Device.ID, 9), nil, "SetBadge")
 	load(true, "0 1, 1 1", list)
 	load(false, "0 1, 1 1", list)
+	if got := export(other)[0].Badge; got != 9 {
+		h.Errorf("a file changes the badge of a device that exists to %d", got)
+	}
 	if _, err := h.devices().Register(ctx, other, device.Proof{Secret: made.Secret}, phone("a", token(1, "new"))); err != nil {
 		h.Errorf("with the secret of before: %v", err)
 	}

@@ -63,8 +63,8 @@ func (d *demo) arrived(m simulate.Delivery) {
 	if p == nil || s == nil {
 		return
 	}
-	fmt.Fprintf(d.out, "%s  %s's %s shows: %q, %q\n", m.Time.Local().Format(time.TimeOnly), p.User, p.Model, m.Title, m.Text)
 	s.DemoArrived(demoID, p, m.ID, m.Time)
+	fmt.Fprintf(d.out, "%s  %s's %s shows: %q, %q\n", m.Time.Local().Format(time.TimeOnly), p.User, p.Model, m.Title, m.Text)
 }
 
 // fillDemo fills the demo app and returns a text that shows how to call it.

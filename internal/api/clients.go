@@ -17,7 +17,7 @@ import (
 // that a stranger does not learn which RegistrationIDs exist.
 var clientFamily = &gate.Family{
 	NotAdmin: apierr.NotYourDevice, BadJSON: apierr.BadJSON, BadField: apierr.BadJSON, BadAccount: apierr.BadJSON,
-	TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal, Strict: true,
+	TooLarge: apierr.BodyTooLarge, Timeout: apierr.PushTimeout, Internal: apierr.Internal, Strict: true, Secret: true,
 	Replies: map[*apierr.Kind]gate.Reply{
 		apierr.BadAppKey:         {Status: http.StatusUnauthorized},
 		apierr.NotYourDevice:     {Status: http.StatusUnauthorized},

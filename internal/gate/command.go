@@ -81,6 +81,9 @@ type Family struct {
 	Replies map[*apierr.Kind]Reply
 	// Strict refuses members that no request has. The other families ignore them.
 	Strict bool
+	// Secret says that texts of its requests may be secrets, such as the token of a device:
+	// an error does not show one that stands in the wrong place.
+	Secret bool
 }
 
 // Common returns the codes that every command of a family may answer, in the order of

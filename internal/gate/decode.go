@@ -288,7 +288,7 @@ func (d *decoder) want(what string, account bool) error {
 	if account && d.code == nil && v.Kind() != 'n' {
 		k = d.family.BadAccount
 	}
-	return d.note(k, fmt.Sprintf("%s: want %s, got %s", d.place(), what, shown(v)))
+	return d.note(k, fmt.Sprintf("%s: want %s, got %s", d.place(), what, d.shown(v)))
 }
 
 // place returns the path as people write it: UserAttrs[3].Attrs.
@@ -310,9 +310,10 @@ func (d *decoder) place() string {
 	return b.String()
 }
 
-// shown returns a value of the wrong type as an error shows it: itself, if it is short.
-func shown(v jsontext.Value) string {
-	if k := v.Kind(); k == '{' || k == '[' || len(v) > 40 {
+// shown returns a value of the wrong type as an error shows it: itself, if it is short and
+// can be no secret.
+func (d *decoder) shown(v jsontext.Value) string {
+	if k := v.Kind(); k == '{' || k == '[' || len(v) > 40 || k == '"' && d.family.Secret {
 		return wording.JSONKind(k)
 	}
 	return string(v)

@@ -21,6 +21,7 @@ BENCH       ?= .
 COUNT       ?= 1
 FUZZ        ?= .
 FUZZTIME    ?= 30s
+ROUNDS      ?= 10
 
 .PHONY: help
 help: ## list the targets
@@ -37,6 +38,10 @@ build: ## build the release binary bin/tidings (VERSION)
 .PHONY: test
 test: ## run all tests with the race detector (TESTFLAGS, TESTTIMEOUT)
 	@$(call each,test -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...)
+
+.PHONY: crash
+crash: ## kill the server under load, ten times as often as the tests do (ROUNDS)
+	TIDINGS_TEST_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout 0 -v -run '^TestKill' ./internal/server
 
 .PHONY: check
 check: ## check format, module files, vet and lint; runs no tests

@@ -46,7 +46,7 @@ type tenantTasks struct {
 	least   uint64            // the least pin of all, active and ended ones; Unsettled if there is none
 	pushed  pushed
 	last    time.Time // of the last push, by the monotonic clock; zero: none since the start
-	recent  []recent
+	recent  recents
 	pending []pendingRequest // remembered requests that may not be in the tables yet
 	floor   uint64           // traces of tasks that ended before this hour are gone
 
@@ -125,7 +125,7 @@ func (t *tenantTasks) keep(r *running) {
 		t.active = map[uint64]*running{}
 	}
 	t.active[r.Number] = r
-	t.recount()
+	t.count(r.pin())
 }
 
 // drop takes a task that has ended from those in memory.
@@ -133,7 +133,17 @@ func (t *tenantTasks) drop(r *running) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.active, r.Number)
-	t.recount()
+	if r.pin() == t.least { // mostly an older task that has ended has a lower one
+		t.recount()
+	}
+}
+
+// count takes a further pin into account. Looking at all of them for each task would take
+// longer the more tasks there are.
+func (t *tenantTasks) count(pin uint64) {
+	if pin != 0 {
+		t.least = min(cmp.Or(t.least, index.Unsettled), pin)
+	}
 }
 
 // pinned keeps the numbers that an ended task may hold.
@@ -146,7 +156,7 @@ func (t *tenantTasks) pinned(hour, pos uint64) {
 	if old, known := t.pins[hour]; !known || pos < old {
 		t.pins[hour] = pos
 	}
-	t.recount()
+	t.count(pos)
 }
 
 // recount finds the least pin.
@@ -199,7 +209,9 @@ func (t *tenantTasks) all() []*running {
 
 // pendingTasks returns how many tasks have not ended.
 func (t *tenantTasks) pendingTasks() (n int) {
-	for _, r := range t.all() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.active {
 		r.mu.Lock()
 		if !r.p.State.Ended() {
 			n++
@@ -207,6 +219,19 @@ func (t *tenantTasks) pendingTasks() (n int) {
 		r.mu.Unlock()
 	}
 	return n
+}
+
+// full reports whether as many tasks have not ended as an app may have, and how many. They
+// are counted only if there may be as many: each request asks.
+func (t *tenantTasks) full(most int) (n int, full bool) {
+	t.mu.Lock()
+	few := len(t.active) < most
+	t.mu.Unlock()
+	if few {
+		return 0, false
+	}
+	n = t.pendingTasks()
+	return n, n >= most
 }
 
 // running returns a task that is in memory; nil if there is none, or no such app.

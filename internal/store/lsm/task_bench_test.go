@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,4 +158,26 @@ func BenchmarkPages(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(units)/b.Elapsed().Seconds(), "units/s")
+}
+
+// BenchmarkBatch makes tasks for one receiver, of which none ends.
+func BenchmarkBatch(b *testing.B) {
+	s, _ := benchStore(b, false)
+	x := s.tenants.find(benchApp)
+	x.app.Settings.Push.Tasks = 1 << 30
+	var random atomic.Uint32
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := s.Tasks.Create(b.Context(), benchApp, &task.New{
+				Command: "batch", Life: time.Hour, Random: random.Add(1), Message: channel.Message{Title: "title"},
+				Audience: task.Audience{Accounts: []string{"user-00000001"}},
+			}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }

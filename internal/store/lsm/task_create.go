@@ -22,15 +22,6 @@ const (
 	repeatWithin = time.Second
 )
 
-// A recent is a request that made a task less than repeatWithin ago. That is in memory
-// only: a process does not start again within the time.
-type recent struct {
-	random  uint32
-	body    [32]byte
-	at      time.Time // with the monotonic clock
-	receipt task.Receipt
-}
-
 // A pendingRequest is a remembered request that may not be in the tables yet.
 type pendingRequest struct {
 	key    hash
@@ -117,14 +108,7 @@ func (t *Tasks) repeated(x *tenant, n *task.New, now time.Time) (*task.Receipt, 
 	}
 	x.tasks.mu.Lock()
 	defer x.tasks.mu.Unlock()
-	x.tasks.recent = slices.DeleteFunc(x.tasks.recent, func(r recent) bool { return now.Sub(r.at) >= repeatWithin })
-	for i := range x.tasks.recent {
-		if r := &x.tasks.recent[i]; r.random == n.Random && r.body == n.Body {
-			receipt := r.receipt
-			return &receipt, nil
-		}
-	}
-	return nil, nil
+	return x.tasks.recent.find(n, now), nil
 }
 
 // maxKeyBytes is the length of an IdempotencyKey (spec/README.md).
@@ -314,7 +298,7 @@ func (t *tenantTasks) note(n *task.New, kept []byte, receipt task.Receipt, now t
 	if n.Gapped {
 		t.last = now
 	}
-	t.recent = append(t.recent, recent{n.Random, n.Body, now, receipt})
+	t.recent.add(n, receipt, now)
 	if kept != nil {
 		p := pendingRequest{key: requestHash(n), pos: pos}
 		_ = json.Unmarshal(kept, &p.answer) // it was just made

@@ -30,7 +30,8 @@ func (p *pushed) push(s *app.Settings, now time.Time) {
 
 // allows returns why another task cannot be made now; nil if it can.
 func (t *tenantTasks) allows(s *app.Settings, gapped bool, now time.Time) error {
-	if n, most := t.pendingTasks(), s.PendingTasks(); n >= most {
+	most := s.PendingTasks()
+	if n, full := t.full(most); full {
 		return apierr.TooManyTasks.Errorf("%d tasks of the app have not ended, it may have %d", n, most)
 	}
 	if !gapped {

@@ -127,7 +127,7 @@ func (im *deviceImporter) parse(p *devicePiece, first int) {
 			p.failures = append(p.failures, Failure{Line: first + i, Reason: err.Error()})
 			continue
 		}
-		if err := im.checkTokens(d); err != nil {
+		if err := im.check(d); err != nil {
 			p.failures = append(p.failures, Failure{first + i, d.ID, err.Error()})
 			continue
 		}
@@ -135,8 +135,14 @@ func (im *deviceImporter) parse(p *devicePiece, first int) {
 	}
 }
 
-// checkTokens returns why the app cannot reach a device by its tokens.
-func (im *deviceImporter) checkTokens(d *device.Moved) error {
+// check returns why the app may not have a device: its user cannot be one, or its tokens
+// reach nothing.
+func (im *deviceImporter) check(d *device.Moved) error {
+	if d.User != "" {
+		if err := im.app.Settings.UserIDs.Check(d.User); err != nil {
+			return fmt.Errorf("user: %w", err)
+		}
+	}
 	for i := range d.Tokens {
 		t := &d.Tokens[i]
 		c := im.app.Certificate(t.Certificate)

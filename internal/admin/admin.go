@@ -1,5 +1,5 @@
 // Package admin holds what an operator can do with a data directory: look at apps and
-// change them, make tickets, bring users in and out, check, checkpoint, back up.
+// change them, make tickets, bring users and devices in and out, check, checkpoint, back up.
 //
 // All of it is one table of operations (operations.go). The command line reaches it
 // through a Caller: package control carries one over a unix socket, or within the

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"tidings/internal/apierr"
 	"tidings/internal/app"
 	"tidings/internal/channel"
 	"tidings/internal/device"
+	"tidings/internal/transfer"
 )
 
 // MaxDevices is how many devices a page has.
@@ -172,6 +174,35 @@ func (s *Service) testDevice(ctx context.Context, in DeviceRequest) (PushTest, e
 	}
 	out, err := s.TestPush(ctx, in.ID, in.Device)
 	return out, deviceMistake(in.ID, in.Device, err)
+}
+
+func (s *Service) importDevices(ctx context.Context, in transfer.Chunk, lines io.Reader, out *Answer) error {
+	return s.applyDevices(ctx, in, false, lines, out)
+}
+
+func (s *Service) tryDevices(ctx context.Context, in transfer.Chunk, lines io.Reader, out *Answer) error {
+	return s.applyDevices(ctx, in, true, lines, out)
+}
+
+func (s *Service) applyDevices(ctx context.Context, in transfer.Chunk, dryRun bool, lines io.Reader, out *Answer) error {
+	a, err := s.find(in.App)
+	if err != nil {
+		return err
+	}
+	result, err := transfer.ApplyDevices(ctx, a, s.Drivers, s.Devices, in, dryRun, lines)
+	if err != nil {
+		return err
+	}
+	return out.result("devices", result)
+}
+
+// exportDevices is for owners alone: what it writes reaches people, and is good for more
+// than to be looked at.
+func (s *Service) exportDevices(ctx context.Context, in AppRequest, _ io.Reader, out *Answer) error {
+	if _, err := s.find(in.ID); err != nil {
+		return err
+	}
+	return transfer.WriteDevices(ctx, s.Devices, in.ID, out)
 }
 
 // deviceMistake returns the error of an operation on a device that may not be there.

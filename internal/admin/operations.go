@@ -76,6 +76,9 @@ const (
 	TestDevice         Op[DeviceRequest, PushTest]             = "device/test"
 	RestoreTokens      Op[RestoreRequest, Restored]            = "device/restore"
 	RemoveDevice       Op[DeviceRequest, None]                 = "device/remove"
+	ImportDevices      StreamOp[transfer.Chunk]                = "device/import" // answers a transfer.Result
+	TryDevices         StreamOp[transfer.Chunk]                = "device/try"    // the same
+	ExportDevices      StreamOp[AppRequest]                    = "device/export" // NDJSON: a line for each device
 	AddAppKey          Op[NewAppKeyRequest, AppKey]            = "appkey/add"
 	ListAppKeys        Op[AppRequest, []AppKey]                = "appkey/list"
 	RevealAppKeys      Op[AppRequest, []AppKey]                = "appkey/reveal"
@@ -143,6 +146,9 @@ var operations = []Operation{
 	row(TestDevice, Once, Operator, logs("sdkappid", "device"), "Sends a push to one device.", (*Service).testDevice),
 	row(RestoreTokens, Repeatable, Operator, logs("sdkappid", "device", "task"), "Gives retired tokens back to their devices.", (*Service).restoreTokens),
 	row(RemoveDevice, Once, Operator, logs("sdkappid", "device"), "Removes a device with its account.", (*Service).removeDevice),
+	streamRow(ImportDevices, Repeatable, Operator, logs("sdkappid"), "Imports a chunk of lines about devices.", (*Service).importDevices),
+	streamRow(TryDevices, Reads, Operator, nil, "Tells what an import of a chunk about devices would come to.", (*Service).tryDevices),
+	streamRow(ExportDevices, Reads, Owner, logs("sdkappid"), "Exports the devices of an app, with their tokens.", (*Service).exportDevices),
 
 	row(StoreStatus, Reads, Viewer, nil, "Reports how the server and its data directory are.", (*Service).status),
 	row(CheckStore, Reads, Operator, nil, "Reads everything that is stored and reports what is wrong.", (*Service).check),

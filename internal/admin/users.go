@@ -144,6 +144,11 @@ func (s *Service) applyChunk(ctx context.Context, in transfer.Chunk, dryRun bool
 	if err != nil {
 		return err
 	}
-	out.facts = []slog.Attr{slog.Int("users", result.Users), slog.Int("created", result.Created), slog.Int("changed", result.Changed), slog.Int("bad", len(result.Failures))}
-	return json.NewEncoder(out).Encode(result)
+	return out.result("users", result)
+}
+
+// result answers what became of a chunk, of users or devices, and logs its numbers.
+func (out *Answer) result(what string, r *transfer.Result) error {
+	out.facts = []slog.Attr{slog.Int(what, r.Users), slog.Int("created", r.Created), slog.Int("changed", r.Changed), slog.Int("bad", len(r.Failures))}
+	return json.NewEncoder(out).Encode(r)
 }

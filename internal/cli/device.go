@@ -13,10 +13,11 @@ import (
 )
 
 func (e *env) deviceCommand() *cobra.Command {
-	cmd := group("device", "Show, test and remove devices, and restore their tokens",
-		e.deviceListCommand(), e.deviceShowCommand(), e.deviceTestCommand(), e.deviceRestoreCommand(), e.deviceRemoveCommand())
-	cmd.Long = `Show, test and remove devices of an app, and restore their tokens, on a running server
-or, with none, on the data directory. Of tokens only the last characters are shown.`
+	cmd := group("device", "Show, test, import, export and remove devices, and restore their tokens",
+		e.deviceListCommand(), e.deviceShowCommand(), e.deviceTestCommand(), e.deviceRestoreCommand(), e.deviceRemoveCommand(),
+		e.deviceImportCommand(), e.deviceExportCommand())
+	cmd.Long = `Show, test, import, export and remove devices of an app, and restore their tokens, on a
+running server or, with none, on the data directory. Only an export shows tokens whole.`
 	dataFlag(cmd.PersistentFlags())
 	return cmd
 }

@@ -22,7 +22,6 @@ device list --app 8
 device show --app 9 phone-of-Mary-123
 device show --app 9 phone-of-Mary-123 --json
 device show --app 9 Mary
-device test --app 9 phone-of-Mary-123
 device restore --app 9
 device restore --app 9 phone-of-Mary-123
 device restore --app 9 phone-of-Mary-123 --task x
@@ -35,8 +34,8 @@ device list --app 9 Mary
 user show --app 9 phone-of-Mary-123
 `
 
-// TestDeviceSession: it goes the same way with a server running and without, and no token is
-// shown.
+// TestDeviceSession: it goes the same way with a server running and without, but for a test
+// push, which needs one; and no token is shown.
 func TestDeviceSession(t *testing.T) {
 	for _, running := range []bool{false, true} {
 		dir := newApp(t, false)
@@ -67,6 +66,11 @@ func TestDeviceSession(t *testing.T) {
 		if running {
 			serve(t, dir)
 		}
+		want := "there is no server that could send"
+		if running {
+			want = "cannot be reached: no certificate"
+		}
+		fails(t, 1, want, "device", "test", "--app", "9", "phone-of-Mary-123", "--data", dir)
 		var transcript strings.Builder
 		for line := range strings.Lines(strings.TrimSpace(deviceSession)) {
 			transcript.WriteString(step(t, strings.TrimSpace(line), dir, ""))

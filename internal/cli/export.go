@@ -76,19 +76,27 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 	if !request.Everybody() {
 		total = 0 // how many are selected is not known
 	}
-	p := newProgress(e.stderr, total, "users")
 	x := &transfer.Export{
-		Format: format, Zip: flags.gzip || strings.HasSuffix(flags.output, ".gz"),
-		Watch: func(users int) { p.update(int64(users), users, nil) },
+		Format: format, Zip: flags.gzip,
 		Fetch: func(ctx context.Context) (io.ReadCloser, error) {
 			return admin.ExportUsers.Open(ctx, c, request, nil)
 		},
 	}
+	return e.writeExport(ctx, x, cargoOfUsers, total, flags.output)
+}
+
+// writeExport writes an export into a file, or to standard output, with its progress. A
+// total of 0 is not known.
+func (e *env) writeExport(ctx context.Context, x *transfer.Export, cargo cargo, total int64, output string) (err error) {
+	p := newProgress(e.stderr, total, cargo.many)
+	x.Watch = func(n int) { p.update(int64(n), n, nil) }
+	x.Zip = x.Zip || strings.HasSuffix(output, ".gz")
+	x.Devices = cargo.devices
 	begun := time.Now()
-	if flags.output == "-" {
+	if output == "-" {
 		err = x.To(ctx, e.stdout)
 	} else {
-		err = x.File(ctx, flags.output)
+		err = x.File(ctx, output)
 	}
 	p.clear()
 	if err != nil {
@@ -100,6 +108,6 @@ func (e *env) runExport(cmd *cobra.Command, flags *exportFlags) (err error) {
 		return fmt.Errorf("the export is not complete: %w", err)
 	}
 	took := time.Since(begun).Seconds()
-	fmt.Fprintf(e.stderr, "tidings: %s exported in %s, %s a second\n", counted(x.Users, "user", "users"), seconds(took), number(int(float64(x.Users)/took)))
+	fmt.Fprintf(e.stderr, "tidings: %s exported in %s, %s a second\n", counted(x.Count, cargo.one, cargo.many), seconds(took), number(int(float64(x.Count)/took)))
 	return nil
 }

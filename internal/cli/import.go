@@ -20,6 +20,18 @@ import (
 // shownFailures is how many bad lines are shown; --errors takes all.
 const shownFailures = 100
 
+// A cargo is what the lines of a file are about.
+type cargo struct {
+	one, many string // "user", "users"
+	devices   bool
+	in, try   admin.StreamOp[transfer.Chunk]
+}
+
+var (
+	cargoOfUsers   = cargo{"user", "users", false, admin.ImportUsers, admin.TryImport}
+	cargoOfDevices = cargo{"device", "devices", true, admin.ImportDevices, admin.TryDevices}
+)
+
 type importFlags struct {
 	app                       appID
 	format, errors            string
@@ -49,18 +61,30 @@ Exit codes: 0 all lines are in; 1 some are bad, or it failed.`,
 		Args: takes("FILE"),
 	}
 	var flags importFlags
-	appFlag(cmd, &flags.app)
+	flags.add(cmd)
 	f := cmd.Flags()
 	formatFlag(cmd, &flags.format)
 	f.BoolVar(&flags.replace, "replace", false, "take attributes, tags and profile away that a line does not name")
+	dataFlag(f)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		format, err := fileFormat(args[0], flags.format)
+		if err != nil {
+			return err
+		}
+		return e.runImport(cmd, cargoOfUsers, args[0], format, &flags)
+	}
+	return cmd
+}
+
+// add adds the flags of all imports.
+func (flags *importFlags) add(cmd *cobra.Command) {
+	appFlag(cmd, &flags.app)
+	f := cmd.Flags()
 	f.BoolVar(&flags.dryRun, "dry-run", false, "change nothing, tell which lines are bad")
 	f.StringVar(&flags.errors, "errors", "", "`FILE` for all bad lines, as NDJSON")
 	f.BoolVar(&flags.noResume, "no-resume", false, "begin anew, and note no progress")
 	f.IntVar(&flags.maxBad, "max-bad", 0, "stop after more than `N` bad lines, at the end of the lines under way; 0 is never")
 	flags.json = jsonFlag(cmd)
-	dataFlag(f)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return e.runImport(cmd, args[0], &flags) }
-	return cmd
 }
 
 // importSummary is what an import came to, in this run.
@@ -74,10 +98,11 @@ type importSummary struct {
 	DryRun  bool    `json:"dry_run,omitempty"`
 }
 
-// An importJob is one run of tidings import.
+// An importJob is one run of tidings import or tidings device import.
 type importJob struct {
 	*importFlags
 	*transfer.Import
+	cargo    cargo
 	env      *env
 	name     string
 	progress *progress
@@ -85,13 +110,9 @@ type importJob struct {
 	errors   *bufio.Writer // --errors; nil: none
 }
 
-func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (err error) {
+func (e *env) runImport(cmd *cobra.Command, cargo cargo, name string, format transfer.Format, flags *importFlags) (err error) {
 	if flags.maxBad < 0 {
 		return usagef("--max-bad %d is less than 0", flags.maxBad)
-	}
-	format, err := fileFormat(name, flags.format)
-	if err != nil {
-		return err
 	}
 	ctx, stop := untilTold(cmd.Context())
 	defer stop()
@@ -100,9 +121,9 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 		return err
 	}
 	defer in.Close()
-	op := admin.ImportUsers
+	op := cargo.in
 	if flags.dryRun {
-		op = admin.TryImport
+		op = cargo.try
 	}
 	c, err := e.reach(ctx, e.data(cmd), accessOf(op.Effect()))
 	if err != nil {
@@ -113,9 +134,9 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 	if err != nil {
 		return err
 	}
-	j := &importJob{importFlags: flags, env: e, name: name, progress: newProgress(e.stderr, in.Size(), "users")}
+	j := &importJob{importFlags: flags, cargo: cargo, env: e, name: name, progress: newProgress(e.stderr, in.Size(), cargo.many)}
 	j.Import = &transfer.Import{
-		File: in, App: app.ID, Replace: flags.replace, DryRun: flags.dryRun, MaxBad: flags.maxBad,
+		File: in, App: app.ID, Devices: cargo.devices, Replace: flags.replace, DryRun: flags.dryRun, MaxBad: flags.maxBad,
 		Failed: j.failed, Watch: j.watch,
 		Send: func(ctx context.Context, chunk transfer.Chunk, lines []byte) (*transfer.Result, error) {
 			return sendChunk(ctx, c, op, chunk, lines)
@@ -125,11 +146,11 @@ func (e *env) runImport(cmd *cobra.Command, name string, flags *importFlags) (er
 		if err := in.BeginCSV(app.AttrNames); err != nil {
 			return fmt.Errorf("%s: %w", shownName(name), err)
 		}
-	} else if name == "-" && flags.format == "" && !in.MayBeNDJSON() {
+	} else if name == "-" && !cargo.devices && flags.format == "" && !in.MayBeNDJSON() {
 		fmt.Fprintln(e.stderr, "tidings: standard input is read as NDJSON; CSV needs --format csv")
 	}
 	if name != "-" && !flags.dryRun {
-		if err := j.resume(transfer.NewNote(e.data(cmd), app.ID, app.Created, in, format, flags.replace)); err != nil {
+		if err := j.resume(transfer.NewNote(e.data(cmd), app.Created, j.Import, format)); err != nil {
 			return err
 		}
 	}
@@ -227,7 +248,11 @@ func (j *importJob) stopped(err error, noted bool) error {
 
 func (j *importJob) report(s importSummary) error {
 	if *j.json {
-		if err := j.env.printJSON(s); err != nil {
+		var value any = s
+		if j.cargo.devices {
+			value = s.ofDevices()
+		}
+		if err := j.env.printJSON(value); err != nil {
 			return err
 		}
 	} else {
@@ -235,7 +260,7 @@ func (j *importJob) report(s importSummary) error {
 		if j.dryRun {
 			did = "would be imported"
 		}
-		_, err := fmt.Fprintf(j.env.stdout, "%s %s in %s, %s a second: %s new, %s changed, %s unchanged; %s, %s bad.\n", counted(s.Users, "user", "users"), did, seconds(s.Seconds), number(int(s.Rate)),
+		_, err := fmt.Fprintf(j.env.stdout, "%s %s in %s, %s a second: %s new, %s changed, %s unchanged; %s, %s bad.\n", counted(s.Users, j.cargo.one, j.cargo.many), did, seconds(s.Seconds), number(int(s.Rate)),
 			number(s.Created), number(s.Changed), number(s.Unchanged), counted(s.Lines, "line", "lines"), number(s.Bad))
 		if err != nil {
 			return err

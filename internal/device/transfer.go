@@ -1,15 +1,17 @@
 package device
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tidings/internal/wording"
 )
@@ -28,17 +30,9 @@ type Moved struct {
 // ParseMoved reads a line of JSON. A device without an ID gets one that is always the same
 // for its first token, so that a file can be imported again.
 func ParseMoved(line []byte) (*Moved, error) {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
 	m := new(Moved)
-	if err := d.Decode(m); err != nil {
-		if _, is := errors.AsType[*time.ParseError](err); is {
-			return nil, invalid("a time is not as RFC 3339 has it")
-		}
-		return nil, invalid("it is no device in JSON: %s", wording.Clip(err.Error(), 200)) // which quotes names and no values
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, invalid("there is something after the device")
+	if err := json.Unmarshal(line, m, json.RejectUnknownMembers(true)); err != nil {
+		return nil, mistake(err)
 	}
 	if m.ID == "" {
 		if len(m.Tokens) == 0 {
@@ -51,9 +45,42 @@ func ParseMoved(line []byte) (*Moved, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	_, err := m.Secret()
+	var err error
+	if m.Language, err = CanonicalLanguage(m.Language); err != nil {
+		return nil, err
+	}
+	_, err = m.Secret()
 	return m, err
 }
+
+// mistake returns a decoder's error in words that quote names and no values, since a value
+// may be a token.
+func mistake(err error) error {
+	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
+		where := clip(strings.ReplaceAll(strings.TrimPrefix(string(wrong.JSONPointer), "/"), "/", "."))
+		switch _, isTime := errors.AsType[*time.ParseError](err); {
+		case errors.Is(err, json.ErrUnknownName):
+			return invalid("member %q is not known", where)
+		case isTime:
+			return invalid("%s is no time as RFC 3339 has it", where)
+		case where == "":
+			return invalid("a device is an object, and not %s", wording.JSONKind(wrong.JSONKind))
+		}
+		return invalid("%s: %s does not belong there", where, wording.JSONKind(wrong.JSONKind))
+	}
+	syntax, ok := errors.AsType[*jsontext.SyntacticError](err)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return invalid("the JSON ends too early")
+	case errors.Is(err, jsontext.ErrDuplicateName) && ok:
+		return invalid("member %q stands twice", clip(syntax.JSONPointer.LastToken()))
+	case ok:
+		return invalid("no JSON after %d bytes: %s", syntax.ByteOffset, strings.TrimPrefix(syntax.Err.Error(), "jsontext: "))
+	}
+	return invalid("no JSON")
+}
+
+func clip(name string) string { return wording.Clip(name, MaxText) }
 
 // Secret returns what is kept of the secret.
 func (m *Moved) Secret() ([]byte, error) {

@@ -14,6 +14,7 @@ import (
 
 	"tidings/internal/app"
 	"tidings/internal/audience"
+	"tidings/internal/channel"
 	"tidings/internal/device"
 )
 
@@ -21,10 +22,11 @@ import (
 // texts as long as they may be.
 const maxDeviceLine = 64 << 10
 
-// ApplyDevices makes the devices that the lines of a chunk hold, in their order, or, in a
-// dry run, answers what that would come to. It returns when all that could be applied is
-// durable. Counts are of devices.
-func ApplyDevices(ctx context.Context, devices device.Store, chunk Chunk, dryRun bool, lines io.Reader) (*Result, error) {
+// ApplyDevices makes the devices of an app that the lines of a chunk hold, in their order,
+// or, in a dry run, answers what that would come to. It returns when all that could be
+// applied is durable. Counts are of devices. Without drivers it is not looked at whether
+// a provider takes tokens of a kind.
+func ApplyDevices(ctx context.Context, a *app.App, drivers channel.Drivers, devices device.Store, chunk Chunk, dryRun bool, lines io.Reader) (*Result, error) {
 	if chunk.Replace {
 		return nil, &app.Error{Msg: "a device has what its line says and no more: there is nothing to replace"}
 	}
@@ -35,8 +37,8 @@ func ApplyDevices(ctx context.Context, devices device.Store, chunk Chunk, dryRun
 	if n := bytes.Count(text, []byte("\n")); len(text) > MaxChunkBytes || n > MaxChunkLines {
 		return nil, &app.Error{Msg: fmt.Sprintf("a chunk has %d bytes and %d lines, it may have %d and %d", len(text), n, MaxChunkBytes, MaxChunkLines)}
 	}
-	im := &deviceImporter{lines: bytes.Split(text, []byte("\n"))}
-	if err := im.run(ctx, devices, chunk.App, dryRun); err != nil {
+	im := &deviceImporter{app: a, drivers: drivers, lines: bytes.Split(text, []byte("\n"))}
+	if err := im.run(ctx, devices, dryRun); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(im.result.Failures, func(a, b Failure) int { return a.Line - b.Line })
@@ -46,8 +48,10 @@ func ApplyDevices(ctx context.Context, devices device.Store, chunk Chunk, dryRun
 
 // A deviceImporter works on one chunk.
 type deviceImporter struct {
-	lines  [][]byte
-	result Result
+	app     *app.App
+	drivers channel.Drivers
+	lines   [][]byte
+	result  Result
 }
 
 // A devicePiece is some lines of a chunk, parsed.
@@ -59,7 +63,7 @@ type devicePiece struct {
 }
 
 // run parses pieces while those before are applied.
-func (im *deviceImporter) run(ctx context.Context, devices device.Store, app uint32, dryRun bool) error {
+func (im *deviceImporter) run(ctx context.Context, devices device.Store, dryRun bool) error {
 	pieces := make([]devicePiece, (len(im.lines)+importBatch-1)/importBatch)
 	for i := range pieces {
 		pieces[i].ready = make(chan struct{})
@@ -94,7 +98,7 @@ func (im *deviceImporter) run(ctx context.Context, devices device.Store, app uin
 			*p = devicePiece{} // its memory is needed no more
 		}
 	})
-	return devices.Import(ctx, app, batches, dryRun, func(i int, o audience.Outcome, err error) {
+	return devices.Import(ctx, im.app.ID, batches, dryRun, func(i int, o audience.Outcome, err error) {
 		switch {
 		case err != nil:
 			im.result.Failures = append(im.result.Failures, Failure{all[i].line, all[i].id, err.Error()})
@@ -123,8 +127,39 @@ func (im *deviceImporter) parse(p *devicePiece, first int) {
 			p.failures = append(p.failures, Failure{Line: first + i, Reason: err.Error()})
 			continue
 		}
+		if err := im.check(d); err != nil {
+			p.failures = append(p.failures, Failure{first + i, d.ID, err.Error()})
+			continue
+		}
 		p.devices, p.lines = append(p.devices, d), append(p.lines, first+i)
 	}
+}
+
+// check returns why the app may not have a device: its user cannot be one, or its tokens
+// reach nothing.
+func (im *deviceImporter) check(d *device.Moved) error {
+	if d.User != "" {
+		if err := im.app.Settings.UserIDs.Check(d.User); err != nil {
+			return fmt.Errorf("user: %w", err)
+		}
+	}
+	for i := range d.Tokens {
+		t := &d.Tokens[i]
+		c := im.app.Certificate(t.Certificate)
+		if c == nil {
+			return fmt.Errorf("tokens[%d]: app %d has no certificate %d (tidings channel list shows those that it has)", i, im.app.ID, t.Certificate)
+		}
+		if driver := im.drivers[c.Provider]; driver != nil && !slices.Contains(driver.Kinds(), t.Kind) {
+			return fmt.Errorf("tokens[%d]: certificate %d is of %s, which takes no token of kind %s", i, c.ID, c.Provider, t.Kind)
+		}
+		if (t.Kind == channel.LiveActivity) != (t.LaID != "") {
+			return fmt.Errorf("tokens[%d]: a token of the kind %s needs la_id, and no other has it", i, channel.LiveActivity)
+		}
+		if t.Environment != "" && c.Provider != channel.APNs {
+			return fmt.Errorf("tokens[%d]: certificate %d is of %s, only tokens of Apple have an environment", i, c.ID, c.Provider)
+		}
+	}
+	return nil
 }
 
 // WriteDevices writes the devices of an app as NDJSON, a line for each, with their tokens.

@@ -55,11 +55,12 @@ func Write(ctx context.Context, users audience.Store, app uint32, query func(*au
 type Export struct {
 	Format Format
 	Zip    bool
-	// Fetch begins to carry what Write writes.
+	// Fetch begins to carry what Write or WriteDevices writes.
 	Fetch func(context.Context) (io.ReadCloser, error)
-	// Watch is told now and then how many users are written.
-	Watch func(users int)
-	Users int
+	// Watch is told now and then how many users or devices are written.
+	Watch   func(n int)
+	Devices bool // there is no header before them
+	Count   int  // of users or devices
 }
 
 // File writes a file that is there whole or not at all.
@@ -84,7 +85,7 @@ func (x *Export) File(ctx context.Context, name string) error {
 	return nil
 }
 
-// To writes the users in the format wanted.
+// To writes the users or devices in the format wanted.
 func (x *Export) To(ctx context.Context, w io.Writer) error {
 	in, err := x.Fetch(ctx)
 	if err != nil {
@@ -114,6 +115,9 @@ func (x *Export) format(w io.Writer, in io.Reader) error {
 	}
 	buf := make([]byte, exportBuffer)
 	lines := -1 // the header is no user
+	if x.Devices {
+		lines = 0
+	}
 	for {
 		n, err := in.Read(buf)
 		if _, err := w.Write(buf[:n]); err != nil {
@@ -130,9 +134,9 @@ func (x *Export) format(w io.Writer, in io.Reader) error {
 	}
 }
 
-func (x *Export) wrote(users int) {
-	x.Users = users
-	x.Watch(users)
+func (x *Export) wrote(n int) {
+	x.Count = n
+	x.Watch(n)
 }
 
 func (x *Export) asCSV(w io.Writer, answer io.Reader) error {
@@ -154,7 +158,7 @@ func (x *Export) asCSV(w io.Writer, answer io.Reader) error {
 	for n := 1; ; n++ {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
-			x.Users = n - 1
+			x.Count = n - 1
 			return out.Flush()
 		}
 		if err != nil {

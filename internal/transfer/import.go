@@ -22,6 +22,7 @@ var ErrTooManyBad = errors.New("too many lines are bad")
 type Import struct {
 	File    *File
 	App     uint32
+	Devices bool // lines are about devices, and none is a header
 	Replace bool
 	DryRun  bool  // nothing is changed
 	MaxBad  int   // more bad lines than this in this run end it; 0: any number is fine
@@ -64,7 +65,7 @@ func (im *Import) Run(ctx context.Context) (noted bool, err error) {
 	var readErr error
 	go func() {
 		defer close(chunks)
-		readErr = im.File.chunks(reading, im.Begin.Lines == 0, chunks)
+		readErr = im.File.chunks(reading, im.Begin.Lines == 0 && !im.Devices, chunks)
 	}()
 	for c := range chunks {
 		if ctx.Err() != nil {

@@ -30,13 +30,15 @@ type Note struct {
 	Size    int64     `json:"size"`
 	Changed time.Time `json:"changed"` // the file
 	Format  Format    `json:"format"`
+	Devices bool      `json:"devices,omitempty"`
 	Replace bool      `json:"replace"`
 	Progress
 }
 
 // NewNote returns the note of an import that begins, into an app that was created at a
 // time; nil if the file is none that can be read again.
-func NewNote(data string, app uint32, created time.Time, in *File, format Format, replace bool) *Note {
+func NewNote(data string, created time.Time, im *Import, format Format) *Note {
+	in := im.File
 	if in.size == 0 {
 		return nil
 	}
@@ -49,7 +51,8 @@ func NewNote(data string, app uint32, created time.Time, in *File, format Format
 	}
 	return &Note{
 		path: in.name + NoteSuffix, saved: time.Now(),
-		App: app, Created: created, Data: data, Size: info.Size(), Changed: info.ModTime().UTC(), Format: format, Replace: replace,
+		App: im.App, Created: created, Data: data, Size: info.Size(), Changed: info.ModTime().UTC(),
+		Format: format, Devices: im.Devices, Replace: im.Replace,
 	}
 }
 
@@ -72,7 +75,7 @@ func (n *Note) Before() (before *Progress, why string) {
 		return nil, n.path + " is about a file that has changed since"
 	case old.App != n.App || !old.Created.Equal(n.Created) || old.Data != n.Data:
 		return nil, n.path + " is about another app or data directory"
-	case old.Format != n.Format || old.Replace != n.Replace:
+	case old.Format != n.Format || old.Devices != n.Devices || old.Replace != n.Replace:
 		return nil, n.path + " is about an import with other flags"
 	case old.Bytes < 0 || old.Bytes > 0 && old.Lines <= 0:
 		return nil, n.path + " is damaged"

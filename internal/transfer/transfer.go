@@ -1,6 +1,7 @@
-// Package transfer takes the users of an app in from files and out into them: Apply and
-// Write where the users are, Import and Export where the files are. What is between the
-// two carries requests and bytes, and is none of its business.
+// Package transfer takes the users and the devices of an app in from files and out into
+// them: Apply, ApplyDevices, Write and WriteDevices where they are, Import and Export
+// where the files are. What is between the two carries requests and bytes, and is none
+// of its business.
 package transfer
 
 import (
@@ -31,7 +32,7 @@ type Result struct {
 // Counts are how many lines are in, and what they came to. If an account is there twice,
 // each line counts.
 type Counts struct {
-	Users     int `json:"users"`     // all of them
+	Users     int `json:"users"`     // all of them, or devices
 	Created   int `json:"created"`   // of accounts that are new
 	Changed   int `json:"changed"`   // that changed an account, or name parts of a profile
 	Unchanged int `json:"unchanged"` // of accounts that had all of it before

@@ -35,7 +35,7 @@ func exampleServer() *httptest.Server {
 		case strings.HasSuffix(r.URL.Path, "/preview_push"):
 			answer += `,"PlanId":"plan_AAAA","Accounts":1200,"Devices":1080,"LeftOut":[{"Reason":"permission off","Why":"the person does not permit notifications","Devices":130}]`
 		case strings.HasSuffix(r.URL.Path, "/push"):
-			answer += `,"TaskId":"6a1f20c4_19d3b7e8"`
+			answer += `,"TaskId":"6a1f20c4_1_19d3b7e84c02a5f6"`
 		case strings.HasSuffix(r.URL.Path, "/explain_delivery"):
 			answer += `,"Sentence":"\"mary\", Pixel 9: the person does not permit notifications.","Advice":"Only the person can change that, in the settings of the device."`
 		case strings.HasSuffix(r.URL.Path, "/account_check"):

@@ -5,7 +5,7 @@ import (
 	cryptorand "crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"math/rand/v2"
+	"hash/fnv"
 )
 
 // MaxReceivers is the most accounts of one [Client.Batch].
@@ -47,7 +47,7 @@ func (c *Client) Push(ctx context.Context, p Push) (taskID string, err error) {
 	var out struct {
 		TaskID string `json:"TaskId"`
 	}
-	err = c.pushing(ctx, "timpush/push", nil, p, request{p, rand.Uint32()}, &out)
+	err = c.pushing(ctx, "timpush/push", nil, p, request{p, p.random()}, &out)
 	return out.TaskID, err
 }
 
@@ -70,7 +70,7 @@ func (c *Client) Batch(ctx context.Context, accounts []string, p Push) (taskID s
 	var out struct {
 		TaskID string `json:"TaskId"`
 	}
-	err = c.pushing(ctx, "timpush/batch", accounts, p, request{p, accounts, rand.Uint32()}, &out)
+	err = c.pushing(ctx, "timpush/batch", accounts, p, request{p, accounts, p.random()}, &out)
 	return out.TaskID, err
 }
 
@@ -162,6 +162,14 @@ func (p *Push) key() {
 		_, _ = cryptorand.Read(b) // it never fails
 		p.Key = hex.EncodeToString(b)
 	}
+}
+
+// random returns the MsgRandom of a push: it is made of the key, because only the same body
+// with the same key is the same push.
+func (p *Push) random() uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(p.Key)) // it never fails
+	return h.Sum32()
 }
 
 // pushing is [Client.Call] for a push. It may be repeated, since the push has a key.

@@ -53,6 +53,28 @@ func TestPushIsRepeated(t *testing.T) {
 	})
 }
 
+// TestPushWithAKeyIsTheSameAgain: a program that pushes again with its key, perhaps after it was
+// started anew, sends the same body, which is what the server knows the push by.
+func TestPushWithAKeyIsTheSameAgain(t *testing.T) {
+	s := &server{answers: []string{taskOK}}
+	for _, key := range []string{"gold-week", "gold-week", "silver-week"} {
+		p := client.Push{Key: key, Notification: &client.Notification{Title: "T"}}
+		if _, err := newClient(t, s).Push(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newClient(t, s).Batch(t.Context(), []string{"mary"}, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	calls := s.seen()
+	if calls[0].body != calls[2].body || calls[1].body != calls[3].body {
+		t.Errorf("the same push with the same key has another body: %+v", calls[:4])
+	}
+	if members(t, calls[0].body)["MsgRandom"] == members(t, calls[4].body)["MsgRandom"] {
+		t.Error("pushes with different keys have the same number")
+	}
+}
+
 // TestPushByCallIsNotRepeated: a push without a key that the client knows of may be done
 // twice.
 func TestPushByCallIsNotRepeated(t *testing.T) {

@@ -152,6 +152,10 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (s
 		add("device", "unknown", "the device was deleted since")
 		return append(steps, sentStep(e, t, status))
 	}
+	if t.Sent && !t.Waiting && t.Outcome == report.NoDevice {
+		add("device", "no", "the account had no device")
+		return steps
+	}
 	add("device", "yes", "%s, last active %s", describe(&t.Device), clock(t.Device.LastActive))
 	reason := t.Choice.Reason
 	if reason == device.Sendable && t.Sent && !t.Waiting {
@@ -187,10 +191,13 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (s
 	if !t.Sent || t.Waiting || t.Outcome != report.Accepted && t.Outcome != report.Unknown && t.Arrived.IsZero() && t.Clicked.IsZero() {
 		return steps
 	}
-	if t.Arrived.IsZero() {
-		add("arrived", "unknown", "the device has not reported that it arrived")
-	} else {
+	switch {
+	case !t.Arrived.IsZero():
 		add("arrived", "yes", "the device reported it at %s", clock(t.Arrived))
+	case !t.Clicked.IsZero():
+		add("arrived", "yes", "the device reported the click alone")
+	default:
+		add("arrived", "unknown", "the device has not reported that it arrived")
 	}
 	if t.Clicked.IsZero() {
 		add("clicked", "unknown", "the device has not reported a click")
@@ -203,6 +210,9 @@ func stepsOf(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (s
 // sentStep says what became of the sending.
 func sentStep(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) traceStep {
 	text, _ := wordsFor(e, t, status)
+	if t.Sent && !t.Waiting && t.Outcome == report.Accepted && !(t.Arrived.IsZero() && t.Clicked.IsZero()) {
+		text = fmt.Sprintf("%s took it at %s", providerOf(t), clock(t.At)) // the steps after this one say the rest
+	}
 	state := "waiting"
 	if !t.Waiting && (t.Sent || e.Task.State.Ended()) {
 		state = "no"

@@ -87,6 +87,7 @@ func TestExplainDelivery(t *testing.T) {
 		{"accepted", sent(report.Accepted), `"Mary", Pixel 9, app 4.2: fcm took it at 2026-11-22 12:00:03 UTC, and the device has not reported that it arrived.`, matched + ", sent yes, arrived unknown, clicked unknown", "offline"},
 		{"arrived", sent(report.Accepted, func(tr *task.Trace) { tr.Arrived = sentAt.Add(time.Second) }), `it arrived at 2026-11-22 12:00:04 UTC and was not clicked.`, matched + ", sent yes, arrived yes, clicked unknown", ""},
 		{"clicked", sent(report.Accepted, func(tr *task.Trace) { tr.Arrived, tr.Clicked = sentAt, sentAt.Add(time.Minute) }), `it arrived and was clicked at 2026-11-22 12:01:03 UTC.`, matched + ", sent yes, arrived yes, clicked yes", ""},
+		{"clicked alone", sent(report.Accepted, func(tr *task.Trace) { tr.Clicked = sentAt.Add(time.Minute) }), `it arrived and was clicked at 2026-11-22 12:01:03 UTC.`, matched + ", sent yes, arrived yes, clicked yes", ""},
 		{"live activity", sent(report.Accepted, func(tr *task.Trace) { tr.Choice.Kind, tr.Choice.Provider = channel.LiveActivity, channel.APNs }), `apns took it at 2026-11-22 12:00:03 UTC, which it does for dead Live Activities too.`, matched + ", sent yes, arrived unknown, clicked unknown", "activity"},
 		{"gone", sent(report.Gone, said(404, "UNREGISTERED", "Requested entity was not found.")), `fcm says that its token is dead (404 UNREGISTERED: Requested entity was not found.).`, matched + ", sent no", "registers anew"},
 		{"rejected", sent(report.Rejected, said(400, "INVALID_ARGUMENT", "Message too big")), `fcm will never take this message (400 INVALID_ARGUMENT: Message too big).`, matched + ", sent no", "preview_push"},
@@ -96,7 +97,7 @@ func TestExplainDelivery(t *testing.T) {
 		{"no certificate", sent(report.NoCertificate, way(dev.NoCertificate)), `the app has no certificate for the device.`, "matched yes, device yes, token yes, certificate no", "tidings channel add"},
 		{"no token", sent(report.NoToken, way(dev.NoToken)), `the device has no token.`, "matched yes, device yes, token no", "register again"},
 		{"permission off", sent(report.PermissionOff, way(dev.PermissionOff)), `the person does not permit notifications.`, "matched yes, device yes, permission no", "Only the person"},
-		{"no device", sent(report.NoDevice, way("")), `"Mary" was in the audience and has no device, so there was nothing to send to.`, "matched yes, device yes, permission yes, sent no", "register"},
+		{"no device", sent(report.NoDevice, way("")), `"Mary" was in the audience and has no device, so there was nothing to send to.`, "matched yes, device no", "register"},
 		{"in the list of retries", sent(0, func(tr *task.Trace) { tr.Waiting, tr.Status, tr.Code, tr.Next = true, 503, "UNAVAILABLE", sentAt }), `it is tried again at 2026-11-22 12:00:03 UTC, for the 2nd time (503 UNAVAILABLE).`, matched + ", sent waiting", ""},
 		{"stopped", sent(report.Stopped, way("")), `the task was stopped before it was its turn.`, "matched yes, device yes, permission yes, sent no", ""},
 		{"its turn", task.Trace{Device: pixel("device-1234567890"), Choice: byFCM, Waiting: true}, `it waits for its turn.`, matched + ", sent waiting", "get_task"},
@@ -113,6 +114,9 @@ func TestExplainDelivery(t *testing.T) {
 		}
 		if !strings.Contains(d.Advice, c.mend) || (d.Advice == "") != (c.mend == "") {
 			t.Errorf("%s: the advice is %q, want %q in it", c.name, d.Advice, c.mend)
+		}
+		if c.trace.Outcome == report.Accepted && !strings.Contains(raw, `"Step":"sent","State":"yes","Text":"`+string(c.trace.Choice.Provider)+` took it at 2026-11-22 12:00:03 UTC`) {
+			t.Errorf("%s: %s does not say when the provider took it", c.name, raw)
 		}
 		if want := c.trace.Outcome.String(); c.trace.Sent && !c.trace.Waiting && d.Devices[0].Outcome != want {
 			t.Errorf("%s: the outcome is %q, want %q", c.name, d.Devices[0].Outcome, want)
@@ -144,7 +148,7 @@ func TestExplainDeliveryOfTask(t *testing.T) {
 	alone := func(fixed bool, edit func(*task.Task)) *task.Explanation {
 		return &task.Explanation{Task: of(edit), Exists: true, Fixed: fixed}
 	}
-	blocked := dispatch.TaskStatus{Blocked: true, Reason: "x", Lanes: []dispatch.LaneStatus{{Certificate: 1, State: dispatch.LaneBlocked, Reason: "fcm: 401 THIRD_PARTY_AUTH_ERROR", Since: at}}}
+	blocked := dispatch.TaskStatus{Blocked: true, Reason: "x", Lanes: []dispatch.LaneStatus{{Certificate: 1, State: dispatch.LaneBlocked, Reason: "fcm: 401 THIRD_PARTY_AUTH_ERROR.", Since: at}}}
 	two := chosen(func(*task.Task) {})
 	two.Devices = []task.Trace{
 		{Device: pixel("device-1"), Sent: true, Outcome: report.Gone, Choice: byFCM},

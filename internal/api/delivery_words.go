@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"tidings/internal/channel"
 	"tidings/internal/device"
@@ -125,7 +126,7 @@ func waiting(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (t
 	}
 	for _, l := range status.Lanes {
 		if l.Certificate == t.Choice.Certificate && l.State == dispatch.LaneBlocked {
-			return fmt.Sprintf("it waits, since certificate %d of %s is blocked: %s", l.Certificate, providerOf(t), l.Reason), "Mend the certificate with tidings channel replace; what waits is sent then."
+			return fmt.Sprintf("it waits, since certificate %d of %s is blocked: %s", l.Certificate, providerOf(t), strings.TrimSuffix(l.Reason, ".")), "Mend the certificate with tidings channel replace; what waits is sent then."
 		}
 	}
 	switch {

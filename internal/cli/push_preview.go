@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"tidings/client"
 )
@@ -86,7 +85,7 @@ func (e *env) printPreview(p *client.Preview) error {
 	if p.Quota.Left >= 0 {
 		fmt.Fprintf(e.stdout, "%s left today, anew %s\n", counted(p.Quota.Left, "push", "pushes"), moment(p.Quota.Anew.Time))
 	}
-	_, err = fmt.Fprintf(e.stdout, "plan %s, until %s\n", p.PlanID, p.PlanEnds.UTC().Format(time.TimeOnly))
+	_, err = fmt.Fprintf(e.stdout, "plan %s, until %s\n", p.PlanID, moment(p.PlanEnds.Time))
 	return err
 }
 

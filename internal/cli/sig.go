@@ -51,7 +51,7 @@ func (e *env) sigMakeCommand() *cobra.Command {
 			return err
 		}
 		if secretFile == "" && !sig.Admin {
-			fmt.Fprintf(e.stderr, "tidings: warning: %s is no admin of app %d, the API will refuse the ticket\n", plain(identifier), id)
+			fmt.Fprintf(e.stderr, "tidings: warning: %s is no admin of app %d: the ticket binds devices to that user, and commands refuse it\n", plain(identifier), id)
 		}
 		if *asJSON {
 			return e.printJSON(sigView{sig, optional(secretFile == "", sig.Admin)})

@@ -29,7 +29,7 @@ func (e *env) taskListCommand() *cobra.Command {
 	f := e.targetFlags(cmd)
 	appFlag(cmd, &f.app)
 	asJSON := jsonFlag(cmd)
-	states := cmd.Flags().StringSlice("state", nil, "only tasks in one of these `STATES`")
+	states := cmd.Flags().StringSlice("state", nil, "only tasks in one of these `STATES`: accepted, resolving, sending (paused and blocked ones too), done, stopped, expired, failed")
 	dataID := cmd.Flags().String("data-id", "", "only tasks with this `ID` of the caller")
 	limit := cmd.Flags().Int("limit", 20, "list at most `N` tasks; 0 is all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -135,10 +135,14 @@ func (e *env) printTask(k *client.TaskReport) error {
 		row("Ended", moment(k.Ended.Time))
 		row("Expires", moment(k.Ends.Time))
 		if !k.State.Ended() {
-			row("Pace", fmt.Sprintf("%s a second, done about %s", number(k.Rate), moment(k.Done.Time)))
+			rate := number(k.Rate) + " a second"
+			if !k.Done.IsZero() {
+				rate += ", done about " + moment(k.Done.Time)
+			}
+			row("Rate", rate)
 		}
 		if k.Retries > 0 {
-			row("Retries", number(k.Retries))
+			row("Tried again", counted(int(k.Retries), "device", "devices"))
 		}
 	})
 	if err != nil {
@@ -244,6 +248,9 @@ func progressText(k *client.TaskReport) string {
 			text += fmt.Sprintf(", certificate %d %s: %s", l.Certificate, plain(l.State), plain(l.Reason))
 		}
 	}
+	if k.Retries > 0 {
+		text += fmt.Sprintf(", %s to be tried again", number(k.Retries))
+	}
 	if !k.Done.IsZero() {
 		text += ", done about " + moment(k.Done.Time)
 	}
@@ -284,7 +291,7 @@ func (e *env) taskChangeCommand(name, short string, change func(*client.Client, 
 		if *asJSON {
 			return e.printJSON(k)
 		}
-		_, err = fmt.Fprintf(e.stdout, "task %s: %s, %s with an outcome\n", plain(k.ID), plain(string(k.State)), counted(int(k.Units), "device", "devices"))
+		_, err = fmt.Fprintf(e.stdout, "task %s: %s, %s with an outcome\n", plain(k.ID), plain(string(k.State)), counted(int(k.Total), "device", "devices"))
 		return err
 	}
 	return cmd

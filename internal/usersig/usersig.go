@@ -188,10 +188,10 @@ func Verify(r Request) (c Claims, key int, err error) {
 		return Claims{}, 0, err
 	}
 	if c.SDKAppID != int64(r.SDKAppID) {
-		return Claims{}, 0, apierr.TicketSDKAppID.Errorf("usersig is for sdkappid %d, the URL says %d", c.SDKAppID, r.SDKAppID)
+		return Claims{}, 0, apierr.TicketSDKAppID.Errorf("usersig is for sdkappid %d, the request says %d", c.SDKAppID, r.SDKAppID)
 	}
 	if c.Identifier != r.Identifier {
-		return Claims{}, 0, apierr.TicketIdentifier.Errorf("usersig is for identifier %s, the URL says %s", quote(c.Identifier), quote(r.Identifier))
+		return Claims{}, 0, apierr.TicketIdentifier.Errorf("usersig is for identifier %s, the request says %s", quote(c.Identifier), quote(r.Identifier))
 	}
 	now := r.Now.Unix()
 	switch end, ok := c.expires(); {

@@ -231,9 +231,9 @@ func TestOrder(t *testing.T) {
 	}{
 		{"good", func(*Request) {}, nil, ""},
 		{"everything wrong", func(r *Request) { *r = Request{Ticket: "!", Now: late} }, apierr.TicketMalformed, `usersig has a wrong character, "!", at position 0`},
-		{"app", func(r *Request) { *r = Request{Ticket: ticket, SDKAppID: 7, Now: late} }, apierr.TicketSDKAppID, "usersig is for sdkappid 1400000001, the URL says 7"},
-		{"identifier", func(r *Request) { r.Identifier, r.Now, r.Keys = "mary", late, nil }, apierr.TicketIdentifier, `usersig is for identifier "administrator", the URL says "mary"`},
-		{"long identifier", func(r *Request) { r.Identifier = strings.Repeat("m", 8000) }, apierr.TicketIdentifier, `usersig is for identifier "administrator", the URL says "` + strings.Repeat("m", 64) + `"...`},
+		{"app", func(r *Request) { *r = Request{Ticket: ticket, SDKAppID: 7, Now: late} }, apierr.TicketSDKAppID, "usersig is for sdkappid 1400000001, the request says 7"},
+		{"identifier", func(r *Request) { r.Identifier, r.Now, r.Keys = "mary", late, nil }, apierr.TicketIdentifier, `usersig is for identifier "administrator", the request says "mary"`},
+		{"long identifier", func(r *Request) { r.Identifier = strings.Repeat("m", 8000) }, apierr.TicketIdentifier, `usersig is for identifier "administrator", the request says "` + strings.Repeat("m", 64) + `"...`},
 		{"last second", func(r *Request) { r.Now = issued.Add(time.Hour + time.Second - 1) }, nil, ""},
 		{"expired", func(r *Request) { r.Now, r.Keys = issued.Add(time.Hour+time.Second), nil }, apierr.TicketExpired, "usersig expired at 2023-11-14T23:13:20Z"},
 		{"skew allowed", func(r *Request) { r.Ticket, r.Now = future, issued.Add(50*time.Minute) }, nil, ""},

@@ -101,7 +101,7 @@ func (t *Tasks) repeated(x *tenant, n *task.New, now time.Time) (*task.Receipt, 
 		}
 		if known != nil {
 			if string(known.Body) != string(n.Body[:]) {
-				return nil, apierr.KeyReused.Errorf("IdempotencyKey:%q was used for another request within a day", wording.Clip(n.Key, maxKeyBytes))
+				return nil, apierr.KeyReused.Errorf("IdempotencyKey %q was used for another request within a day; the same key needs the same body, MsgRandom too", wording.Clip(n.Key, maxKeyBytes))
 			}
 			return known.receipt(), nil
 		}

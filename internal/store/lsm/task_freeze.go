@@ -27,7 +27,7 @@ func (t *Tasks) Freeze(ctx context.Context, ref task.Ref) error {
 	if r.p.State != task.Accepted && r.p.State != task.Resolving {
 		return t.wait(r)
 	}
-	rec, err := t.record(ctx, ref)
+	rec, err := t.record(ctx, r.x, r.Number)
 	if err != nil {
 		return err
 	}

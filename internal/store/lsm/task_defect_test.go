@@ -1,0 +1,48 @@
+package lsm_test
+
+import (
+	"errors"
+	"testing"
+
+	"tidings/internal/task"
+)
+
+// TestTasksOfNewApp: an app that is made with the number of one that was deleted knows
+// nothing of its tasks, whose numbers it gives anew.
+func TestTasksOfNewApp(t *testing.T) {
+	s := newTaskStore(t)
+	for _, title := range []string{"of the first app", "of the second"} {
+		addDevice(t, s.opened, "device-0000000001", 1, "ann")
+		n := fresh()
+		n.Message.Title = title
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(n, 0).ID)
+		if err == nil {
+			err = s.lsm.Tasks.Freeze(t.Context(), got.Ref)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+		if err != nil || p == nil {
+			t.Fatalf("Open: %v, %v", p, err)
+		}
+		if p.Task.Message.Title != title {
+			t.Errorf("the title of the push is %q, want %q", p.Task.Message.Title, title)
+		}
+		if err := s.DeleteApp(t.Context(), appID); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.lsm.Tasks.Get(t.Context(), got.Ref); got != nil || err != nil {
+			t.Errorf("Get in an app that is deleted: %v, %v", got, err)
+		}
+		if _, err := s.lsm.Tasks.Close(t.Context(), p, []task.Verdict{accepted(nil)}); !errors.Is(err, task.ErrUnknown) {
+			t.Errorf("Close in an app that is deleted: %v", err)
+		}
+		if list, err := s.lsm.Tasks.Active(t.Context(), nil); len(list) != 0 || err != nil {
+			t.Errorf("tasks of an app that is deleted: %v, %v", list, err)
+		}
+		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

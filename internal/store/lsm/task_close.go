@@ -80,6 +80,13 @@ func (t *Tasks) closePage(ctx context.Context, page *openPage, verdicts []task.V
 		return false, err
 	}
 	c.first = r.p.Answers + 1
+	defer func() {
+		if err != nil { // nothing was written
+			for _, a := range c.answers {
+				delete(r.answers, a)
+			}
+		}
+	}()
 	for i := range verdicts {
 		if err := c.add(i, &verdicts[i]); err != nil {
 			return false, err
@@ -231,9 +238,6 @@ func (c *closing) write(ctx context.Context, t *Tasks, ended bool) error {
 	}
 	if err != nil {
 		r.change(func(p *progress) { apply(p, -1) })
-		for _, a := range c.answers {
-			delete(r.answers, a)
-		}
 	}
 	return err
 }

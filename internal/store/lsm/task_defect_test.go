@@ -1,9 +1,11 @@
 package lsm_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
+	"tidings/internal/report"
 	"tidings/internal/task"
 )
 
@@ -44,5 +46,37 @@ func TestTasksOfNewApp(t *testing.T) {
 		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCloseAgain: the answer of a provider is kept with a page that could not be closed the
+// first time.
+func TestCloseAgain(t *testing.T) {
+	s := newTaskStore(t)
+	addDevice(t, s.opened, "device-0000000001", 1, "ann")
+	r := s.create(fresh("ann", "bob"), 0)
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+	if err != nil || p == nil {
+		t.Fatalf("Open: %v, %v", p, err)
+	}
+	v := []task.Verdict{{Outcome: report.Rejected, Status: 400, Code: "BAD", Words: "bad message"}}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.lsm.Tasks.Close(over, p, v); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Close with a context that is over: %v", err)
+	}
+	if _, err := s.lsm.Tasks.Close(t.Context(), p, v); err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.lsm.Tasks.Explain(t.Context(), appID, r.ID, "ann")
+	if err != nil || len(e.Devices) != 1 {
+		t.Fatalf("Explain: %+v, %v", e, err)
+	}
+	if d := e.Devices[0]; d.Status != 400 || d.Code != "BAD" || d.Words != "bad message" {
+		t.Errorf("the answer of the provider is %d, %q, %q", d.Status, d.Code, d.Words)
 	}
 }

@@ -34,10 +34,11 @@ type closing struct {
 
 // A deadToken is a token that is to be taken from a device that still has it.
 type deadToken struct {
-	number  uint32
-	address channel.Address
-	since   time.Time // one that was registered later is not meant; zero: any is
-	words   string
+	number      uint32
+	certificate int
+	address     channel.Address
+	since       time.Time // one that was registered later is not meant; zero: any is
+	words       string
 }
 
 type newDeviceBadge struct {
@@ -131,7 +132,7 @@ func (c *closing) add(i int, v *task.Verdict) error {
 		c.lates = append(c.lates, l)
 	}
 	if v.Retire && meant.address != "" {
-		c.dead = append(c.dead, deadToken{n, meant.address, meant.since, cmp.Or(v.Words, v.Code)})
+		c.dead = append(c.dead, deadToken{n, page.lane.Certificate, meant.address, meant.since, cmp.Or(v.Words, v.Code)})
 	}
 	if meant.badge >= 0 && meant.kind != "" && (v.Outcome == report.Accepted || v.Outcome == report.Unknown) {
 		c.badges = append(c.badges, newDeviceBadge{n, meant.badge})

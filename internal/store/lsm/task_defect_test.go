@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"tidings/internal/channel"
+	"tidings/internal/device"
 	"tidings/internal/report"
 	"tidings/internal/task"
 )
@@ -78,5 +80,45 @@ func TestCloseAgain(t *testing.T) {
 	}
 	if d := e.Devices[0]; d.Status != 400 || d.Code != "BAD" || d.Words != "bad message" {
 		t.Errorf("the answer of the provider is %d, %q, %q", d.Status, d.Code, d.Words)
+	}
+}
+
+// TestRetiredTokenOfLane: of a device that has one address with two certificates, the token
+// is retired with which the push was sent.
+func TestRetiredTokenOfLane(t *testing.T) {
+	for certificate, provider := range []channel.Provider{1: channel.FCM, 2: channel.APNs} {
+		if certificate == 0 {
+			continue
+		}
+		for _, later := range []bool{false, true} { // the token is retired when its page is closed, or later
+			s := newTaskStore(t)
+			a := pushApp(appID)
+			a.Settings.Push.Order = []channel.Provider{provider}
+			if err := s.SaveApp(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+			d := device.Device{ID: "device-0000000001", Platform: "ios", Permission: device.Allowed, Tokens: []device.Token{
+				{Certificate: 1, Kind: channel.Alert, Address: "address"}, {Certificate: 2, Kind: channel.Alert, Address: "address"},
+			}}
+			if _, err := s.lsm.Devices.Register(t.Context(), appID, device.Proof{Admin: true}, d); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(d.ID), 0).ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			carryOut(t, s.opened, got.Ref, func(*task.Unit) task.Verdict {
+				return task.Verdict{Outcome: report.Gone, Status: 410, Retire: !later}
+			})
+			if later {
+				if n, err := s.lsm.Tasks.RetireTokens(t.Context(), got.Ref, []task.Gone{{Account: d.ID, Certificate: certificate, Address: "address"}}); n != 1 || err != nil {
+					t.Errorf("RetireTokens: %d, %v", n, err)
+				}
+			}
+			left, err := s.lsm.Devices.Device(t.Context(), appID, d.ID)
+			if err != nil || len(left.Tokens) != 1 || left.Tokens[0].Certificate == certificate {
+				t.Errorf("the push was sent with certificate %d, later %t, and the device has left %v, %v", certificate, later, left.Tokens, err)
+			}
+		}
 	}
 }

@@ -2,8 +2,10 @@ package lsm_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"testing"
+	"time"
 
 	"tidings/internal/channel"
 	"tidings/internal/device"
@@ -119,6 +121,51 @@ func TestRetiredTokenOfLane(t *testing.T) {
 			if err != nil || len(left.Tokens) != 1 || left.Tokens[0].Certificate == certificate {
 				t.Errorf("the push was sent with certificate %d, later %t, and the device has left %v, %v", certificate, later, left.Tokens, err)
 			}
+		}
+	}
+}
+
+// A countedContext is over after it was asked so often.
+type countedContext struct {
+	context.Context
+	left int
+}
+
+func (c *countedContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+// TestFreezeCutOff: of a task that ends after its audience was fixed in part, nothing stays,
+// wherever the fixing was cut off.
+func TestFreezeCutOff(t *testing.T) {
+	s := newTaskStore(t)
+	for whole, cut := false, 0; !whole; cut++ {
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(), 0).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.lsm.Tasks.Freeze(&countedContext{t.Context(), cut}, got.Ref)
+		if whole = err == nil; !whole && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if got, err = s.lsm.Tasks.Get(t.Context(), got.Ref); err != nil {
+			t.Fatal(err)
+		}
+		if !whole && (got.State != task.Accepted || got.Frozen != 0) {
+			t.Errorf("cut off at %d, the task is %s for %d accounts", cut, got.State, got.Frozen)
+		}
+		if err := s.lsm.Tasks.End(t.Context(), got.Ref, task.Expired, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(8*24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		key := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, got.Number), 0)
+		if s.lsm.Record(appID, 0x13, key) != nil {
+			t.Errorf("cut off at %d, the audience is kept after the end of the task", cut)
 		}
 	}
 }

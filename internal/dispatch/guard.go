@@ -93,7 +93,7 @@ func (d *Dispatcher) guard(pg *page, opened *task.Page, verdicts []task.Verdict,
 		case sure:
 			verdicts[i].Retire = true
 		default:
-			p.held.add(c, task.Gone{Account: u.Account, Address: u.Target.Address, Words: sentence(r)})
+			p.held.add(c, task.Gone{Account: u.Account, Certificate: p.lane.key.Certificate, Address: u.Target.Address, Words: sentence(r)})
 		}
 	}
 	if !c.proven.Load() && c.gone.Add(int32(dead)) >= leastAnswers && p.lane.credit == c && p.lane.block == nil {

@@ -151,9 +151,10 @@ type Store interface {
 
 // A Gone is a dead token.
 type Gone struct {
-	Account string
-	Address channel.Address
-	Words   string
+	Account     string
+	Certificate int
+	Address     channel.Address
+	Words       string
 }
 
 // A Filter selects tasks.

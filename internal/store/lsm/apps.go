@@ -162,6 +162,7 @@ func (s *Apps) DeleteApp(ctx context.Context, id uint32) error {
 			x.pending = pending{}
 			x.pages.clear()
 			x.estimates.clear()
+			x.tasks.clear()
 		})
 		x.changed(pos)
 		return err

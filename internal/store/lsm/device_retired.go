@@ -7,28 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"tidings/internal/channel"
 	"tidings/internal/device"
 	"tidings/internal/store/journal"
 )
-
-// retireToken takes the token with an address and a certificate from device n, if it still
-// has it, and keeps it among the retired ones. It reports whether the device had it. The
-// device is written by write.
-func (c *deviceChange) retireToken(n uint32, certificate int, address channel.Address, reason, task string) (bool, error) {
-	if !c.x.users.IsDevice(n) {
-		return false, nil
-	}
-	d, err := c.device(n)
-	if err != nil {
-		return false, err
-	}
-	i := slices.IndexFunc(d.is.Tokens, func(t device.Token) bool { return t.Certificate == certificate && t.Address == address })
-	if i < 0 {
-		return false, nil
-	}
-	return true, c.retire(d, d.is.Tokens[i], reason, task)
-}
 
 // Retired returns tokens that were retired, the latest first.
 func (s *Devices) Retired(ctx context.Context, app uint32, id, task string, limit int) (list []device.Retired, err error) {

@@ -177,7 +177,7 @@ func (s *Store) Retire(app uint32, id string, certificate int, address channel.A
 			return nil
 		}
 		c := s.Users.changeDevices(x, nil)
-		if had, err = c.retireToken(n, certificate, address, reason, task); err != nil {
+		if had, err = c.retireDead(&deadToken{number: n, certificate: certificate, address: address, words: reason}, task); err != nil {
 			return err
 		}
 		return c.commit(false, &pos)

@@ -189,6 +189,13 @@ func (t *tenantTasks) oldest() uint64 {
 	return t.least
 }
 
+// clear forgets the tasks of an app that is deleted.
+func (t *tenantTasks) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.active, t.pins, t.recent, t.pending = nil, nil, nil, nil
+}
+
 func (t *tenantTasks) find(number uint64) *running {
 	t.mu.Lock()
 	defer t.mu.Unlock()

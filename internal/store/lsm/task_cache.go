@@ -7,7 +7,6 @@ import (
 
 	"tidings/internal/index"
 	"tidings/internal/store/journal"
-	"tidings/internal/task"
 )
 
 // An audienceCache has audiences, those that were asked for last: another is read from
@@ -15,11 +14,13 @@ import (
 // are being sent.
 type audienceCache struct {
 	mu    sync.Mutex
-	known map[audienceOf]*frozen
+	known map[taskOf]*frozen
 	bytes int64
 }
 
-type audienceOf struct {
+// A taskOf names a task of an app. Another app may get the SDKAppID of one that was deleted,
+// and counts its tasks from 1 too.
+type taskOf struct {
 	x      *tenant
 	number uint64
 }
@@ -31,26 +32,26 @@ const maxAudienceBytes = 16 << 20
 func (c *audienceCache) get(x *tenant, number uint64) *frozen {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[audienceOf{x, number}]
+	return c.known[taskOf{x, number}]
 }
 
 func (c *audienceCache) put(x *tenant, number uint64, f *frozen) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = map[audienceOf]*frozen{}
+		c.known = map[taskOf]*frozen{}
 	}
-	of := audienceOf{x, number}
-	if old := c.known[of]; old != nil {
+	place := taskOf{x, number}
+	if old := c.known[place]; old != nil {
 		c.bytes -= old.memory()
 	}
-	c.known[of] = f
+	c.known[place] = f
 	c.bytes += f.memory()
 	for other, old := range c.known { // whichever comes first
 		if c.bytes <= maxAudienceBytes {
 			break
 		}
-		if other != of {
+		if other != place {
 			c.bytes -= old.memory()
 			delete(c.known, other)
 		}
@@ -61,9 +62,9 @@ func (c *audienceCache) put(x *tenant, number uint64, f *frozen) {
 func (c *audienceCache) forget(x *tenant, number uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.known[audienceOf{x, number}]; old != nil {
+	if old := c.known[taskOf{x, number}]; old != nil {
 		c.bytes -= old.memory()
-		delete(c.known, audienceOf{x, number})
+		delete(c.known, taskOf{x, number})
 	}
 }
 
@@ -155,23 +156,23 @@ func (t *Tasks) audience(ctx context.Context, x *tenant, number uint64) (*frozen
 // A taskCache has what some tasks are, with their messages: those that were asked for last.
 type taskCache struct {
 	mu    sync.Mutex
-	known map[task.Ref]*taskRecord
+	known map[taskOf]*taskRecord
 }
 
 // maxTaskTexts bounds a taskCache. A message has ten kilobytes at most.
 const maxTaskTexts = 64
 
-func (c *taskCache) get(ref task.Ref) *taskRecord {
+func (c *taskCache) get(place taskOf) *taskRecord {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[ref]
+	return c.known[place]
 }
 
-func (c *taskCache) put(ref task.Ref, r *taskRecord) {
+func (c *taskCache) put(place taskOf, r *taskRecord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = map[task.Ref]*taskRecord{}
+		c.known = map[taskOf]*taskRecord{}
 	}
 	if len(c.known) >= maxTaskTexts {
 		for old := range c.known { // whichever comes first
@@ -179,11 +180,11 @@ func (c *taskCache) put(ref task.Ref, r *taskRecord) {
 			break
 		}
 	}
-	c.known[ref] = r
+	c.known[place] = r
 }
 
-func (c *taskCache) forget(ref task.Ref) {
+func (c *taskCache) forget(place taskOf) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.known, ref)
+	delete(c.known, place)
 }

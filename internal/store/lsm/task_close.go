@@ -34,10 +34,11 @@ type closing struct {
 
 // A deadToken is a token that is to be taken from a device that still has it.
 type deadToken struct {
-	number  uint32
-	address channel.Address
-	since   time.Time // one that was registered later is not meant; zero: any is
-	words   string
+	number      uint32
+	certificate int
+	address     channel.Address
+	since       time.Time // one that was registered later is not meant; zero: any is
+	words       string
 }
 
 type newDeviceBadge struct {
@@ -80,6 +81,13 @@ func (t *Tasks) closePage(ctx context.Context, page *openPage, verdicts []task.V
 		return false, err
 	}
 	c.first = r.p.Answers + 1
+	defer func() {
+		if err != nil { // nothing was written
+			for _, a := range c.answers {
+				delete(r.answers, a)
+			}
+		}
+	}()
 	for i := range verdicts {
 		if err := c.add(i, &verdicts[i]); err != nil {
 			return false, err
@@ -124,7 +132,7 @@ func (c *closing) add(i int, v *task.Verdict) error {
 		c.lates = append(c.lates, l)
 	}
 	if v.Retire && meant.address != "" {
-		c.dead = append(c.dead, deadToken{n, meant.address, meant.since, cmp.Or(v.Words, v.Code)})
+		c.dead = append(c.dead, deadToken{n, page.lane.Certificate, meant.address, meant.since, cmp.Or(v.Words, v.Code)})
 	}
 	if meant.badge >= 0 && meant.kind != "" && (v.Outcome == report.Accepted || v.Outcome == report.Unknown) {
 		c.badges = append(c.badges, newDeviceBadge{n, meant.badge})
@@ -231,9 +239,6 @@ func (c *closing) write(ctx context.Context, t *Tasks, ended bool) error {
 	}
 	if err != nil {
 		r.change(func(p *progress) { apply(p, -1) })
-		for _, a := range c.answers {
-			delete(r.answers, a)
-		}
 	}
 	return err
 }

@@ -147,15 +147,16 @@ func (t *Tasks) settle(ctx context.Context, r *running, w *walker) error {
 // hourOf is the hour of a moment, by which pins of ended tasks are kept.
 func hourOf(ms int64) uint64 { return uint64(max(ms, 0)) / uint64(time.Hour.Milliseconds()) }
 
-// putEnd puts the end of a task into a batch.
+// putEnd puts the end of a task into a batch. Also one whose audience was never fixed may
+// have left a part of it.
 func putEnd(b *journal.Batch, r *running, record []byte) {
 	b.Delete(tableActive, taskKey(r.Number))
 	b.Set(tableEndedTask, taskKey(r.Number), record)
 	ended := msTime(r.p.Ended)
 	if r.p.Pin != 0 {
 		b.Raise(tablePinned, taskKey(hourOf(r.p.Ended)), ^r.p.Pin)
-		b.Set(tableDue, dueKey(ended.Add(traceLife).Unix(), dueTrace, taskKey(r.Number)), nil)
 	}
+	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix(), dueTrace, taskKey(r.Number)), nil)
 	b.Set(tableDue, dueKey(ended.Add(taskLife).Unix(), dueTask, taskKey(r.Number)), nil)
 }
 

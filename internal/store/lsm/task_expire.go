@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"tidings/internal/store/journal"
-	"tidings/internal/task"
 )
 
 // expirePiece is how many records are deleted at a time.
@@ -77,7 +76,7 @@ func (t *Tasks) expireDue(ctx context.Context, x *tenant, now time.Time) (more b
 	}
 	switch number := binary.BigEndian.Uint64(due[9:]); due[8] { // of a request it is none
 	case dueTask:
-		t.records.forget(task.Ref{App: x.id, Number: number})
+		t.records.forget(taskOf{x, number})
 	case dueTrace:
 		t.audiences.forget(x, number)
 	}

@@ -27,7 +27,7 @@ func (t *Tasks) Freeze(ctx context.Context, ref task.Ref) error {
 	if r.p.State != task.Accepted && r.p.State != task.Resolving {
 		return t.wait(r)
 	}
-	rec, err := t.record(ctx, ref)
+	rec, err := t.record(ctx, r.x, r.Number)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (t *Tasks) Freeze(ctx context.Context, ref task.Ref) error {
 		err = t.writeFrozen(ctx, r, f)
 	}
 	if err != nil {
-		r.change(func(p *progress) { p.State, p.Pin = task.Accepted, 0 })
+		r.change(func(p *progress) { p.State, p.Frozen, p.Pin = task.Accepted, 0, 0 })
 		r.x.tasks.refresh()
 		return err
 	}

@@ -52,7 +52,8 @@ const emptyPages = 8
 func (t *Tasks) Open(ctx context.Context, ref task.Ref, of task.Lane, limit int) (*task.Page, time.Time, error) {
 	r := t.running(ref)
 	if r == nil {
-		return nil, time.Time{}, nil
+		_, err := t.ended(ctx, ref)
+		return nil, time.Time{}, err
 	}
 	limit = min(max(limit, 1), task.MaxPage)
 	for range emptyPages {
@@ -378,7 +379,8 @@ func (t *Tasks) abandon(page *openPage) {
 func (t *Tasks) Lanes(ctx context.Context, ref task.Ref) (list []task.Lane, err error) {
 	r := t.running(ref)
 	if r == nil {
-		return nil, nil
+		_, err := t.ended(ctx, ref)
+		return nil, err
 	}
 	r.work.Lock()
 	defer r.work.Unlock()

@@ -17,12 +17,12 @@ import (
 )
 
 // record returns what a task is; task.ErrUnknown if it is kept no more.
-func (t *Tasks) record(ctx context.Context, ref task.Ref) (rec *taskRecord, err error) {
-	if rec = t.records.get(ref); rec != nil {
+func (t *Tasks) record(ctx context.Context, x *tenant, number uint64) (rec *taskRecord, err error) {
+	if rec = t.records.get(taskOf{x, number}); rec != nil {
 		return rec, nil
 	}
 	err = t.journal.Read(func(v *journal.View) error {
-		rec, err = readTaskRecord(v, ref.App, ref.Number)
+		rec, err = readTaskRecord(v, x.id, number)
 		return err
 	})
 	if err == nil && rec == nil {
@@ -31,7 +31,7 @@ func (t *Tasks) record(ctx context.Context, ref task.Ref) (rec *taskRecord, err 
 	if err != nil {
 		return nil, err
 	}
-	t.records.put(ref, rec)
+	t.records.put(taskOf{x, number}, rec)
 	return rec, ctx.Err()
 }
 
@@ -41,7 +41,7 @@ func (t *Tasks) get(ctx context.Context, r *running) (*task.Task, error) {
 	if err := t.journal.Wait(ctx, pos); err != nil {
 		return nil, err
 	}
-	rec, err := t.record(ctx, r.Ref)
+	rec, err := t.record(ctx, r.x, r.Number)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (t *Tasks) ended(ctx context.Context, ref task.Ref) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, err := t.record(ctx, ref)
+	rec, err := t.record(ctx, x, ref.Number)
 	if err != nil {
 		return nil, err
 	}

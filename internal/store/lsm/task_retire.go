@@ -72,7 +72,8 @@ func (t *Tasks) commitDevices(ctx context.Context, r *running, dead []deadToken,
 	return retired, nil
 }
 
-// retireDead retires a token if its device still has it, and has not registered it anew.
+// retireDead retires a token if its device still has it, and has not registered it anew. It
+// reports whether it did. The device is written by write.
 func (c *deviceChange) retireDead(dead *deadToken, taskID string) (bool, error) {
 	if !c.x.users.IsDevice(dead.number) {
 		return false, nil
@@ -81,11 +82,13 @@ func (c *deviceChange) retireDead(dead *deadToken, taskID string) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	i := slices.IndexFunc(d.is.Tokens, func(t device.Token) bool { return t.Address == dead.address })
+	i := slices.IndexFunc(d.is.Tokens, func(t device.Token) bool {
+		return t.Certificate == dead.certificate && t.Address == dead.address
+	})
 	if i < 0 || !dead.since.IsZero() && d.is.Tokens[i].Registered.After(dead.since) {
 		return false, nil
 	}
-	return c.retireToken(dead.number, d.is.Tokens[i].Certificate, dead.address, dead.words, taskID)
+	return true, c.retire(d, d.is.Tokens[i], dead.words, taskID)
 }
 
 // RetireTokens takes tokens from devices that still have them.
@@ -111,7 +114,7 @@ func (t *Tasks) retirePiece(ctx context.Context, r *running, units []task.Gone) 
 	r.x.mu.RLock()
 	for _, g := range units {
 		if n, exists := r.x.users.Find(g.Account); exists {
-			dead = append(dead, deadToken{number: n, address: g.Address, words: g.Words})
+			dead = append(dead, deadToken{number: n, certificate: g.Certificate, address: g.Address, words: g.Words})
 		}
 	}
 	r.x.mu.RUnlock()

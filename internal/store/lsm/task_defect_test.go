@@ -1,0 +1,171 @@
+package lsm_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"testing"
+	"time"
+
+	"tidings/internal/channel"
+	"tidings/internal/device"
+	"tidings/internal/report"
+	"tidings/internal/task"
+)
+
+// TestTasksOfNewApp: an app that is made with the number of one that was deleted knows
+// nothing of its tasks, whose numbers it gives anew.
+func TestTasksOfNewApp(t *testing.T) {
+	s := newTaskStore(t)
+	for _, title := range []string{"of the first app", "of the second"} {
+		addDevice(t, s.opened, "device-0000000001", 1, "ann")
+		n := fresh()
+		n.Message.Title = title
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(n, 0).ID)
+		if err == nil {
+			err = s.lsm.Tasks.Freeze(t.Context(), got.Ref)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+		if err != nil || p == nil {
+			t.Fatalf("Open: %v, %v", p, err)
+		}
+		if p.Task.Message.Title != title {
+			t.Errorf("the title of the push is %q, want %q", p.Task.Message.Title, title)
+		}
+		if err := s.DeleteApp(t.Context(), appID); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.lsm.Tasks.Get(t.Context(), got.Ref); got != nil || err != nil {
+			t.Errorf("Get in an app that is deleted: %v, %v", got, err)
+		}
+		if _, err := s.lsm.Tasks.Close(t.Context(), p, []task.Verdict{accepted(nil)}); !errors.Is(err, task.ErrUnknown) {
+			t.Errorf("Close in an app that is deleted: %v", err)
+		}
+		if list, err := s.lsm.Tasks.Active(t.Context(), nil); len(list) != 0 || err != nil {
+			t.Errorf("tasks of an app that is deleted: %v, %v", list, err)
+		}
+		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCloseAgain: the answer of a provider is kept with a page that could not be closed the
+// first time.
+func TestCloseAgain(t *testing.T) {
+	s := newTaskStore(t)
+	addDevice(t, s.opened, "device-0000000001", 1, "ann")
+	r := s.create(fresh("ann", "bob"), 0)
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+	if err != nil || p == nil {
+		t.Fatalf("Open: %v, %v", p, err)
+	}
+	v := []task.Verdict{{Outcome: report.Rejected, Status: 400, Code: "BAD", Words: "bad message"}}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.lsm.Tasks.Close(over, p, v); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Close with a context that is over: %v", err)
+	}
+	if _, err := s.lsm.Tasks.Close(t.Context(), p, v); err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.lsm.Tasks.Explain(t.Context(), appID, r.ID, "ann")
+	if err != nil || len(e.Devices) != 1 {
+		t.Fatalf("Explain: %+v, %v", e, err)
+	}
+	if d := e.Devices[0]; d.Status != 400 || d.Code != "BAD" || d.Words != "bad message" {
+		t.Errorf("the answer of the provider is %d, %q, %q", d.Status, d.Code, d.Words)
+	}
+}
+
+// TestRetiredTokenOfLane: of a device that has one address with two certificates, the token
+// is retired with which the push was sent.
+func TestRetiredTokenOfLane(t *testing.T) {
+	for certificate, provider := range []channel.Provider{1: channel.FCM, 2: channel.APNs} {
+		if certificate == 0 {
+			continue
+		}
+		for _, later := range []bool{false, true} { // the token is retired when its page is closed, or later
+			s := newTaskStore(t)
+			a := pushApp(appID)
+			a.Settings.Push.Order = []channel.Provider{provider}
+			if err := s.SaveApp(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+			d := device.Device{ID: "device-0000000001", Platform: "ios", Permission: device.Allowed, Tokens: []device.Token{
+				{Certificate: 1, Kind: channel.Alert, Address: "address"}, {Certificate: 2, Kind: channel.Alert, Address: "address"},
+			}}
+			if _, err := s.lsm.Devices.Register(t.Context(), appID, device.Proof{Admin: true}, d); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(d.ID), 0).ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			carryOut(t, s.opened, got.Ref, func(*task.Unit) task.Verdict {
+				return task.Verdict{Outcome: report.Gone, Status: 410, Retire: !later}
+			})
+			if later {
+				if n, err := s.lsm.Tasks.RetireTokens(t.Context(), got.Ref, []task.Gone{{Account: d.ID, Certificate: certificate, Address: "address"}}); n != 1 || err != nil {
+					t.Errorf("RetireTokens: %d, %v", n, err)
+				}
+			}
+			left, err := s.lsm.Devices.Device(t.Context(), appID, d.ID)
+			if err != nil || len(left.Tokens) != 1 || left.Tokens[0].Certificate == certificate {
+				t.Errorf("the push was sent with certificate %d, later %t, and the device has left %v, %v", certificate, later, left.Tokens, err)
+			}
+		}
+	}
+}
+
+// A countedContext is over after it was asked so often.
+type countedContext struct {
+	context.Context
+	left int
+}
+
+func (c *countedContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+// TestFreezeCutOff: of a task that ends after its audience was fixed in part, nothing stays,
+// wherever the fixing was cut off.
+func TestFreezeCutOff(t *testing.T) {
+	s := newTaskStore(t)
+	for whole, cut := false, 0; !whole; cut++ {
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(), 0).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.lsm.Tasks.Freeze(&countedContext{t.Context(), cut}, got.Ref)
+		if whole = err == nil; !whole && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if got, err = s.lsm.Tasks.Get(t.Context(), got.Ref); err != nil {
+			t.Fatal(err)
+		}
+		if !whole && (got.State != task.Accepted || got.Frozen != 0) {
+			t.Errorf("cut off at %d, the task is %s for %d accounts", cut, got.State, got.Frozen)
+		}
+		if err := s.lsm.Tasks.End(t.Context(), got.Ref, task.Expired, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(8*24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		key := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, got.Number), 0)
+		if s.lsm.Record(appID, 0x13, key) != nil {
+			t.Errorf("cut off at %d, the audience is kept after the end of the task", cut)
+		}
+	}
+}

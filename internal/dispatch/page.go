@@ -153,8 +153,8 @@ func reset(n *atomic.Int32) {
 	}
 }
 
-// manyFailures is how many tries fail one after the other until a lane is held, whatever
-// the provider says about it; and how many are refused for the credentials until a lane is
+// manyFailures is how many tries fail, or stay without an answer, one after the other until a
+// lane is held, whatever the provider says about it; and how many are refused for the credentials until a lane is
 // blocked with which messages were accepted before. Fewer can be about a few tokens, and
 // whoever can register a device can register such tokens.
 const manyFailures = 10
@@ -178,9 +178,11 @@ func (d *Dispatcher) notice(pg *page, r *channel.Result) {
 		if r.Code == channel.CodeStopped {
 			return
 		}
-		if r.Lane {
+		if r.Lane || r.Outcome == channel.Retry && c.failing.Add(1) >= manyFailures {
 			d.slow(pg, r)
-		} else if r.Outcome == channel.Retry && c.failing.Add(1) >= manyFailures {
+		}
+	case channel.Unknown: // each message that a silent provider gets may be lost
+		if c.failing.Add(1) >= manyFailures {
 			d.slow(pg, r)
 		}
 	}

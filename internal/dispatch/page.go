@@ -216,7 +216,7 @@ func (d *Dispatcher) nothing(ctx context.Context, pg *page, next time.Time, err 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := pg.place
-	d.giveBack(p, pg.limit)
+	d.giveBack(pg, pg.limit)
 	d.release(pg)
 	switch {
 	case errors.Is(err, task.ErrUnknown):
@@ -251,7 +251,7 @@ func (d *Dispatcher) opened(pg *page, units int) {
 	p.lane.weight[pg.class] += units - pg.weight
 	pg.units, pg.weight = units, units
 	p.lane.wakeUp()
-	d.giveBack(p, pg.limit-units)
+	d.giveBack(pg, pg.limit-units)
 	if !p.run.begun {
 		p.run.begun = true
 		d.metrics.start.Observe(d.now().Sub(p.run.accepted).Seconds())
@@ -266,7 +266,7 @@ func (d *Dispatcher) giveUp(pg *page, opened *task.Page) {
 	d.tasks.Abandon(opened)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.giveBack(pg.place, pg.units)
+	d.giveBack(pg, pg.units)
 	d.release(pg)
 	pg.place.stamp++
 	pg.place.lane.wait(pg.place, time.Now().Add(soon))

@@ -244,15 +244,13 @@ func (s *Server) payload(ctx context.Context, c *gate.Caller, n *task.New, g *ta
 	if err != nil {
 		return nil, "" // it is gone by now
 	}
-	i := slices.IndexFunc(d.Tokens, func(t device.Token) bool {
-		return t.Certificate == g.Choice.Certificate && t.Kind == g.Choice.Kind
-	})
-	if i < 0 {
+	token := d.Token(&g.Choice)
+	if token == nil {
 		return nil, ""
 	}
 	target := channel.Target{
-		Kind: d.Tokens[i].Kind, Address: d.Tokens[i].Address, Language: d.Language, ReportID: previewReport, SendID: previewSend,
-		Badge: badge(n, d),
+		Kind: token.Kind, Address: token.Address, Language: d.Language, ReportID: previewReport, SendID: previewSend,
+		Badge: device.BadgeAfter(d.Badge, &n.Message, g.Choice.Provider),
 	}
 	job := &channel.Job{Message: &n.Message, Replace: previewReplace, Expires: c.Now.Add(n.Life)}
 	p, err := sender.Payload(job, &target)
@@ -260,19 +258,6 @@ func (s *Server) payload(ctx context.Context, c *gate.Caller, n *task.New, g *ta
 		return nil, err.Error()
 	}
 	return &payload{Body: p.Body, Bytes: p.Bytes, Limit: p.Limit, Cuts: p.Cuts, Headers: p.Header}, ""
-}
-
-// badge returns the number that a device would show.
-func badge(n *task.New, d *device.Device) int {
-	switch m := &n.Message; {
-	case m.BadgeSet != nil:
-		return *m.BadgeSet
-	case m.BadgeAdd > 0:
-		return min(d.Badge+m.BadgeAdd, device.MaxBadge)
-	case m.Apple.BadgeMode != nil && *m.Apple.BadgeMode == 0:
-		return min(d.Badge+1, device.MaxBadge)
-	}
-	return -1
 }
 
 // schedule says when a task would begin and end, if nothing else is sent.

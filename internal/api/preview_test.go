@@ -43,6 +43,9 @@ func TestPreview(t *testing.T) {
 	if strings.Contains(got.raw, "secret-token") {
 		t.Error("the preview shows a token")
 	}
+	if apple := n.post("tidings/preview_push", `{"OfflinePushInfo":{"Title":"T","ApnsInfo":{"BadgeMode":0}}}`).ok(t); !strings.Contains(apple.raw, `"badge":-1`) {
+		t.Errorf("BadgeMode, which is for Apple devices, changes the badge of another: %s", apple.raw)
+	}
 	dry := n.post("timpush/push", `{"MsgRandom":1,"DryRun":1,`+message+`}`).ok(t)
 	if fmt.Sprint(dry.members["Preview"]) == "" || dry.members["TaskId"] != "" {
 		t.Errorf("%s", dry.raw)

@@ -78,3 +78,20 @@ func (d *Device) Token(c *Choice) *Token {
 	}
 	return nil
 }
+
+// BadgeAfter returns the badge that a message gives a device, which shows badge and is reached
+// through a provider; -1 if the message leaves the badge as it is (spec/timpush-api.md, 11.1 and
+// 11.3).
+func BadgeAfter(badge int, m *channel.Message, p channel.Provider) int {
+	add := m.BadgeAdd
+	if mode := m.Apple.BadgeMode; add == 0 && p == channel.APNs && mode != nil && *mode == 0 {
+		add = 1
+	}
+	switch {
+	case m.BadgeSet != nil:
+		return *m.BadgeSet
+	case add > 0:
+		return min(badge+add, MaxBadge)
+	}
+	return -1
+}

@@ -165,3 +165,27 @@ func TestErrorsShowNoToken(t *testing.T) {
 		}
 	}
 }
+
+func TestBadgeAfter(t *testing.T) {
+	counts, silent := channel.Apple{BadgeMode: new(0)}, channel.Apple{BadgeMode: new(1)}
+	for _, c := range []struct {
+		name      string
+		message   channel.Message
+		fcm, apns int
+	}{
+		{"none", channel.Message{}, -1, -1},
+		{"add", channel.Message{BadgeAdd: 2}, 7, 7},
+		{"add to the most", channel.Message{BadgeAdd: MaxBadge}, MaxBadge, MaxBadge},
+		{"set", channel.Message{BadgeSet: new(0), BadgeAdd: 2, Apple: counts}, 0, 0},
+		{"mode 0 is for Apple devices", channel.Message{Apple: counts}, -1, 6},
+		{"mode 0 and add", channel.Message{BadgeAdd: 2, Apple: counts}, 7, 7},
+		{"mode 1", channel.Message{Apple: silent}, -1, -1},
+	} {
+		if got := BadgeAfter(5, &c.message, channel.FCM); got != c.fcm {
+			t.Errorf("%s, FCM: got %d, want %d", c.name, got, c.fcm)
+		}
+		if got := BadgeAfter(5, &c.message, channel.APNs); got != c.apns {
+			t.Errorf("%s, APNs: got %d, want %d", c.name, got, c.apns)
+		}
+	}
+}

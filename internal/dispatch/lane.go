@@ -225,11 +225,12 @@ func (d *Dispatcher) allowance(p *place, now time.Time, limit int) (int, time.Du
 	return n, 0
 }
 
-// giveBack gives back what allowance took and was not needed.
-func (d *Dispatcher) giveBack(p *place, n int) {
-	if b := d.paces[p.lane.key.App]; b != nil && n > 0 {
+// giveBack gives back what allowance took for a page and was not needed. It took nothing for
+// a page that is not sent.
+func (d *Dispatcher) giveBack(pg *page, n int) {
+	if b := d.paces[pg.place.lane.key.App]; b != nil && n > 0 && pg.sender != nil {
 		b.take(-n)
-		p.run.pace.take(-n)
+		pg.place.run.pace.take(-n)
 	}
 }
 

@@ -158,6 +158,39 @@ func TestAHangingProvider(t *testing.T) {
 	})
 }
 
+// A provider takes requests and answers none: what becomes of a message is not known, and a
+// broadcast waits instead of losing one message after the other that way.
+func TestAProviderThatDoesNotAnswer(t *testing.T) {
+	in(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		w := newWorld(t)
+		w.provider.took = 50 * time.Millisecond
+		w.provider.answer = func(string, *channel.Target, int) channel.Result {
+			if hangs.Load() {
+				time.Sleep(15 * time.Second) // the time of a request
+				return channel.Result{Outcome: channel.Unknown, Code: channel.CodeTimeout, Words: "no answer in time", Took: 15 * time.Second}
+			}
+			return channel.Result{Outcome: channel.Accepted}
+		}
+		r := w.store.add(spec{app: 1, units: map[int]int{1: 100_000}, life: time.Hour})
+		time.Sleep(200 * time.Millisecond)
+		hangs.Store(true)
+		time.Sleep(10 * time.Minute)
+		// What was on its way, and some sixteen at each look.
+		if n := w.store.outcomes(r)[report.Unknown]; n > maxUnits+1000 {
+			t.Errorf("%d messages were lost to a provider that does not answer", n)
+		}
+		if s := w.Lanes(1)[0]; s.Pages > 1 || s.InFlight > tryUnits {
+			t.Errorf("the lane is tried with too much: %+v", s)
+		}
+		hangs.Store(false)
+		w.wait(r)
+		if n := w.store.outcomes(r)[report.Accepted]; n < 100_000-maxUnits-1000 {
+			t.Errorf("%d of 100000 were accepted in the end", n)
+		}
+	})
+}
+
 // A provider that is down is not called for each message of a broadcast.
 func TestADeadProvider(t *testing.T) {
 	in(t, func(t *testing.T) {

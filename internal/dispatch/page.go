@@ -153,8 +153,8 @@ func reset(n *atomic.Int32) {
 	}
 }
 
-// manyFailures is how many tries fail one after the other until a lane is held, whatever
-// the provider says about it; and how many are refused for the credentials until a lane is
+// manyFailures is how many tries fail, or stay without an answer, one after the other until a
+// lane is held, whatever the provider says about it; and how many are refused for the credentials until a lane is
 // blocked with which messages were accepted before. Fewer can be about a few tokens, and
 // whoever can register a device can register such tokens.
 const manyFailures = 10
@@ -178,9 +178,11 @@ func (d *Dispatcher) notice(pg *page, r *channel.Result) {
 		if r.Code == channel.CodeStopped {
 			return
 		}
-		if r.Lane {
+		if r.Lane || r.Outcome == channel.Retry && c.failing.Add(1) >= manyFailures {
 			d.slow(pg, r)
-		} else if r.Outcome == channel.Retry && c.failing.Add(1) >= manyFailures {
+		}
+	case channel.Unknown: // each message that a silent provider gets may be lost
+		if c.failing.Add(1) >= manyFailures {
 			d.slow(pg, r)
 		}
 	}
@@ -214,7 +216,7 @@ func (d *Dispatcher) nothing(ctx context.Context, pg *page, next time.Time, err 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := pg.place
-	d.giveBack(p, pg.limit)
+	d.giveBack(pg, pg.limit)
 	d.release(pg)
 	switch {
 	case errors.Is(err, task.ErrUnknown):
@@ -249,7 +251,7 @@ func (d *Dispatcher) opened(pg *page, units int) {
 	p.lane.weight[pg.class] += units - pg.weight
 	pg.units, pg.weight = units, units
 	p.lane.wakeUp()
-	d.giveBack(p, pg.limit-units)
+	d.giveBack(pg, pg.limit-units)
 	if !p.run.begun {
 		p.run.begun = true
 		d.metrics.start.Observe(d.now().Sub(p.run.accepted).Seconds())
@@ -264,7 +266,7 @@ func (d *Dispatcher) giveUp(pg *page, opened *task.Page) {
 	d.tasks.Abandon(opened)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.giveBack(pg.place, pg.units)
+	d.giveBack(pg, pg.units)
 	d.release(pg)
 	pg.place.stamp++
 	pg.place.lane.wait(pg.place, time.Now().Add(soon))

@@ -133,7 +133,7 @@ func (s *fakeSender) one(target *channel.Target) channel.Result {
 	if s.answer != nil {
 		r = s.answer(s.version, target, try)
 	}
-	r.Took = s.took
+	r.Took += s.took
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.results[target.SendID] = r

@@ -522,6 +522,25 @@ func TestPaceOfAppAndTask(t *testing.T) {
 	})
 }
 
+// Pages of what cannot be sent are not paced, so they give nothing back to those that are.
+func TestWhatCannotBeSentHastensNothing(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.store.took = time.Millisecond
+		if _, err := w.apps.Declare(t.Context(), app.Declaration{ID: 1, PushPace: new(100)}); err != nil {
+			t.Fatal(err)
+		}
+		w.store.add(spec{app: 1, units: map[int]int{1: 10_000}, life: time.Hour})
+		for range 500 {
+			w.store.add(spec{app: 1, units: map[int]int{0: 1}, life: time.Hour})
+			time.Sleep(20 * time.Millisecond)
+		}
+		if n := w.provider.sends.Load(); n > 1020 {
+			t.Errorf("%d messages were sent in 10 seconds, want 1000", n)
+		}
+	})
+}
+
 func TestClockOfTheProvider(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t, func(w *world) { w.provider.clock = -90 * time.Second })

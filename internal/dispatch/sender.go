@@ -29,7 +29,7 @@ type credit struct {
 	proven  atomic.Bool  // a message was accepted
 	gone    atomic.Int32 // tokens that were called dead before that
 	refused atomic.Int32 // messages refused for the credentials since one was accepted
-	failing atomic.Int32 // tries that failed since the last answer
+	failing atomic.Int32 // tries that failed, or stayed without an answer, since the last answer
 }
 
 // A block is why a lane sends nothing, and when that is looked at again.

@@ -305,7 +305,7 @@ func (w *walker) unit(u *index.View, certificate int, n uint32, again *retry, d 
 			return nil, meant, now
 		}
 		out.Target = channel.Target{
-			Kind: token.Kind, Address: token.Address, Language: d.Language, Badge: newBadge(w.m, badge),
+			Kind: token.Kind, Address: token.Address, Language: d.Language, Badge: device.BadgeAfter(badge, w.m, now.choice.Provider),
 			ReportID: w.reportID(w.r, n, out.Account), SendID: w.sendID(w.r, n),
 		}
 		out.Since = token.Registered
@@ -330,17 +330,6 @@ func (w *walker) unit(u *index.View, certificate int, n uint32, again *retry, d 
 // decided are the outcomes of devices that cannot be sent to.
 var decided = map[device.Reason]report.Outcome{
 	device.NoCertificate: report.NoCertificate, device.NoToken: report.NoToken, device.PermissionOff: report.PermissionOff,
-}
-
-// newBadge returns the badge that a message gives a device; -1 if it leaves it as it is.
-func newBadge(m *channel.Message, badge int) int {
-	switch {
-	case m.BadgeSet != nil:
-		return *m.BadgeSet
-	case m.BadgeAdd > 0:
-		return min(badge+m.BadgeAdd, device.MaxBadge)
-	}
-	return -1
 }
 
 // Abandon gives back a page of which nothing was sent.

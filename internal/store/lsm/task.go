@@ -193,7 +193,7 @@ func (t *tenantTasks) oldest() uint64 {
 func (t *tenantTasks) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.active, t.pins, t.recent, t.pending = nil, nil, nil, nil
+	t.active, t.pins, t.recent, t.pending = nil, nil, recents{}, nil
 }
 
 func (t *tenantTasks) find(number uint64) *running {

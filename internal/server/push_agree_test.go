@@ -89,7 +89,7 @@ func TestPreviewAndTraceAgree(t *testing.T) {
 		}
 		everybody, of[p.id] = append(everybody, p.id), append(of[p.id], p)
 	}
-	for i := range 12 {
+	for i := range testenv.Rounds(8) {
 		title := fmt.Sprint("task ", i)
 		body, command := message(title), "timpush/push"
 		switch n := r.IntN(3); {

@@ -22,8 +22,8 @@ import (
 
 // The people of a push killer.
 const (
-	pushUsers     = 900
-	pushAnonymous = 600 // phones that nobody logged in on
+	pushUsers     = 600
+	pushAnonymous = 400 // phones that nobody logged in on
 	maxBatch      = 500 // accounts (spec/timpush-api.md, 7)
 )
 
@@ -61,7 +61,6 @@ type pushKiller struct {
 	devices map[string]*target // by RegistrationID
 	users   map[string]*person
 
-	mu     sync.Mutex
 	shots  []*shot
 	kills  []time.Time           // when all that the killed server did was over
 	shown  []map[string]pushTask // of each kill: the tasks as they were shown last, by title
@@ -234,18 +233,19 @@ func (k *pushKiller) round(n int) {
 	behave(t, k.sim, mood.Behaviour)
 	cmd, url := k.start()
 	k.backer = newBackend(t, url, killApp, killSecret)
+	moment := 50*time.Millisecond + time.Duration(k.r.IntN(600))*time.Millisecond // any moment will do
 	var shown map[string]pushTask
 	var wg sync.WaitGroup
 	wg.Go(func() { k.ask() })
 	wg.Go(func() { shown = k.look() })
-	time.Sleep(50*time.Millisecond + time.Duration(k.r.IntN(600))*time.Millisecond) // any moment will do
+	time.Sleep(moment)
 	kill(t, cmd)
 	wg.Wait()
 	_ = cmd.Wait()
 	behave(t, k.sim, simulate.Behaviour{})
 	k.quiet()
-	k.kills, k.shown = append(k.kills, time.Now()), append(k.shown, shown)
 	k.check()
+	k.kills, k.shown = append(k.kills, time.Now()), append(k.shown, shown)
 }
 
 // quiet waits until the simulator does nothing more of what a killed server asked for.
@@ -257,7 +257,6 @@ func (k *pushKiller) quiet() {
 
 // ask repeats the pushes that were not answered, and asks for a few more, until the server is gone.
 func (k *pushKiller) ask() {
-	k.mu.Lock()
 	var open []*shot
 	for _, s := range k.shots {
 		if s.answered == "" {
@@ -268,7 +267,6 @@ func (k *pushKiller) ask() {
 		s := k.aim(len(k.shots))
 		k.shots, open = append(k.shots, s), append(open, s)
 	}
-	k.mu.Unlock()
 	for _, s := range open {
 		if !k.shoot(s) {
 			return

@@ -193,12 +193,21 @@ func (s *stage) wrongPhones(phones []*phone) {
 		"UserSig " + ticket, "UserSig " + ticket[:len(ticket)/2], "UserSig " + s.ticket("user1"), "UserSig " + p.secret, "Bearer " + ticket,
 	} {
 		for _, in := range []any{
-			nil, fields{}, installation(1, token), installation(99, token), installation(1, strings.Repeat(token, 300)), installation(1, token+"\x01"),
-			fields{"Platform": "android", "Tokens": token}, fields{"Platform": "android", "Tokens": []any{token}}, fields{"Platform": "android", "Tokens": []fields{{"Certificate": 1, "Token": []string{token}}}},
-			fields{"Platform": "android", "Tokens": []fields{{"Certificate": 1, "Token": token, "Kind": "voip"}}}, fields{"Platform": "android", "Tokens": []fields{{"Certificate": token, "Token": token}}},
+			nil,
+			fields{},
+			installation(1, token), installation(99, token), installation(1, strings.Repeat(token, 300)), installation(1, token+"\x01"),
+			fields{"Platform": "android", "Tokens": token},
+			fields{"Platform": "android", "Tokens": []any{token}},
+			fields{"Platform": "android", "Tokens": []fields{{"Certificate": 1, "Token": []string{token}}}},
+			fields{"Platform": "android", "Tokens": []fields{{"Certificate": 1, "Token": token, "Kind": "voip"}}},
+			fields{"Platform": "android", "Tokens": []fields{{"Certificate": token, "Token": token}}},
 			fields{"Platform": "android", "Tokens": []fields{{"Certificate": 1, "Token": token}, {"Certificate": 1, "Token": token}}},
-			fields{"UserID": "user0", "UserSig": ticket}, fields{"UserID": "user0", "UserSig": ticket + "x"}, fields{"UserID": "user1", "UserSig": ticket}, fields{"UserID": "user0", "UserSig": []string{ticket}},
-			fields{"Badge": -1}, fields{"Reports": []fields{{"ReportID": "x", "Event": "y"}}},
+			fields{"UserID": "user0", "UserSig": ticket},
+			fields{"UserID": "user0", "UserSig": ticket + "x"},
+			fields{"UserID": "user1", "UserSig": ticket},
+			fields{"UserID": "user0", "UserSig": []string{ticket}},
+			fields{"Badge": -1},
+			fields{"Reports": []fields{{"ReportID": "x", "Event": "y"}}},
 		} {
 			for _, call := range [...][2]string{{"POST", ""}, {"PUT", "/" + p.id}, {"PUT", "/" + p.id + "/user"}, {"PUT", "/" + p.id + "/badge"}, {"POST", "/" + p.id + "/reports"}, {"GET", "/" + p.id}} {
 				if _, err := s.v1(call[0], call[1], authorization, in); err != nil {
@@ -241,7 +250,11 @@ func (s *stage) wrongCommands(id string, phones []*phone) {
 	s.t.Helper()
 	for _, command := range api.Commands() {
 		for _, in := range []any{
-			fields{}, []string{"no object"}, fields{"To_Account": 7, "TaskId": 7}, fields{"TaskId": id, "To_Account": phones[0].id}, fields{"TaskId": id, "To_Account": []string{phones[0].id}},
+			fields{},
+			[]string{"no object"},
+			fields{"To_Account": 7, "TaskId": 7},
+			fields{"TaskId": id, "To_Account": phones[0].id},
+			fields{"TaskId": id, "To_Account": []string{phones[0].id}},
 			fields{"RegistrationID": phones[len(phones)-1].id, "UserID": "user5"},
 		} {
 			if strings.HasPrefix(command, "tidings/stop") {

@@ -57,15 +57,14 @@ func (b *backend) must(command string, in, out any) {
 	}
 }
 
-// refused calls a command that is refused with a code, and returns the error.
-func (b *backend) refused(code int, command string, in any) *client.Error {
+// refused calls a command that is refused with a code.
+func (b *backend) refused(code int, command string, in any) {
 	b.t.Helper()
 	err := b.Call(context.Background(), command, in, nil)
 	refused, ok := errors.AsType[*client.Error](err)
 	if !ok || int(refused.Code) != code {
 		b.t.Fatalf("%s %v: %v, want code %d", command, in, err, code)
 	}
-	return refused
 }
 
 // fields is an object of JSON.
@@ -80,13 +79,6 @@ func (f fields) with(more fields) fields {
 		}
 	}
 	return all
-}
-
-// without returns an object with a member less.
-func (f fields) without(name string) fields {
-	rest := f.with(nil)
-	delete(rest, name)
-	return rest
 }
 
 // message is the body of a push to everyone that shows a title.

@@ -85,7 +85,7 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = json.NewEncoder(w).Encode(fields{"name": "n/1", "error": fields{"code": status, "message": said, "status": "X" + in.Message.Token, "details": []fields{
-		{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": strings.TrimLeft(in.Message.Token, "status0123456789-")},
+		{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": in.Message.Token},
 		{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": []fields{{"field": "message." + in.Message.Token, "description": said}}},
 	}}})
 }

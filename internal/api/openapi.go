@@ -38,25 +38,27 @@ func OpenAPI(version string) []byte {
 			paths = append(paths, member{"/v4/" + c.Older.Name, object{{"post", operation(c, service, true)}}})
 		}
 	}
+	paths = append(paths, routePaths()...)
 	text, err := json.Marshal(object{
 		{"openapi", "3.1.0"},
 		{"info", object{
 			{"title", "Tidings"},
 			{"version", version},
 			{"description", "A push and audience server that speaks the REST API of Tencent Cloud Chat's push service. " +
-				"The HTTP status is 200 whatever the outcome: ErrorCode says whether a call succeeded."},
+				"The HTTP status of a command is 200 whatever the outcome: ErrorCode says whether it succeeded. " +
+				"Client apps call what is under /v1, where the status says it too."},
 		}},
 		{"servers", []object{{{"url", "/"}, {"description", "The server that this document came from."}}}},
 		{"security", []object{{{"usersig", []string{}}}}},
 		{"paths", paths},
 		{"components", object{
-			{"securitySchemes", object{{"usersig", object{
+			{"securitySchemes", append(object{{"usersig", object{
 				{"type", "apiKey"},
 				{"in", "query"},
 				{"name", "usersig"},
 				{"description", "A ticket for the account in identifier, made with a secret key of the app."},
-			}}}},
-			{"parameters", queryParameters},
+			}}}, routeSchemes...)},
+			{"parameters", append(slices.Clone(queryParameters), routeParameters...)},
 			{"schemas", schemas},
 		}},
 	}, jsontext.WithIndent("  "))
@@ -78,7 +80,7 @@ func OpenAPIHandler(version string) http.Handler {
 	})
 }
 
-// queryParameters are those of every command; usersig is the security scheme.
+// queryParameters are those of every command, the first also of what client apps call; usersig is the security scheme.
 var queryParameters = object{
 	{"sdkappid", object{
 		{"name", "sdkappid"},
@@ -209,13 +211,18 @@ func failure(c gate.Command, service string) object {
 	if len(c.Codes) > 0 {
 		code = object{{"anyOf", []object{code, codeSchema(c.Codes, "")}}}
 	}
+	return failed(code, refused(c))
+}
+
+// failed describes an answer that says that a call failed, with one of some codes and the
+// members that such an answer has besides.
+func failed(code object, members map[string]any) object {
 	properties := object{
 		{"ActionStatus", object{{"const", "FAIL"}}},
 		{"ErrorInfo", object{{"type", "string"}, {"description", "What was wrong, for people."}}},
 		{"ErrorCode", code},
 	}
 	required := []string{"ActionStatus", "ErrorInfo", "ErrorCode"}
-	members := refused(c)
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		properties, required = append(properties, member{name, object{{"const", members[name]}}}), append(required, name)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"tidings/internal/api"
+	"tidings/internal/gate"
 )
 
 // document returns the OpenAPI document as any reader gets it.
@@ -40,24 +41,44 @@ func TestOpenAPI(t *testing.T) {
 	for _, name := range api.Commands() {
 		want = append(want, "/v4/"+name)
 	}
+	for _, r := range api.Routes() {
+		want = append(want, r.Path)
+	}
 	slices.Sort(want)
+	want = slices.Compact(want)
 	if got := slices.Sorted(maps.Keys(d["paths"].(map[string]any))); !slices.Equal(got, want) {
 		t.Errorf("paths are %q, want %q", got, want)
 	}
 	ids, deprecated := map[any]bool{}, 0
 	for path, item := range d["paths"].(map[string]any) {
-		post := item.(map[string]any)["post"].(map[string]any)
-		if ids[post["operationId"]] {
-			t.Errorf("two operations are %v", post["operationId"])
-		}
-		ids[post["operationId"]] = true
-		if post["summary"] == "" || post["description"] == "" {
-			t.Errorf("%s is not described", path)
-		}
-		if post["deprecated"] == true {
-			deprecated++
+		for _, o := range item.(map[string]any) {
+			o := o.(map[string]any)
+			if ids[o["operationId"]] {
+				t.Errorf("two operations are %v", o["operationId"])
+			}
+			ids[o["operationId"]] = true
+			if o["summary"] == "" || o["description"] == "" {
+				t.Errorf("%s is not described", path)
+			}
+			if o["deprecated"] == true {
+				deprecated++
+			}
 		}
 	}
+	if want := len(api.Commands()) + len(api.Routes()); len(ids) != want {
+		t.Errorf("%d operations, want %d", len(ids), want)
+	}
+	schemes := d["components"].(map[string]any)["securitySchemes"].(map[string]any)
+	eachObject(d, func(o map[string]any) {
+		security, _ := o["security"].([]any)
+		for _, way := range security {
+			for name := range way.(map[string]any) {
+				if schemes[name] == nil {
+					t.Errorf("%v needs %s, which is no scheme", o["operationId"], name)
+				}
+			}
+		}
+	})
 	if deprecated != 11 { // spec/timpush-api.md, 14, and spec/conventions.md, 5.6, as far as there are commands
 		t.Errorf("%d operations are deprecated, want 10", deprecated)
 	}
@@ -98,11 +119,13 @@ func schemas(t *testing.T) func(pointer string) *jsonschema.Schema {
 	t.Helper()
 	d := document(t)
 	for _, item := range d["paths"].(map[string]any) {
-		eachObject(item.(map[string]any)["post"].(map[string]any)["responses"], func(o map[string]any) {
-			if o["properties"] != nil && o["type"] == "object" {
-				o["additionalProperties"] = false
-			}
-		})
+		for _, operation := range item.(map[string]any) {
+			eachObject(operation.(map[string]any)["responses"], func(o map[string]any) {
+				if o["properties"] != nil && o["type"] == "object" {
+					o["additionalProperties"] = false
+				}
+			})
+		}
 	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
@@ -196,6 +219,64 @@ func TestOpenAPIExamples(t *testing.T) {
 		if err := compile(pointer).Validate(example); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
+	}
+}
+
+// TestOpenAPIRoutes: what client apps call takes requests of the document, and answers with
+// a status, a body and a code of it.
+func TestOpenAPIRoutes(t *testing.T) {
+	compile := schemas(t)
+	n := startPhones(t, gate.Options{})
+	p := n.newPhone(android)
+	gone := n.newPhone(android)
+	gone.call("DELETE", "", "").is(t, 200, 0)
+	rows, statuses := map[string]bool{}, map[int]bool{}
+	for _, r := range api.Routes() {
+		what := strings.TrimPrefix(strings.TrimPrefix(r.Path, "/v1/devices"), "/{id}")
+		example := strings.ReplaceAll(r.Example, "eJw...", n.ticket("Mary"))
+		for _, c := range []struct{ path, authorization, body string }{
+			{"/" + p.id + what, bearer(p.secret), example},
+			{"/" + p.id + what, bearer("guess"), example},
+			{"/" + gone.id + what, bearer(gone.secret), example},
+			{"/" + p.id + what, bearer(p.secret), `{"Misspelt":1}`},
+			{"/" + p.id + what, bearer(p.secret), `[`},
+			{"/" + p.id + what, bearer(p.secret), `{"Misspelt":"` + strings.Repeat("x", 20<<10) + `"}`},
+		} {
+			if r.Makes {
+				c.path = ""
+				c.authorization = strings.ReplaceAll(c.authorization, p.secret, appKey)
+				c.authorization = strings.ReplaceAll(c.authorization, gone.secret, appKey)
+			}
+			if r.Method == http.MethodDelete && c.authorization == bearer(p.secret) && what == "" {
+				c.path, c.authorization = "/"+gone.id, bearer("guess") // the phone is needed further on
+			}
+			got := n.v1(r.Method, c.path, c.authorization, c.body)
+			operation := "/paths/" + strings.ReplaceAll(r.Path, "/", "~1") + "/" + strings.ToLower(r.Method)
+			answer, err := jsonschema.UnmarshalJSON(strings.NewReader(got.raw))
+			if err != nil {
+				t.Fatalf("%s: %v", r.Name, err)
+			}
+			if err := compile(operation + "/responses/" + strconv.Itoa(got.status) + "/content/application~1json/schema").Validate(answer); err != nil {
+				t.Errorf("%s: status %d with %s is no answer of it: %v", r.Name, got.status, got.raw, err)
+			}
+			rows[r.Name], statuses[got.status] = true, true
+			in, err := jsonschema.UnmarshalJSON(strings.NewReader(c.body))
+			if err != nil || r.Example == "" {
+				continue
+			}
+			invalid := compile(operation + "/requestBody/content/application~1json/schema").Validate(in)
+			if good := c.body == example; good != (invalid == nil) {
+				t.Errorf("%s: the request %.80s: %v", r.Name, c.body, invalid)
+			}
+		}
+	}
+	for _, status := range []int{200, 201, 400, 401, 404, 413} {
+		if !statuses[status] {
+			t.Errorf("no answer has the status %d", status)
+		}
+	}
+	if len(rows) != len(api.Routes()) {
+		t.Errorf("only %v are tested", rows)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // TestMain lets the test binary be the program, for tests that need it as a process of
 // its own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"serve", "import", "export", "simulate"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"serve", "import", "export", "device", "simulate"}, os.Args[1]) {
 		os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.LookupEnv))
 	}
 	flag.Parse()

@@ -18,7 +18,7 @@ func (e *env) deviceImportCommand() *cobra.Command {
 		Long: `Import devices with their tokens from a file of NDJSON, which may be compressed with
 gzip; - is standard input. It works on a running server and, with none, on the data
 directory. What a line holds, and how to make lines from the files of other services,
-is in doc/devices.md.
+is in doc/device-files.md.
 
 A device that exists becomes as its line says, but keeps its secret and its badge. The
 user of a device is made if there is none of this name. Certificates must be there

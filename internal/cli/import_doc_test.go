@@ -61,6 +61,52 @@ func TestImportExportDocument(t *testing.T) {
 	}
 }
 
+// fileBlock is a block of a document under the name of a file, and shBlock one of commands.
+var (
+	fileBlock = regexp.MustCompile("(?s)`([a-z]+\\.[a-z]+)`:\n\n```[a-z]+\n(.*?)```")
+	shBlock   = regexp.MustCompile("(?s)```sh\n(.*?)```")
+)
+
+// TestDeviceFilesDocument runs the commands of doc/device-files.md with the programs and
+// files that it shows, and compares what is in afterwards.
+func TestDeviceFilesDocument(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "doc", "device-files.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"sh", "jq", "python3"} {
+		_, err = exec.LookPath(tool)
+		testenv.Need(t, tool, err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, work := newCertifiedApp(t, true), t.TempDir()
+	for _, b := range fileBlock.FindAllStringSubmatch(string(text), -1) {
+		if err := os.WriteFile(filepath.Join(work, b[1]), []byte(b[2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(program, filepath.Join(work, "tidings")); err != nil {
+		t.Fatal(err)
+	}
+	commands := shBlock.FindAllStringSubmatch(string(text), -1)
+	if len(commands) != 2 {
+		t.Fatalf("the document has %d blocks of commands", len(commands))
+	}
+	for _, c := range commands {
+		line := strings.ReplaceAll(c[1], "1400000007", "9")
+		cmd := exec.CommandContext(t.Context(), "sh", "-ec", line)
+		cmd.Dir, cmd.Env = work, append(os.Environ(), "PATH="+work+":"+os.Getenv("PATH"), "TIDINGS_DATA="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(out), "2 devices imported in ") || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("%s: %v, %s", line, err, out)
+		}
+	}
+	golden(t, "device_files.ndjson", must(t, "device", "export", "--app", "9", "--data", dir))
+}
+
 // words takes a command apart as a shell does.
 func words(t *testing.T, command string) []string {
 	t.Helper()

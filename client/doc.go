@@ -5,6 +5,11 @@
 //	c, err := client.New("https://push.example.com", 1400000001, secretKey)
 //	...
 //	err = c.RemoveAttrs(ctx, []client.AttrRemoval{{Account: "mary", Names: []string{"city"}}})
+//	id, err := c.Push(ctx, client.Push{
+//		Where:        `plan == "gold"`,
+//		Notification: &client.Notification{Title: "Gold week", Desc: "Two for one until Sunday."},
+//		Key:          "gold-week-2026", // pushed again with it, it is the same push
+//	})
 //
 // The attribute, tag, audience, device, account, push and task commands have methods;
 // [Client.Call] calls every other command. [Device] is the other side: an installation

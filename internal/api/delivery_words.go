@@ -13,6 +13,8 @@ import (
 	"tidings/internal/task"
 )
 
+const noDeviceAdvice = "Have the app register its device, and bind it to the user when the user logs in."
+
 // verdictOf returns what became of a push for an account, in one sentence, and what to do
 // about it.
 func verdictOf(account string, e *task.Explanation, status *dispatch.TaskStatus) (sentence, advice string) {
@@ -27,7 +29,7 @@ func verdictOf(account string, e *task.Explanation, status *dispatch.TaskStatus)
 	case e.Chosen && slices.ContainsFunc(e.Devices, func(d task.Trace) bool { return d.Outcome != report.NoDevice }):
 	case e.Chosen:
 		return who + " was in the audience and has no device, so there was nothing to send to.",
-			"Have the app register its device, and bind it to the user when the user logs in."
+			noDeviceAdvice
 	case !e.Fixed && t.State == task.Done:
 		return "The push went to nobody: its audience was empty when it was fixed.", ""
 	case !e.Fixed && t.State == task.Failed:
@@ -114,7 +116,7 @@ func wordsFor(e *task.Explanation, t *task.Trace, status *dispatch.TaskStatus) (
 	case report.Stopped:
 		return "the task was stopped before it was its turn", ""
 	case report.NoDevice:
-		return "there is no device", "Have the app register its device."
+		return "there is no device", noDeviceAdvice
 	}
 	return left(reasonOf(t.Outcome))
 }

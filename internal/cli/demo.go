@@ -68,7 +68,7 @@ func (d *demo) arrived(m simulate.Delivery) {
 }
 
 // fillDemo fills the demo app and returns a text that shows how to call it.
-func fillDemo(ctx context.Context, s *server.Server, d *demo) (string, error) {
+func fillDemo(ctx context.Context, s *server.Server, d *demo, data string) (string, error) {
 	d.server.Store(s)
 	if err := s.FillDemo(ctx, demoID, d.ServiceAccount()); err != nil {
 		return "", err
@@ -81,16 +81,20 @@ func fillDemo(ctx context.Context, s *server.Server, d *demo) (string, error) {
 	if isTLS(url) {
 		flags = " -k"
 	}
+	at := ""
+	if filepath.Clean(data) != filepath.Clean(defaultData) {
+		at = " --data " + shellQuote(data)
+	}
 	return fmt.Sprintf(`
 Demo app: SDKAppID %[1]d, admin %[2]s, Mary, xiaoming and nine other users with attributes, tags and phones.
 
 Push to everybody with a plan of gold, in another terminal; what arrives at a phone is printed here:
 
-go run ./cmd/tidings push --app %[1]d --where 'plan == "gold"' --title Hello --desc 'It works'
+go run ./cmd/tidings push%[6]s --app %[1]d --where 'plan == "gold"' --title Hello --desc 'It works'
 
 Ask why one of them did not get it:
 
-go run ./cmd/tidings trace --app %[1]d kenji
+go run ./cmd/tidings trace%[6]s --app %[1]d kenji
 
 Take attributes away from two of them:
 
@@ -100,5 +104,5 @@ Ask who pays for gold and does not use the newest build, and how many by each of
 
 curl -sS%[3]s '%[4]s/v4/tidings/estimate_audience?usersig=%[5]s&identifier=%[2]s&sdkappid=%[1]d&random=99999999&contenttype=json' -d '{"Where":"plan == \"gold\" && attr(\"app build\") < 42","Sample":10}'; echo
 
-`, demoID, sig.Identifier, flags, url, sig.Ticket), nil
+`, demoID, sig.Identifier, flags, url, sig.Ticket, at), nil
 }

@@ -182,7 +182,13 @@ func (e *env) notification(f *pushFlags) (*client.Notification, error) {
 			return nil, err
 		}
 		if err := strictJSON(b, n); err != nil {
-			return nil, fmt.Errorf("--message-file: %w; members that this program does not know can be sent with tidings call", err)
+			switch {
+			case errors.Is(err, io.EOF):
+				return nil, errors.New("--message-file is empty: it holds an OfflinePushInfo, such as {\"Title\":\"Hello\"}")
+			case strings.Contains(err.Error(), "unknown field"):
+				return nil, fmt.Errorf("--message-file: %w; members that this program does not know can be sent with tidings call", err)
+			}
+			return nil, fmt.Errorf("--message-file: %w", err)
 		}
 	}
 	if f.title == "" && f.desc == "" && f.ext == "" && f.message == "" {

@@ -116,7 +116,7 @@ func (e *env) serve(ctx context.Context, cfg *config.Config) error {
 	}
 	hints := ""
 	if cfg.Demo {
-		if hints, err = fillDemo(ctx, s, phones); err != nil {
+		if hints, err = fillDemo(ctx, s, phones, cfg.Data); err != nil {
 			ended, end := context.WithCancel(ctx)
 			end()
 			return errors.Join(fmt.Errorf("demo data: %w", err), s.Run(ended)) // closes it

@@ -72,6 +72,11 @@ func TestDemo(t *testing.T) {
 		if want := `"Attrs":{"country":"France","plan":"gold","region":"EU","app build":"42","since":"2025-03-14"}`; !strings.Contains(got, want) {
 			t.Errorf("after it, Mary is %s", got)
 		}
+		for _, command := range []string{"push", "trace"} {
+			if want := "tidings " + command + " --data '" + dir + "' --app 1400000001 "; !strings.Contains(s.stdout.String(), want) {
+				t.Errorf("no line that it prints has %q:\n%s", want, s.stdout)
+			}
+		}
 		if ready := readyLine.FindStringIndex(s.stdout.String()); ready[0] != 0 {
 			t.Errorf("the first line is not the ready line:\n%s", s.stdout)
 		}

@@ -20,7 +20,8 @@ import (
 func (e *env) userCommand() *cobra.Command {
 	cmd := group("user", "Show and delete users", e.userShowCommand(), e.userDeleteCommand())
 	cmd.Long = `Show and delete users of an app, on a running server or, with none, on the data
-directory. tidings import brings users in.`
+directory. tidings import brings users in,
+and tidings audience list lists them.`
 	dataFlag(cmd.PersistentFlags())
 	return cmd
 }

@@ -172,7 +172,7 @@ func (d *Dispatcher) notice(pg *page, r *channel.Result) {
 		reset(&c.failing)
 	case channel.Unauthorized:
 		if n := c.refused.Add(1); n >= manyFailures || !c.proven.Load() {
-			d.refuse(pg, "the provider refuses the credentials: "+sentence(r))
+			d.refuse(pg, refusedWords+sentence(r))
 		}
 	case channel.Throttled, channel.Retry:
 		if r.Code == channel.CodeStopped {
@@ -187,6 +187,9 @@ func (d *Dispatcher) notice(pg *page, r *channel.Result) {
 		}
 	}
 }
+
+// refusedWords begin the reason of a lane that is blocked for its credentials.
+const refusedWords = "the provider refuses the credentials: "
 
 // refuse blocks the lane of a page, if that still sends with the same credentials.
 func (d *Dispatcher) refuse(pg *page, reason string) {

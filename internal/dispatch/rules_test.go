@@ -182,6 +182,9 @@ func TestRefusedCredentialsBlockTheLane(t *testing.T) {
 		if n := w.provider.sends.Load(); n != sent {
 			t.Errorf("%d messages were sent while the lane was blocked", n-sent)
 		}
+		if s := w.Lanes(1)[0]; s.Reason != "the provider refuses the credentials: who are you now" {
+			t.Errorf("the lane, after it was tried again: got %+v", s)
+		}
 		// 1, 2, 4, 8 and then 15 minutes.
 		if n := w.provider.tests.Load(); n < 8 || n > 13 {
 			t.Errorf("%d probes in two hours, want about 11", n)

@@ -166,7 +166,7 @@ func (d *Dispatcher) probe(ctx context.Context, l *lane, s *sender) {
 		l.credit.refused.Store(0)
 		d.unblock(l, "the provider takes its credentials")
 	case err == nil:
-		d.blockLane(l, health.Words)
+		d.blockLane(l, refusedWords+health.Words)
 	default:
 		d.blockLane(l, "") // it stays what it was: the provider cannot be reached
 	}

@@ -47,6 +47,7 @@ type DemoPhone struct {
 	ID         string // RegistrationID
 	User       string
 	Model      string
+	AppVersion string // that of the attribute "app build" of its user
 	Language   string
 	Permission device.Permission
 	Token      channel.Address // by which the simulator tells them apart; empty: none
@@ -55,17 +56,17 @@ type DemoPhone struct {
 // DemoPhones are the devices of the demo app: enough that a push reaches somebody, and that
 // for each reason why it does not there is a user to ask about. Tom has none.
 var DemoPhones = []DemoPhone{
-	{"demo-mary-pixel-9", "Mary", "Pixel 9", "en", device.Allowed, "demo-token-mary-pixel-9-c2f1a7"},
-	{"demo-mary-galaxy-tab", "Mary", "Galaxy Tab S10", "fr", device.Allowed, "demo-token-mary-galaxy-tab-77d0e4"},
-	{"demo-xiaoming-pixel-8", "xiaoming", "Pixel 8", "zh-Hans", device.Allowed, "demo-token-xiaoming-pixel-8-51b9c3"},
-	{"demo-ada-galaxy-s24", "ada-lov", "Galaxy S24", "en-GB", device.Allowed, "demo-token-ada-galaxy-s24-e80a12"},
-	{"demo-noor-moto-g84", "noor_77", "Moto G84", "ar", device.PermissionUnknown, ""},
-	{"demo-kenji-xperia-1", "kenji", "Xperia 1", "ja", device.Denied, "demo-token-kenji-xperia-1-0f6d38"},
-	{"demo-priya-oneplus-12", "priya", "OnePlus 12", "en-IN", device.Allowed, "demo-token-priya-oneplus-12-93ac5e"},
-	{"demo-lucas-pixel-7", "lucas", "Pixel 7", "fr", device.Allowed, "demo-token-lucas-pixel-7-b4e7d1"},
-	{"demo-sofia-galaxy-a55", "sofia", "Galaxy A55", "it", device.Allowed, "demo-token-sofia-galaxy-a55-2a8f60"},
-	{"demo-omar-redmi-note", "omar", "Redmi Note", "ar", device.Allowed, "gone-token-omar-redmi-note-6c15b9"}, // the app was removed from it
-	{"demo-inga-nokia-g42", "inga", "Nokia G42", "lv", device.Allowed, "demo-token-inga-nokia-g42-d93e0b"},
+	{"demo-mary-pixel-9", "Mary", "Pixel 9", "42", "en", device.Allowed, "demo-token-mary-pixel-9-c2f1a7"},
+	{"demo-mary-galaxy-tab", "Mary", "Galaxy Tab S10", "42", "fr", device.Allowed, "demo-token-mary-galaxy-tab-77d0e4"},
+	{"demo-xiaoming-pixel-8", "xiaoming", "Pixel 8", "38", "zh-Hans", device.Allowed, "demo-token-xiaoming-pixel-8-51b9c3"},
+	{"demo-ada-galaxy-s24", "ada-lov", "Galaxy S24", "42", "en-GB", device.Allowed, "demo-token-ada-galaxy-s24-e80a12"},
+	{"demo-noor-moto-g84", "noor_77", "Moto G84", "41", "ar", device.PermissionUnknown, ""},
+	{"demo-kenji-xperia-1", "kenji", "Xperia 1", "40", "ja", device.Denied, "demo-token-kenji-xperia-1-0f6d38"},
+	{"demo-priya-oneplus-12", "priya", "OnePlus 12", "42", "en-IN", device.Allowed, "demo-token-priya-oneplus-12-93ac5e"},
+	{"demo-lucas-pixel-7", "lucas", "Pixel 7", "39", "fr", device.Allowed, "demo-token-lucas-pixel-7-b4e7d1"},
+	{"demo-sofia-galaxy-a55", "sofia", "Galaxy A55", "42", "it", device.Allowed, "demo-token-sofia-galaxy-a55-2a8f60"},
+	{"demo-omar-redmi-note", "omar", "Redmi Note", "37", "ar", device.Allowed, "gone-token-omar-redmi-note-6c15b9"}, // the app was removed from it
+	{"demo-inga-nokia-g42", "inga", "Nokia G42", "42", "lv", device.Allowed, "demo-token-inga-nokia-g42-d93e0b"},
 }
 
 // demoCertificate is the name of the certificate of the demo app, which is good for the
@@ -122,7 +123,7 @@ func (s *Server) FillDemo(ctx context.Context, id uint32, account []byte) error 
 	for _, p := range DemoPhones {
 		d := device.Device{
 			ID: p.ID, Platform: "android", Model: p.Model, System: "Android", SystemVersion: "16",
-			AppVersion: "42", Language: p.Language, TimeZone: "UTC", Permission: p.Permission,
+			AppVersion: p.AppVersion, Language: p.Language, TimeZone: "UTC", Permission: p.Permission,
 		}
 		if p.Token != "" {
 			d.Tokens = []device.Token{{Certificate: certificate, Kind: channel.Alert, Address: p.Token}}

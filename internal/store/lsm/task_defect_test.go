@@ -4,12 +4,18 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"tidings/internal/audience"
 	"tidings/internal/channel"
 	"tidings/internal/device"
 	"tidings/internal/report"
+	"tidings/internal/store/faulty"
+	"tidings/internal/store/lsm"
 	"tidings/internal/task"
 )
 
@@ -167,5 +173,71 @@ func TestFreezeCutOff(t *testing.T) {
 		if s.lsm.Record(appID, 0x13, key) != nil {
 			t.Errorf("cut off at %d, the audience is kept after the end of the task", cut)
 		}
+	}
+}
+
+// TestTaskAsItIsOnDisk: while a change of a task waits for the disk, before it is in any
+// group, nobody is told of it.
+func TestTaskAsItIsOnDisk(t *testing.T) {
+	for what, change := range map[string]func(s *opened, r *task.Task, p *task.Page) error{
+		"a pause": func(s *opened, r *task.Task, _ *task.Page) error {
+			return s.lsm.Tasks.SetPaused(context.Background(), appID, r.ID, true)
+		},
+		"a page": func(s *opened, _ *task.Task, p *task.Page) error {
+			_, err := s.lsm.Tasks.Close(context.Background(), p, []task.Verdict{accepted(nil)})
+			return err
+		},
+		"an end": func(s *opened, r *task.Task, p *task.Page) error {
+			s.lsm.Tasks.Abandon(p)
+			return s.lsm.Tasks.End(context.Background(), r.Ref, task.Stopped, "")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testTaskOnDisk(t, change) })
+		})
+	}
+}
+
+func testTaskOnDisk(t *testing.T, change func(s *opened, r *task.Task, p *task.Page) error) {
+	disk, g := faulty.NewDisk(t, dir), &faulty.Gate{}
+	opened, err := tryOpen(faulty.HeldLog(disk, g), *lsm.WithRoom(&lsm.Options{CheckpointLog: 1 << 30}, 1<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	if err := opened.SaveApp(t.Context(), pushApp(appID)); err != nil {
+		t.Fatal(err)
+	}
+	s := &taskStore{opened: opened, t: t}
+	addDevice(t, opened, "device-0000000001", 1, "")
+	before, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh("device-0000000001"), 0).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := s.lsm.Tasks.Open(t.Context(), before.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+	if err != nil || p == nil {
+		t.Fatalf("Open: %v, %v", p, err)
+	}
+	g.Shut()
+	c := &calls{t: t}
+	for i := range 20 { // the first is in the group whose fsync is held, the others fill the group after it
+		c.start(fmt.Sprint("change ", i), func() error {
+			_, err := s.Change(context.Background(), appID, []audience.Change{set("administrator", strings.Repeat(fmt.Sprint(i%10), 50))})
+			return err
+		})
+		synctest.Wait()
+	}
+	c.start("change of the task", func() error { return change(opened, before, p) })
+	synctest.Wait()
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, before.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if counts := got.Progress.Counts(); got.Paused || got.State != task.Sending || counts.Sum() != 0 {
+		t.Errorf("the task is %s, paused %t, with %v", got.State, got.Paused, counts)
+	}
+	c.finish(g, nil)
+	if got, err = s.lsm.Tasks.Task(t.Context(), appID, before.ID); err != nil || !got.Paused && got.State == task.Sending {
+		t.Errorf("at last the task is %+v, %v", got, err)
 	}
 }

@@ -155,15 +155,19 @@ const retrySoon = 5 * time.Millisecond
 // dueRetries puts the retries into a page that are due, and returns when the next one is.
 func (t *Tasks) dueRetries(ctx context.Context, page *openPage, limit int) (next time.Time, err error) {
 	r, l := page.r, page.r.p.lane(page.certificate)
-	inPages := map[uint32]bool{}
+	inPages, open := map[uint32]bool{}, 0 // of a page that is closed the retries are in the tables yet
 	for other := range r.pages {
-		if other.certificate == page.certificate && other.retries != nil {
-			for _, n := range other.numbers {
-				inPages[n] = true
-			}
+		if other.certificate != page.certificate || other.retries == nil {
+			continue
+		}
+		if !other.closed {
+			open += len(other.numbers)
+		}
+		for _, n := range other.numbers {
+			inPages[n] = true
 		}
 	}
-	if l.Retries == 0 || l.Retries <= len(inPages) {
+	if l.Retries <= open {
 		return next, nil
 	}
 	now := time.Now()

@@ -2,6 +2,7 @@ package lsm_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -385,4 +386,34 @@ func TestExplainWhileTaskEnds(t *testing.T) {
 		synctest.Wait()
 		c.finish(g, nil)
 	})
+}
+
+// TestExpireManyRequests: what is remembered of many requests goes in a few groups.
+func TestExpireManyRequests(t *testing.T) {
+	s := newTaskStore(t)
+	name := func(i int) string { return fmt.Sprint("key ", i) }
+	for i := range 150 {
+		n := fresh()
+		n.Nothing, n.Key = "nothing is to be sent", name(i)
+		s.create(n, 0)
+	}
+	kept := func() (n int) {
+		for i := range 150 {
+			sum := sha256.Sum256([]byte("push\x00" + name(i)))
+			if s.lsm.Record(appID, 0x19, sum[:16]) != nil {
+				n++
+			}
+		}
+		return n
+	}
+	before := s.lsm.Position()
+	if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(23*time.Hour)); err != nil || kept() != 150 {
+		t.Errorf("after 23 hours %d requests are kept, %v", kept(), err)
+	}
+	if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(25*time.Hour)); err != nil || kept() != 0 {
+		t.Errorf("after 25 hours %d requests are kept, %v", kept(), err)
+	}
+	if groups := s.lsm.Position() - before; groups > 3 {
+		t.Errorf("that took %d groups", groups)
+	}
 }

@@ -73,19 +73,22 @@ type running struct {
 func (r *running) snapshot() (p progress, pos journal.Pos) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p = r.p
-	p.Lanes = make([]*lane, len(r.p.Lanes))
-	for i, l := range r.p.Lanes {
-		c := *l
-		p.Lanes[i] = &c
-	}
-	return p, r.pos
+	return r.p.clone(), r.pos
 }
 
-// record returns the record of how far a task is. Numbers of pages that are open, but for
-// one that is being closed, are left: after a crash they are cut anew.
-func (r *running) record(closing *openPage) ([]byte, error) {
+// A step is how far a task is once a commit is made. Until then nobody is told of it.
+type step struct {
+	p      progress
+	record []byte
+}
+
+// step returns the step that a change of the progress is. In its record, numbers of pages
+// that are open, but for one that is being closed, are left: after a crash they are cut anew.
+func (r *running) step(closing *openPage, change func(p *progress)) (*step, error) {
 	p, _ := r.snapshot()
+	change(&p)
+	s := &step{p: p}
+	p = s.p.clone()
 	for _, l := range p.Lanes {
 		l.Left, l.Again = slices.Clone(l.Left), slices.Clone(l.Again)
 	}
@@ -93,19 +96,31 @@ func (r *running) record(closing *openPage) ([]byte, error) {
 		if page == closing || page.closed {
 			continue
 		}
-		l := p.lane(page.lane.Certificate)
-		for _, s := range page.spans {
-			if page.again {
-				l.Again = l.Again.add(s).coarse()
-			} else {
-				l.Left = l.Left.add(s)
-			}
-		}
+		p.lane(page.certificate).giveBack(page)
 	}
-	return recordJSON(&p)
+	var err error
+	s.record, err = recordJSON(&p)
+	return s, err
 }
 
-// change changes what is known of the progress.
+// commit puts changes into the open group, and makes a step, if there is one, at the same
+// moment. The app is locked.
+func (r *running) commit(j *journal.DB, s *step, write func(b *journal.Batch)) (journal.Pos, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pos, err := j.Commit(r.App, false, write)
+	if err != nil {
+		return 0, err
+	}
+	if s != nil {
+		r.p = s.p
+	}
+	r.pos = max(r.pos, pos)
+	return pos, nil
+}
+
+// change changes what is known of the progress and needs no commit: after a crash it is
+// found again.
 func (r *running) change(f func(p *progress)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -349,8 +364,9 @@ func readTaskRecord(v *journal.View, app uint32, number uint64) (*taskRecord, er
 	return rec, nil
 }
 
-// commit puts changes of a task into a group. Nobody deletes the app meanwhile.
-func (t *Tasks) commit(ctx context.Context, r *running, write func(b *journal.Batch)) (journal.Pos, error) {
+// commit puts changes of a task into a group, with a step if there is one. Nobody deletes
+// the app meanwhile.
+func (t *Tasks) commit(ctx context.Context, r *running, s *step, write func(b *journal.Batch)) (journal.Pos, error) {
 	if err := t.journal.Reserve(ctx, false); err != nil {
 		return 0, err
 	}
@@ -361,14 +377,17 @@ func (t *Tasks) commit(ctx context.Context, r *running, write func(b *journal.Ba
 	if x.gone {
 		return 0, task.ErrUnknown
 	}
-	pos, err := t.journal.Commit(x.id, false, write)
+	return r.commit(t.journal, s, write)
+}
+
+// advance makes a step of a task that goes on.
+func (t *Tasks) advance(ctx context.Context, r *running, change func(p *progress)) error {
+	s, err := r.step(nil, change)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	r.mu.Lock()
-	r.pos = max(r.pos, pos)
-	r.mu.Unlock()
-	return pos, nil
+	_, err = t.commit(ctx, r, s, func(b *journal.Batch) { b.Set(tableActive, taskKey(r.Number), s.record) })
+	return err
 }
 
 // wait returns when what is known of a task in memory is durable. It does not end with a

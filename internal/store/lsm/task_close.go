@@ -115,7 +115,7 @@ func (c *closing) add(i int, v *task.Verdict) error {
 	if meant.kind != "" && !v.Unsent {
 		d.Tries++
 	}
-	l := late{certificate: page.lane.Certificate, Delivery: d, at: c.at}
+	l := late{certificate: page.certificate, Delivery: d, at: c.at}
 	if v.Outcome == report.Waiting {
 		l.due = max(v.Again.UnixMilli(), 1)
 		c.retries = append(c.retries, retry{n, l.due, d.Tries})
@@ -132,7 +132,7 @@ func (c *closing) add(i int, v *task.Verdict) error {
 		c.lates = append(c.lates, l)
 	}
 	if v.Retire && meant.address != "" {
-		c.dead = append(c.dead, deadToken{n, page.lane.Certificate, meant.address, meant.since, cmp.Or(v.Words, v.Code)})
+		c.dead = append(c.dead, deadToken{n, page.certificate, meant.address, meant.since, cmp.Or(v.Words, v.Code)})
 	}
 	if meant.badge >= 0 && meant.kind != "" && (v.Outcome == report.Accepted || v.Outcome == report.Unknown) {
 		c.badges = append(c.badges, newDeviceBadge{n, meant.badge})
@@ -218,44 +218,37 @@ func (c *closing) ends(ctx context.Context, t *Tasks) (bool, error) {
 // write writes all that a page comes to in one commit.
 func (c *closing) write(ctx context.Context, t *Tasks, ended bool) error {
 	page, r := c.page, c.page.r
-	l := page.lane
-	apply := func(p *progress, sign int) {
+	s, err := r.step(page, func(p *progress) {
+		l := p.lane(page.certificate)
 		for o, n := range c.counts {
-			l.Counts[o] += n * uint64(sign)
+			l.Counts[o] += n
 		}
-		l.Retries += sign * (c.waiting - len(c.gone))
-		p.Answers += sign * len(c.answers)
-		p.Lost += uint64(sign) * c.lost
-		if ended && sign > 0 {
+		l.Retries += c.waiting - len(c.gone)
+		p.Answers += len(c.answers)
+		p.Lost += c.lost
+		if ended {
 			p.State, p.Ended = task.Done, c.at
-		} else if ended {
-			p.State, p.Ended = task.Sending, 0
 		}
-	}
-	r.change(func(p *progress) { apply(p, 1) })
-	record, err := r.record(page)
+	})
 	if err == nil {
-		_, err = t.commitDevices(ctx, r, c.dead, c.badges, func(b *journal.Batch) { c.put(b, record, ended) })
-	}
-	if err != nil {
-		r.change(func(p *progress) { apply(p, -1) })
+		_, err = t.commitDevices(ctx, r, c.dead, c.badges, s, func(b *journal.Batch) { c.put(b, s) })
 	}
 	return err
 }
 
 // put puts the records into a batch.
-func (c *closing) put(b *journal.Batch, record []byte, ended bool) {
+func (c *closing) put(b *journal.Batch, s *step) {
 	page, r := c.page, c.page.r
-	cert := page.lane.Certificate
+	certificate := page.certificate
 	if n := len(c.block.Deliveries); n > 0 {
 		c.block.At = msTime(c.at)
-		b.Set(tableBlock, blockKey(r.Number, cert, page.again, c.block.Deliveries[n-1].Number), c.block.Append(nil))
+		b.Set(tableBlock, blockKey(r.Number, certificate, page.again, c.block.Deliveries[n-1].Number), c.block.Append(nil))
 	}
 	for _, old := range c.gone {
-		b.Delete(tableRetry, retryTableKey(r.Number, cert, old.due, old.account))
+		b.Delete(tableRetry, retryTableKey(r.Number, certificate, old.due, old.account))
 	}
 	for _, next := range c.retries {
-		b.Set(tableRetry, retryTableKey(r.Number, cert, next.due, next.account), binary.AppendUvarint(nil, uint64(next.tries)))
+		b.Set(tableRetry, retryTableKey(r.Number, certificate, next.due, next.account), binary.AppendUvarint(nil, uint64(next.tries)))
 	}
 	for i := range c.lates {
 		b.Set(tableLate, lateKey(r.Number, c.lates[i].Number), c.lates[i].encode(nil))
@@ -264,9 +257,9 @@ func (c *closing) put(b *journal.Batch, record []byte, ended bool) {
 		value, _ := recordJSON(&c.answers[i]) // of texts it always succeeds
 		b.Set(tableAnswer, answerKey(r.Number, c.first+i), value)
 	}
-	if ended {
-		putEnd(b, r, record)
+	if s.p.State.Ended() {
+		putEnd(b, r.Number, s)
 	} else {
-		b.Set(tableActive, taskKey(r.Number), record)
+		b.Set(tableActive, taskKey(r.Number), s.record)
 	}
 }

@@ -197,7 +197,7 @@ func (t *Tasks) make(x *tenant, n *task.New, batch bool, now time.Time) (*runnin
 	if err != nil {
 		return nil, receipt, fmt.Errorf("encoding a task: %w", err)
 	}
-	how, err := recordJSON(&r.p)
+	begin, err := r.step(nil, func(*progress) {})
 	if err != nil {
 		return nil, receipt, err
 	}
@@ -213,9 +213,9 @@ func (t *Tasks) make(x *tenant, n *task.New, batch bool, now time.Time) (*runnin
 		b.Set(tableTask, taskKey(r.Number), record)
 		b.Set(tablePushed, nil, counted)
 		if r.p.State.Ended() {
-			putEnd(b, r, how)
+			putEnd(b, r.Number, begin)
 		} else {
-			b.Set(tableActive, taskKey(r.Number), how)
+			b.Set(tableActive, taskKey(r.Number), begin.record)
 		}
 		f.put(b, r.Number)
 		if kept != nil {

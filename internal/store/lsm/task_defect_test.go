@@ -2,14 +2,23 @@ package lsm_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"tidings/internal/apierr"
+	"tidings/internal/audience"
 	"tidings/internal/channel"
 	"tidings/internal/device"
 	"tidings/internal/report"
+	"tidings/internal/store/faulty"
+	"tidings/internal/store/lsm"
 	"tidings/internal/task"
 )
 
@@ -167,5 +176,244 @@ func TestFreezeCutOff(t *testing.T) {
 		if s.lsm.Record(appID, 0x13, key) != nil {
 			t.Errorf("cut off at %d, the audience is kept after the end of the task", cut)
 		}
+	}
+}
+
+// TestTaskAsItIsOnDisk: while a change of a task waits for the disk, before it is in any
+// group, nobody is told of it.
+func TestTaskAsItIsOnDisk(t *testing.T) {
+	for what, change := range map[string]func(s *opened, r *task.Task, p *task.Page) error{
+		"a pause": func(s *opened, r *task.Task, _ *task.Page) error {
+			return s.lsm.Tasks.SetPaused(context.Background(), appID, r.ID, true)
+		},
+		"a page": func(s *opened, _ *task.Task, p *task.Page) error {
+			_, err := s.lsm.Tasks.Close(context.Background(), p, []task.Verdict{accepted(nil)})
+			return err
+		},
+		"an end": func(s *opened, r *task.Task, p *task.Page) error {
+			s.lsm.Tasks.Abandon(p)
+			return s.lsm.Tasks.End(context.Background(), r.Ref, task.Stopped, "")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testTaskOnDisk(t, change) })
+		})
+	}
+}
+
+func testTaskOnDisk(t *testing.T, change func(s *opened, r *task.Task, p *task.Page) error) {
+	disk, g := faulty.NewDisk(t, dir), &faulty.Gate{}
+	opened, err := tryOpen(faulty.HeldLog(disk, g), *lsm.WithRoom(&lsm.Options{CheckpointLog: 1 << 30}, 1<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	if err := opened.SaveApp(t.Context(), pushApp(appID)); err != nil {
+		t.Fatal(err)
+	}
+	s := &taskStore{opened: opened, t: t}
+	addDevice(t, opened, "device-0000000001", 1, "")
+	before, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh("device-0000000001"), 0).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := s.lsm.Tasks.Open(t.Context(), before.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+	if err != nil || p == nil {
+		t.Fatalf("Open: %v, %v", p, err)
+	}
+	g.Shut()
+	c := &calls{t: t}
+	for i := range 20 { // the first is in the group whose fsync is held, the others fill the group after it
+		c.start(fmt.Sprint("change ", i), func() error {
+			_, err := s.Change(context.Background(), appID, []audience.Change{set("administrator", strings.Repeat(fmt.Sprint(i%10), 50))})
+			return err
+		})
+		synctest.Wait()
+	}
+	c.start("change of the task", func() error { return change(opened, before, p) })
+	synctest.Wait()
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, before.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if counts := got.Progress.Counts(); got.Paused || got.State != task.Sending || counts.Sum() != 0 {
+		t.Errorf("the task is %s, paused %t, with %v", got.State, got.Paused, counts)
+	}
+	c.finish(g, nil)
+	if got, err = s.lsm.Tasks.Task(t.Context(), appID, before.ID); err != nil || !got.Paused && got.State == task.Sending {
+		t.Errorf("at last the task is %+v, %v", got, err)
+	}
+}
+
+// A hookedContext calls a function once, when it is first asked whether it is over.
+type hookedContext struct {
+	context.Context
+	once sync.Once
+	hook func()
+}
+
+func (c *hookedContext) Err() error {
+	c.once.Do(c.hook)
+	return c.Context.Err()
+}
+
+// TestReceiversOfLastMoment: whoever got the number of a deleted receiver, while the audience
+// is read and its time ends, is not taken for the receiver.
+func TestReceiversOfLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTaskStore(t)
+		defer s.Close()
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh("bob"), 0).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		carryOut(t, s.opened, got.Ref, accepted)
+		if _, err := s.Delete(t.Context(), appID, audience.UserID, []string{"bob"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx := &hookedContext{Context: t.Context(), hook: func() {
+			time.Sleep(8 * 24 * time.Hour)
+			if err := s.lsm.Tasks.Expire(t.Context(), time.Now()); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Change(t.Context(), appID, []audience.Change{{Account: "eve", Create: true}}); err != nil {
+				t.Error(err)
+			}
+		}}
+		accounts, deleted, _, err := s.lsm.Tasks.Receivers(ctx, appID, got.ID, 10, "")
+		if apierr.From(err).Kind != apierr.PageExpired {
+			t.Errorf("the receivers are %v and %d deleted ones, %v", accounts, deleted, err)
+		}
+	})
+}
+
+// heldTask is a task of two devices on a disk that waits while the gate is shut. One waits
+// for its next try in an hour, and a page with the other is open, which is tried again.
+func heldTask(t *testing.T) (*taskStore, *faulty.Gate, *task.Task, *task.Page) {
+	t.Helper()
+	opened, _, g := heldStore(t)
+	s := &taskStore{opened: opened, t: t}
+	if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+		t.Fatal(err)
+	}
+	addDevice(t, opened, "device-0000000001", 1, "")
+	addDevice(t, opened, "device-0000000002", 1, "")
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh("device-0000000001", "device-0000000002"), 0).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(units int) *task.Page {
+		t.Helper()
+		p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+		if err != nil || p == nil || len(p.Units) != units {
+			t.Fatalf("Open: %+v, %v", p, err)
+		}
+		return p
+	}
+	again := []task.Verdict{{Again: time.Now()}, {Again: time.Now().Add(time.Hour)}}
+	if _, err := s.lsm.Tasks.Close(t.Context(), open(2), again); err != nil {
+		t.Fatal(err)
+	}
+	return s, g, got, open(1)
+}
+
+// TestRetryWhilePageCloses: a device that waits for its next try is not forgotten while a
+// page with another is on its way to the disk.
+func TestRetryWhilePageCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, got, p := heldTask(t)
+		defer s.Close()
+		g.Shut()
+		c := &calls{t: t}
+		c.start("close", func() error {
+			_, err := s.lsm.Tasks.Close(context.Background(), p, []task.Verdict{accepted(nil)})
+			return err
+		})
+		synctest.Wait()
+		none, next, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+		if none != nil || err != nil || next.IsZero() {
+			t.Errorf("Open: %v, the next try is at %v, %v", none, next, err)
+		}
+		c.finish(g, nil)
+	})
+}
+
+// TestExplainWhileTaskEnds: what is told of a device is of one moment, also if its task ends
+// meanwhile.
+func TestExplainWhileTaskEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened, _, g := heldStore(t)
+		defer opened.Close()
+		s := &taskStore{opened: opened, t: t}
+		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+			t.Fatal(err)
+		}
+		addDevice(t, opened, "device-0000000001", 1, "")
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh("device-0000000001"), 0).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p *task.Page
+		for range 2 {
+			if p != nil {
+				if _, err := s.lsm.Tasks.Close(t.Context(), p, []task.Verdict{{Again: time.Now()}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if p, _, err = s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10); err != nil || p == nil {
+				t.Fatalf("Open: %v, %v", p, err)
+			}
+		}
+		g.Shut()
+		c := &calls{t: t}
+		c.start("change", func() error {
+			_, err := s.Change(context.Background(), appID, []audience.Change{set("administrator", "new")})
+			return err
+		})
+		synctest.Wait()
+		c.start("explain", func() error {
+			e, err := s.lsm.Tasks.Explain(context.Background(), appID, got.ID, "device-0000000001")
+			if err == nil && (len(e.Devices) != 1 || !e.Devices[0].Waiting && e.Devices[0].Outcome != report.Accepted) {
+				t.Errorf("the device is said to be %+v", e.Devices)
+			}
+			return err
+		})
+		synctest.Wait()
+		c.start("close", func() error {
+			_, err := s.lsm.Tasks.Close(context.Background(), p, []task.Verdict{accepted(nil)})
+			return err
+		})
+		synctest.Wait()
+		c.finish(g, nil)
+	})
+}
+
+// TestExpireManyRequests: what is remembered of many requests goes in a few groups.
+func TestExpireManyRequests(t *testing.T) {
+	s := newTaskStore(t)
+	name := func(i int) string { return fmt.Sprint("key ", i) }
+	for i := range 150 {
+		n := fresh()
+		n.Nothing, n.Key = "nothing is to be sent", name(i)
+		s.create(n, 0)
+	}
+	kept := func() (n int) {
+		for i := range 150 {
+			sum := sha256.Sum256([]byte("push\x00" + name(i)))
+			if s.lsm.Record(appID, 0x19, sum[:16]) != nil {
+				n++
+			}
+		}
+		return n
+	}
+	before := s.lsm.Position()
+	if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(23*time.Hour)); err != nil || kept() != 150 {
+		t.Errorf("after 23 hours %d requests are kept, %v", kept(), err)
+	}
+	if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(25*time.Hour)); err != nil || kept() != 0 {
+		t.Errorf("after 25 hours %d requests are kept, %v", kept(), err)
+	}
+	if groups := s.lsm.Position() - before; groups > 3 {
+		t.Errorf("that took %d groups", groups)
 	}
 }

@@ -100,8 +100,7 @@ func (t *Tasks) rest(ctx context.Context, r *running, s task.State) (map[int]*re
 
 // end ends a task, whose work lock is held, and returns when that is durable.
 func (t *Tasks) end(ctx context.Context, r *running, s task.State, reason string, rest map[int]*restOf) error {
-	before, _ := r.snapshot()
-	r.change(func(p *progress) {
+	step, err := r.step(nil, func(p *progress) {
 		p.State, p.Reason, p.Ended, p.Paused = s, reason, time.Now().UnixMilli(), false
 		for certificate, l := range rest {
 			if l.counts == (report.Counts{}) {
@@ -117,15 +116,13 @@ func (t *Tasks) end(ctx context.Context, r *running, s task.State, reason string
 			l.Left, l.Again, l.Retries = nil, nil, 0
 		}
 	})
-	record, err := r.record(nil)
 	if err == nil {
-		_, err = t.commit(ctx, r, func(b *journal.Batch) { putEnd(b, r, record) })
+		_, err = t.commit(ctx, r, step, func(b *journal.Batch) { putEnd(b, r.Number, step) })
+	}
+	if err == nil {
+		err = t.wait(r)
 	}
 	if err != nil {
-		r.change(func(p *progress) { *p = before })
-		return err
-	}
-	if err := t.wait(r); err != nil {
 		return err
 	}
 	t.forget(r)
@@ -149,15 +146,15 @@ func hourOf(ms int64) uint64 { return uint64(max(ms, 0)) / uint64(time.Hour.Mill
 
 // putEnd puts the end of a task into a batch. Also one whose audience was never fixed may
 // have left a part of it.
-func putEnd(b *journal.Batch, r *running, record []byte) {
-	b.Delete(tableActive, taskKey(r.Number))
-	b.Set(tableEndedTask, taskKey(r.Number), record)
-	ended := msTime(r.p.Ended)
-	if r.p.Pin != 0 {
-		b.Raise(tablePinned, taskKey(hourOf(r.p.Ended)), ^r.p.Pin)
+func putEnd(b *journal.Batch, number uint64, s *step) {
+	b.Delete(tableActive, taskKey(number))
+	b.Set(tableEndedTask, taskKey(number), s.record)
+	ended := msTime(s.p.Ended)
+	if s.p.Pin != 0 {
+		b.Raise(tablePinned, taskKey(hourOf(s.p.Ended)), ^s.p.Pin)
 	}
-	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix(), dueTrace, taskKey(r.Number)), nil)
-	b.Set(tableDue, dueKey(ended.Add(taskLife).Unix(), dueTask, taskKey(r.Number)), nil)
+	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix(), dueTrace, taskKey(number)), nil)
+	b.Set(tableDue, dueKey(ended.Add(taskLife).Unix(), dueTask, taskKey(number)), nil)
 }
 
 // forget takes a task out of the memory whose end is durable.

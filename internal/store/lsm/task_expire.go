@@ -3,13 +3,18 @@ package lsm
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"tidings/internal/store/journal"
 )
 
-// expirePiece is how many records are deleted at a time.
-const expirePiece = 2000
+// expirePiece is how many records are deleted at a time, and requestPiece how many of
+// remembered requests, each of which is looked at once more while the app is locked.
+const (
+	expirePiece  = 2000
+	requestPiece = 100
+)
 
 // Expire drops what is kept no longer, piece by piece: of each app what is due, and when too
 // many numbers of deleted accounts wait for ended tasks, the audiences and outcomes of
@@ -32,35 +37,41 @@ func (t *Tasks) Expire(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// expireDue drops what is first due of an app, and reports whether there may be more.
+// expireDue drops what is first due of an app, a task or some requests, and reports whether
+// there may be more.
 func (t *Tasks) expireDue(ctx context.Context, x *tenant, now time.Time) (more bool, err error) {
-	var due []byte
+	var due []byte // the first key
 	var keys []tableRecord
 	err = t.journal.Read(func(v *journal.View) error {
 		err := v.Walk(ctx, tableDue, x.id, nil, nil, func(key, _ []byte) (bool, error) {
-			if int64(binary.BigEndian.Uint64(key)) <= now.Unix() {
-				due = append(due, key...)
+			if int64(binary.BigEndian.Uint64(key)) > now.Unix() {
+				return false, nil
 			}
-			return false, nil
+			key = slices.Clone(key)
+			if due == nil {
+				due = key
+			}
+			if key[8] == dueRequest {
+				keys = append(keys, tableRecord{tableRequest, key[9:]}, tableRecord{tableDue, key})
+			}
+			return key[8] == dueRequest && len(keys) < 2*requestPiece, ctx.Err()
 		})
 		if err != nil || due == nil {
 			return err
 		}
-		switch rest := due[9:]; due[8] {
-		case dueRequest:
-			keys = append(keys, tableRecord{tableRequest, rest})
+		number := due[9:]
+		switch due[8] {
 		case dueTask:
-			keys = append(keys, tableRecord{tableTask, rest}, tableRecord{tableEndedTask, rest})
+			keys = []tableRecord{{tableTask, number}, {tableEndedTask, number}, {tableDue, due}}
 		case dueTrace:
-			keys, err = t.traceOf(ctx, v, x.id, rest)
+			if keys, err = t.traceOf(ctx, v, x.id, number); len(keys) < expirePiece {
+				keys = append(keys, tableRecord{tableDue, due})
+			}
 		}
 		return err
 	})
 	if err != nil || due == nil {
 		return false, err
-	}
-	if whole := len(keys) < expirePiece; whole {
-		keys = append(keys, tableRecord{tableDue, due})
 	}
 	err = t.change(ctx, x, func(b *journal.Batch) {
 		for _, r := range keys {

@@ -33,6 +33,7 @@ func (t *Tasks) Explain(ctx context.Context, app uint32, id, account string) (e 
 	if err != nil {
 		return nil, err
 	}
+	p, _ := r.snapshot() // before the tables are looked at: they may have more, and never less
 	found, err := t.get(ctx, r)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,6 @@ func (t *Tasks) Explain(ctx context.Context, app uint32, id, account string) (e 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	p, _ := r.snapshot()
 	e = &task.Explanation{Task: found, Fixed: p.Frozen > 0}
 	x := &explainer{r, &p, &frozen{}, now.users, v, newChooser(now.app), t.users}
 	x.way.begin(now.users)

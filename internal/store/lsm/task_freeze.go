@@ -40,7 +40,7 @@ func (t *Tasks) Freeze(ctx context.Context, ref task.Ref) error {
 		err = t.writeFrozen(ctx, r, f)
 	}
 	if err != nil {
-		r.change(func(p *progress) { p.State, p.Frozen, p.Pin = task.Accepted, 0, 0 })
+		r.change(func(p *progress) { p.State, p.Pin = task.Accepted, 0 })
 		r.x.tasks.refresh()
 		return err
 	}
@@ -118,7 +118,7 @@ func (t *Tasks) writeFrozen(ctx context.Context, r *running, f *frozen) error {
 		if err := t.journal.Reserve(ctx, true); err != nil {
 			return err
 		}
-		_, err := t.commit(ctx, r, func(b *journal.Batch) {
+		_, err := t.commit(ctx, r, nil, func(b *journal.Batch) {
 			for upper := from; upper < min(from+frozenPiece, len(f.parts)); upper++ {
 				if key := audienceKey(r.Number, uint32(upper)); f.parts[upper] != nil {
 					b.Set(tableAudience, key, f.parts[upper].encode())
@@ -134,11 +134,7 @@ func (t *Tasks) writeFrozen(ctx context.Context, r *running, f *frozen) error {
 	if f.n == 0 {
 		return nil
 	}
-	r.change(func(p *progress) { p.State, p.Frozen = task.Sending, f.n })
-	record, err := r.record(nil)
-	if err == nil {
-		_, err = t.commit(ctx, r, func(b *journal.Batch) { b.Set(tableActive, taskKey(r.Number), record) })
-	}
+	err := t.advance(ctx, r, func(p *progress) { p.State, p.Frozen = task.Sending, f.n })
 	if err == nil {
 		t.audiences.put(r.x, r.Number, f)
 	}
@@ -163,14 +159,8 @@ func (t *Tasks) SetPaused(ctx context.Context, app uint32, id string, paused boo
 	if r.p.State.Ended() {
 		return task.ErrEnded
 	}
-	if before := r.p.Paused; before != paused {
-		r.change(func(p *progress) { p.Paused = paused })
-		record, err := r.record(nil)
-		if err == nil {
-			_, err = t.commit(ctx, r, func(b *journal.Batch) { b.Set(tableActive, taskKey(r.Number), record) })
-		}
-		if err != nil {
-			r.change(func(p *progress) { p.Paused = before })
+	if r.p.Paused != paused {
+		if err := t.advance(ctx, r, func(p *progress) { p.Paused = paused }); err != nil {
 			return err
 		}
 	}

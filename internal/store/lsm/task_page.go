@@ -16,15 +16,15 @@ import (
 // An openPage is what a Store knows of a page. Nothing of it is on disk: whoever is in a
 // page that is open when the process ends is in another one after the next start.
 type openPage struct {
-	r       *running
-	lane    *lane
-	again   bool       // it was cut from numbers that are looked at once more
-	spans   []span     // that it was cut from
-	numbers []uint32   // of its units, in their order
-	retries []retry    // of its units, if they are tried again; nil: they are in a page for the first time
-	meant   []expected // what its units were when the page was opened
-	closed  bool
-	pos     journal.Pos // what it was cut from rests on
+	r           *running
+	certificate int        // of the lane
+	again       bool       // it was cut from numbers that are looked at once more
+	spans       []span     // that it was cut from
+	numbers     []uint32   // of its units, in their order
+	retries     []retry    // of its units, if they are tried again; nil: they are in a page for the first time
+	meant       []expected // what its units were when the page was opened
+	closed      bool
+	pos         journal.Pos // what it was cut from rests on
 }
 
 // A retry is a device that waits for its next try.
@@ -96,7 +96,7 @@ func (t *Tasks) cutPage(ctx context.Context, r *running, certificate, limit int)
 	if l == nil {
 		return nil, next, nil
 	}
-	page = &openPage{r: r, lane: l}
+	page = &openPage{r: r, certificate: certificate}
 	if next, err = t.dueRetries(ctx, page, limit); err != nil {
 		return nil, next, err
 	}
@@ -154,16 +154,20 @@ const retrySoon = 5 * time.Millisecond
 
 // dueRetries puts the retries into a page that are due, and returns when the next one is.
 func (t *Tasks) dueRetries(ctx context.Context, page *openPage, limit int) (next time.Time, err error) {
-	r, l := page.r, page.lane
-	inPages := map[uint32]bool{}
+	r, l := page.r, page.r.p.lane(page.certificate)
+	inPages, open := map[uint32]bool{}, 0 // of a page that is closed the retries are in the tables yet
 	for other := range r.pages {
-		if other.lane == l && other.retries != nil {
-			for _, n := range other.numbers {
-				inPages[n] = true
-			}
+		if other.certificate != page.certificate || other.retries == nil {
+			continue
+		}
+		if !other.closed {
+			open += len(other.numbers)
+		}
+		for _, n := range other.numbers {
+			inPages[n] = true
 		}
 	}
-	if l.Retries == 0 || l.Retries <= len(inPages) {
+	if l.Retries <= open {
 		return next, nil
 	}
 	now := time.Now()
@@ -203,7 +207,7 @@ func (t *Tasks) openPage(ctx context.Context, r *running, page *openPage) (*task
 	if err != nil {
 		return nil, err
 	}
-	p := &task.Page{Task: made, Lane: task.Lane{App: r.App, Certificate: page.lane.Certificate}, Mark: page}
+	p := &task.Page{Task: made, Lane: task.Lane{App: r.App, Certificate: page.certificate}, Mark: page}
 	devices, badges, err := t.readDevices(ctx, r.App, page.numbers)
 	if err != nil {
 		return nil, err
@@ -223,7 +227,7 @@ func (t *Tasks) openPage(ctx context.Context, r *running, page *openPage) (*task
 			if retries != nil {
 				again = &retries[i]
 			}
-			unit, meant, now := w.unit(u, page.lane.Certificate, n, again, devices[i], badges[i])
+			unit, meant, now := w.unit(u, page.certificate, n, again, devices[i], badges[i])
 			switch {
 			case unit != nil:
 				p.Units = append(p.Units, *unit)
@@ -353,15 +357,7 @@ func (t *Tasks) abandon(page *openPage) {
 	for _, n := range page.numbers {
 		r.visited.remove(n)
 	}
-	r.change(func(*progress) {
-		for _, s := range page.spans {
-			if page.again {
-				page.lane.Again = page.lane.Again.add(s).coarse()
-			} else {
-				page.lane.Left = page.lane.Left.add(s)
-			}
-		}
-	})
+	r.change(func(p *progress) { p.lane(page.certificate).giveBack(page) })
 }
 
 // Lanes returns the lanes in which something may be left.
@@ -383,12 +379,12 @@ func (t *Tasks) Lanes(ctx context.Context, ref task.Ref) (list []task.Lane, err 
 	if err != nil {
 		return nil, err
 	}
-	open := map[*lane]bool{}
+	open := map[int]bool{} // by certificate
 	for page := range r.pages {
-		open[page.lane] = open[page.lane] || !page.closed
+		open[page.certificate] = open[page.certificate] || !page.closed
 	}
 	for _, l := range r.p.Lanes {
-		if !l.done() || l.Retries > 0 || open[l] {
+		if !l.done() || l.Retries > 0 || open[l.Certificate] {
 			list = append(list, task.Lane{App: r.App, Certificate: l.Certificate})
 		}
 	}

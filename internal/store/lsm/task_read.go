@@ -252,10 +252,10 @@ func (t *Tasks) Receivers(ctx context.Context, app uint32, id string, limit int,
 	if err != nil {
 		return nil, 0, "", err
 	}
-	if f.n == 0 && p.Frozen > 0 {
-		return nil, 0, "", apierr.PageExpired.Errorf("the receivers of the task are kept no more: it ended at %s", msTime(p.Ended).Format(time.RFC3339))
-	}
 	err = t.read(ctx, app, func(x *tenant) error {
+		if f.n == 0 && p.Frozen > 0 || t.traceGone(x, &p) { // its time may have ended since
+			return apierr.PageExpired.Errorf("the receivers of the task are kept no more: it ended at %s", msTime(p.Ended).Format(time.RFC3339))
+		}
 		u, looked := &x.users.View, 0
 		f.each(from, func(n uint32) bool {
 			if looked++; len(accounts) == limit || looked > listMost+limit {

@@ -67,6 +67,17 @@ func (l *lane) done() bool { return len(l.Left) == 0 && len(l.Again) == 0 }
 // covers reports whether a lane will come to a number.
 func (l *lane) covers(n uint32) bool { return l.Left.has(n) || l.Again.has(n) }
 
+// giveBack puts the numbers that a page was cut from before the lane again.
+func (l *lane) giveBack(page *openPage) {
+	for _, s := range page.spans {
+		if page.again {
+			l.Again = l.Again.add(s).coarse()
+		} else {
+			l.Left = l.Left.add(s)
+		}
+	}
+}
+
 // lane returns the lane of a certificate; nil if there is none yet.
 func (p *progress) lane(certificate int) *lane {
 	for _, l := range p.Lanes {
@@ -86,6 +97,17 @@ func (p *progress) addLane(certificate int, provider channel.Provider) *lane {
 	p.Lanes = append(p.Lanes, l)
 	slices.SortFunc(p.Lanes, func(a, b *lane) int { return a.Certificate - b.Certificate })
 	return l
+}
+
+// clone returns a copy whose lanes may change. Their numbers are shared.
+func (p *progress) clone() progress {
+	c := *p
+	c.Lanes = make([]*lane, len(p.Lanes))
+	for i, l := range p.Lanes {
+		copied := *l
+		c.Lanes[i] = &copied
+	}
+	return c
 }
 
 func (p *progress) retries() (n int) {

@@ -114,7 +114,7 @@ func (t *Tasks) event(ctx context.Context, r *running, key []byte, at time.Time)
 		return false, err
 	}
 	value := binary.BigEndian.AppendUint64(nil, uint64(max(at.UnixMilli(), 0)))
-	pos, err := t.commit(ctx, r, func(b *journal.Batch) { b.Set(tableEvent, key, value) })
+	pos, err := t.commit(ctx, r, nil, func(b *journal.Batch) { b.Set(tableEvent, key, value) })
 	if err != nil {
 		return false, err
 	}

@@ -12,9 +12,9 @@ import (
 // commitDevices commits what becomes of a task, with tokens that are dead and badges that
 // were shown. Only with these the app is locked for a change. It returns how many tokens
 // were taken.
-func (t *Tasks) commitDevices(ctx context.Context, r *running, dead []deadToken, badges []newDeviceBadge, write func(b *journal.Batch)) (retired int, err error) {
+func (t *Tasks) commitDevices(ctx context.Context, r *running, dead []deadToken, badges []newDeviceBadge, s *step, write func(b *journal.Batch)) (retired int, err error) {
 	if len(dead) == 0 && len(badges) == 0 {
-		_, err := t.commit(ctx, r, write)
+		_, err := t.commit(ctx, r, s, write)
 		return 0, err
 	}
 	h, err := t.users.hint(func(v *journal.View, h *hints) error {
@@ -50,11 +50,11 @@ func (t *Tasks) commitDevices(ctx context.Context, r *running, dead []deadToken,
 			retired++
 		}
 	}
-	group, err := t.journal.Commit(x.id, false, func(b *journal.Batch) {
+	pos, err := r.commit(t.journal, s, func(b *journal.Batch) {
 		c.write(b)
-		for _, s := range badges {
-			if x.users.IsDevice(s.number) {
-				x.setBadge(b, s.number, s.badge)
+		for _, badge := range badges {
+			if x.users.IsDevice(badge.number) {
+				x.setBadge(b, badge.number, badge.badge)
 			}
 		}
 		write(b)
@@ -62,10 +62,7 @@ func (t *Tasks) commitDevices(ctx context.Context, r *running, dead []deadToken,
 	if err != nil {
 		return 0, err
 	}
-	pos := group
-	c.settled(group, &pos)
-	x.pending.settle(group, t.journal.Applied())
-	x.changed(group)
+	c.settled(pos, &pos)
 	r.mu.Lock()
 	r.pos = max(r.pos, pos)
 	r.mu.Unlock()
@@ -121,5 +118,5 @@ func (t *Tasks) retirePiece(ctx context.Context, r *running, units []task.Gone) 
 	if len(dead) == 0 {
 		return 0, nil
 	}
-	return t.commitDevices(ctx, r, dead, nil, func(*journal.Batch) {})
+	return t.commitDevices(ctx, r, dead, nil, nil, func(*journal.Batch) {})
 }

@@ -290,6 +290,8 @@ func (o openingDriver) Open(c channel.Credential, _ *channel.Pace) (channel.Send
 	return o.d.sender, nil
 }
 
+func (o openingDriver) Limits(channel.Options) channel.Limits { return o.d.sender.limits }
+
 func (d *memoryDispatcher) Changed(r task.Ref) { d.changed = append(d.changed, r) }
 
 func (d *memoryDispatcher) Stop(_ context.Context, r task.Ref, reason string) error {
@@ -310,8 +312,6 @@ type plainSender struct {
 }
 
 func (p *plainSender) Close() error { return nil }
-
-func (p *plainSender) Limits() channel.Limits { return p.limits }
 
 func (p *plainSender) Payload(job *channel.Job, t *channel.Target) (channel.Payload, error) {
 	if job.Message.Title == "too large" {

@@ -178,7 +178,7 @@ func (s *Service) checkCredential(ctx context.Context, p channel.Provider, c cha
 func test(ctx context.Context, d channel.Driver, c channel.Credential) (t CertificateTest, err error) {
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
-	sender, err := d.Open(c, channel.NewPace(channel.Limits{}, nil))
+	sender, err := d.Open(c, nil)
 	if err != nil {
 		return t, err
 	}

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,35 @@ func newMemoryTasks(e *events, users audience.Store, now func() time.Time) *memo
 	return &memoryTasks{events: e, users: users, now: now, limit: 1000, answers: map[string]remembered{}, explain: map[string]*task.Explanation{}, accounts: map[string][]string{}}
 }
 
+func keyOf(app uint32, n *task.New) string { return fmt.Sprint(app, n.Command, " key ", n.Key) }
+
+func randomOf(app uint32, n *task.New) string {
+	return fmt.Sprint(app, n.Command, " random ", n.Random)
+}
+
+func (m *memoryTasks) Repeated(_ context.Context, app uint32, n *task.New) (*task.Receipt, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.repeated(app, n)
+}
+
+func (m *memoryTasks) repeated(app uint32, n *task.New) (*task.Receipt, error) {
+	now := m.now()
+	r, ok := m.answers[keyOf(app, n)]
+	if ok = ok && n.Key != "" && now.Sub(r.at) < 24*time.Hour; ok && r.body != n.Body {
+		return nil, apierr.KeyReused.Errorf("IdempotencyKey %q was used for another request", n.Key)
+	}
+	if !ok {
+		r, ok = m.answers[randomOf(app, n)]
+		ok = ok && r.body == n.Body && now.Sub(r.at) < time.Second
+	}
+	if !ok {
+		return nil, nil
+	}
+	r.receipt.Repeated = true
+	return &r.receipt, nil
+}
+
 func (m *memoryTasks) Create(ctx context.Context, app uint32, n *task.New) (task.Receipt, error) {
 	if !audience.Authorized(ctx) {
 		return task.Receipt{}, audience.ErrStale
@@ -62,20 +92,10 @@ func (m *memoryTasks) Create(ctx context.Context, app uint32, n *task.New) (task
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.now()
-	keyed := fmt.Sprint(app, n.Command, " key ", n.Key)
-	if r, ok := m.answers[keyed]; n.Key != "" && ok && now.Sub(r.at) < 24*time.Hour {
-		if r.body != n.Body {
-			return task.Receipt{}, apierr.KeyReused.Errorf("IdempotencyKey %q was used for another request", n.Key)
-		}
-		r.receipt.Repeated = true
-		return r.receipt, nil
+	if first, err := m.repeated(app, n); err != nil || first != nil {
+		return *cmp.Or(first, &task.Receipt{}), err
 	}
-	random := fmt.Sprint(app, n.Command, " random ", n.Random)
-	if r, ok := m.answers[random]; ok && r.body == n.Body && now.Sub(r.at) < time.Second {
-		r.receipt.Repeated = true
-		return r.receipt, nil
-	}
+	now, keyed, random := m.now(), keyOf(app, n), randomOf(app, n)
 	switch {
 	case n.Gapped && !m.last.IsZero() && now.Sub(m.last) < m.gap:
 		return task.Receipt{}, apierr.PushTooSoon.Errorf("the last push was %s ago", now.Sub(m.last))
@@ -290,6 +310,8 @@ func (o openingDriver) Open(c channel.Credential, _ *channel.Pace) (channel.Send
 	return o.d.sender, nil
 }
 
+func (o openingDriver) Limits(channel.Options) channel.Limits { return o.d.sender.limits }
+
 func (d *memoryDispatcher) Changed(r task.Ref) { d.changed = append(d.changed, r) }
 
 func (d *memoryDispatcher) Stop(_ context.Context, r task.Ref, reason string) error {
@@ -310,8 +332,6 @@ type plainSender struct {
 }
 
 func (p *plainSender) Close() error { return nil }
-
-func (p *plainSender) Limits() channel.Limits { return p.limits }
 
 func (p *plainSender) Payload(job *channel.Job, t *channel.Target) (channel.Payload, error) {
 	if job.Message.Title == "too large" {

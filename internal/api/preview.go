@@ -278,12 +278,11 @@ func schedule(c *gate.Caller, n *task.New, groups []task.Group, left task.Quota,
 	var longest time.Duration
 	known := true
 	for certificate, n := range devices {
-		sender, err := open.of(certificate)
-		if err != nil {
+		if _, err := open.of(certificate); err != nil {
 			known = false
 			continue
 		}
-		limits := sender.Limits()
+		limits := open.limits(certificate)
 		if limits.Rate <= 0 {
 			known = false
 			continue

@@ -164,6 +164,17 @@ func TestPlan(t *testing.T) {
 	push(id, message).ok(t)
 	n.clock.advance(time.Second)
 	push(id, message).code(t, 95011, "ended at")
+
+	// A retry gets the first answer, whatever became of the plan meanwhile.
+	id = plan()
+	keyed := `{"MsgRandom":77,"IdempotencyKey":"k","PlanId":"` + id + `",` + message + `}`
+	first := n.post("timpush/push", keyed).ok(t)
+	n.tasks.preview.Accounts *= 2
+	n.clock.advance(time.Hour)
+	if again := n.post("timpush/push", keyed).ok(t); again.members["TaskId"] != first.members["TaskId"] {
+		t.Errorf("got %s, want the answer to the first request, %s", again.raw, first.raw)
+	}
+	n.post("timpush/push", strings.Replace(keyed, "77", "78", 1)).code(t, 95010)
 	for _, id := range []string{"plan_", "plan_x", id + "x", strings.ToUpper(id), "é"} {
 		push(id, message).code(t, 95011, "is not the id of a plan")
 	}

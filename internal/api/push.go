@@ -63,6 +63,12 @@ func (s *Server) push(ctx context.Context, c *gate.Caller, in *pushRequest) (out
 		return out, err
 	}
 	if in.PlanID != "" {
+		switch first, err := s.tasks.Repeated(ctx, c.App.ID, n); {
+		case err != nil:
+			return out, err
+		case first != nil: // a retry gets its answer, whatever became of the plan
+			return pushResponse{TaskID: first.ID}, nil
+		}
 		if err := s.checkPlan(ctx, c, n, in.PlanID); err != nil {
 			return out, err
 		}

@@ -46,7 +46,13 @@ func (s *senders) begin(certificate int) (channel.Sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the credential of certificate %d cannot be unsealed: %w", certificate, err)
 	}
-	return driver.Open(channel.Credential{App: s.app.ID, Certificate: certificate, Options: c.Options, Secret: secret}, channel.NewPace(channel.Limits{}, nil))
+	return driver.Open(channel.Credential{App: s.app.ID, Certificate: certificate, Options: c.Options, Secret: secret}, nil)
+}
+
+// limits returns what the provider of a certificate can take that has a Sender.
+func (s *senders) limits(certificate int) channel.Limits {
+	c := s.app.Certificate(certificate)
+	return s.server.drivers[c.Provider].Limits(c.Options)
 }
 
 func (s *senders) close() {

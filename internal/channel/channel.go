@@ -121,7 +121,7 @@ type Result struct {
 	Status int
 	Code   string
 	Words  string
-	// After is how long to wait before the next try; 0: as the Sender's Limits say.
+	// After is how long to wait before the next try; 0: as the Limits of the Driver say.
 	After time.Duration
 	// Lane says that a Throttled or a Retry is about all that is sent with these credentials, and
 	// not about this token alone.
@@ -159,8 +159,6 @@ type Sender interface {
 	Send(ctx context.Context, job *Job, targets []Target, done func(i int, r Result))
 	// Payload returns what Send would send to a target.
 	Payload(job *Job, target *Target) (Payload, error)
-	// Limits returns what the provider can take.
-	Limits() Limits
 	// Test asks the provider whether the credentials are good, and disturbs nobody.
 	Test(ctx context.Context) (Health, error)
 	// Clock returns by how much the clock of the provider is ahead of ours, from its last

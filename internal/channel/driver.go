@@ -58,7 +58,10 @@ type Driver interface {
 	// Check returns why a credential cannot work, as far as that can be told without the
 	// provider, with the name of what is wrong in it and never its value.
 	Check(secret Secret, o Options) (Facts, error)
-	// Open returns a Sender. It makes no connection.
+	// Limits returns what a Sender with these options can take.
+	Limits(o Options) Limits
+	// Open returns a Sender that keeps to a Pace; nil: to one of its Limits. It makes no
+	// connection.
 	Open(c Credential, p *Pace) (Sender, error)
 	// Kinds returns the kinds of tokens that it takes.
 	Kinds() []TokenKind

@@ -91,7 +91,7 @@ func (instant) Check(channel.Secret, channel.Options) (channel.Facts, error) {
 }
 func (instant) Kinds() []channel.TokenKind                                       { return nil }
 func (i instant) Open(channel.Credential, *channel.Pace) (channel.Sender, error) { return i, nil }
-func (instant) Limits() channel.Limits                                           { return channel.Limits{} }
+func (instant) Limits(channel.Options) channel.Limits                            { return channel.Limits{} }
 func (instant) Clock() time.Duration                                             { return 0 }
 func (instant) Close() error                                                     { return nil }
 

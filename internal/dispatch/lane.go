@@ -131,7 +131,7 @@ func (d *Dispatcher) pump(ctx, keep context.Context, l *lane) time.Duration {
 		return blockedLook
 	case l.held.After(now):
 		return min(look, l.held.Sub(now))
-	case l.sender == nil:
+	case l.sender == nil && l.hasWork():
 		return blockedLook // its certificate changed at this moment
 	}
 	for p, limit := d.choose(l, now); p != nil; p, limit = d.choose(l, now) {

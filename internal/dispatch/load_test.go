@@ -97,6 +97,16 @@ func TestTheSmallTaskIsFirst(t *testing.T) {
 	}
 }
 
+// A lane without work looks at its certificate seldom, also when its Sender was closed.
+func TestALaneWithoutWorkRests(t *testing.T) {
+	d := New(nil, registry(t, 1, 1), nil, Options{})
+	l := newLane(task.Lane{App: 1, Certificate: 1})
+	l.credit = new(credit)
+	if wait := d.pump(t.Context(), t.Context(), l); wait != idleLook {
+		t.Errorf("it looks again after %s, want %s", wait, idleLook)
+	}
+}
+
 // A broadcast goes on while small tasks never end coming.
 func TestSmallTasksDoNotStarveBroadcasts(t *testing.T) {
 	in(t, func(t *testing.T) {

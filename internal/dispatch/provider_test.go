@@ -53,6 +53,8 @@ func (p *provider) Check(channel.Secret, channel.Options) (channel.Facts, error)
 }
 func (p *provider) Kinds() []channel.TokenKind { return []channel.TokenKind{channel.Alert} }
 
+func (p *provider) Limits(channel.Options) channel.Limits { return p.limits }
+
 func (p *provider) Open(c channel.Credential, pace *channel.Pace) (channel.Sender, error) {
 	p.open.Add(1)
 	p.opened.Add(1)
@@ -66,8 +68,7 @@ type fakeSender struct {
 	closed  atomic.Bool
 }
 
-func (s *fakeSender) Limits() channel.Limits { return s.limits }
-func (s *fakeSender) Clock() time.Duration   { return s.clock }
+func (s *fakeSender) Clock() time.Duration { return s.clock }
 
 func (s *fakeSender) Payload(*channel.Job, *channel.Target) (channel.Payload, error) {
 	return channel.Payload{}, nil

@@ -349,6 +349,9 @@ func TestAnIdleSenderIsClosed(t *testing.T) {
 		r := w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour})
 		w.wait(r)
 		w.has(r, map[report.Outcome]int{report.Accepted: 1})
+		if n := w.provider.opened.Load(); n != 2 {
+			t.Errorf("%d Senders were opened, want 2", n)
+		}
 	})
 }
 

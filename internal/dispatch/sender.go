@@ -134,16 +134,7 @@ func (d *Dispatcher) newSender(l *lane, c *app.Certificate) (*sender, error) {
 		return nil, fmt.Errorf("the credential of the certificate cannot be unsealed: %w", err)
 	}
 	credential := channel.Credential{App: l.key.App, Certificate: l.key.Certificate, Options: c.Options, Secret: secret}
-	// What a provider can take is known by its Sender, and a Sender needs a Pace: so the first
-	// one, which makes no connection, only says it.
-	first, err := driver.Open(credential, channel.NewPace(channel.Limits{}, nil))
-	if err != nil {
-		return nil, fmt.Errorf("the credential cannot be used: %w", err)
-	}
-	limits := first.Limits()
-	if err := first.Close(); err != nil {
-		return nil, err
-	}
+	limits := driver.Limits(c.Options)
 	pace := channel.NewPace(limits, nil)
 	opened, err := driver.Open(credential, pace)
 	if err != nil {

@@ -94,6 +94,9 @@ type Store interface {
 	// at gap, daily quota and the number of pending tasks, then at the receivers. A refused
 	// request uses up nothing.
 	Create(ctx context.Context, app uint32, n *New) (Receipt, error)
+	// Repeated returns the answer to an earlier request that Create would give to a request
+	// again; nil if the request repeats none.
+	Repeated(ctx context.Context, app uint32, n *New) (*Receipt, error)
 	// Task returns a task as it is.
 	Task(ctx context.Context, app uint32, id string) (*Task, error)
 	// List returns a page of the tasks of an app, the latest first.

@@ -26,6 +26,8 @@ type kindsOf []channel.TokenKind
 
 func (k kindsOf) Kinds() []channel.TokenKind { return k }
 
+func (kindsOf) Limits(channel.Options) (l channel.Limits) { return l }
+
 func (kindsOf) Check(channel.Secret, channel.Options) (f channel.Facts, err error) { return f, nil }
 
 func (kindsOf) Open(channel.Credential, *channel.Pace) (channel.Sender, error) {

@@ -146,7 +146,7 @@ func TestNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := d.Limits(); l.Rate != 10000 || l.Ramp != time.Minute || l.MinRetry != 10*time.Second {
+	if l := d.Limits(channel.Options{}); l.Rate != 10000 || l.Ramp != time.Minute || l.MinRetry != 10*time.Second {
 		t.Errorf("limits %+v", l)
 	}
 }

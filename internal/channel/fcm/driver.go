@@ -121,8 +121,8 @@ func (d *Driver) Check(secret channel.Secret, o channel.Options) (channel.Facts,
 	return channel.Facts{Hint: fmt.Sprintf("project %s, key %s", a.ProjectID, key)}, nil
 }
 
-// Limits returns what a Sender of this driver can take, from which its Pace is made.
-func (d *Driver) Limits() channel.Limits {
+// Limits returns what FCM can take, whatever the options.
+func (d *Driver) Limits(channel.Options) channel.Limits {
 	l := channel.Limits{
 		Rate:     d.opts.Rate,
 		Ramp:     ramp,
@@ -136,7 +136,7 @@ func (d *Driver) Limits() channel.Limits {
 	return l
 }
 
-// Open returns a Sender for a credential. Without a pace, the Sender makes one of its own.
+// Open returns a Sender for a credential.
 func (d *Driver) Open(c channel.Credential, p *channel.Pace) (channel.Sender, error) {
 	a, err := d.account(c.Secret)
 	if err != nil {
@@ -146,7 +146,7 @@ func (d *Driver) Open(c channel.Credential, p *channel.Pace) (channel.Sender, er
 		return nil, err
 	}
 	if p == nil {
-		p = channel.NewPace(d.Limits(), nil)
+		p = channel.NewPace(d.Limits(c.Options), nil)
 	}
 	return newSender(d, a, c.Options, p), nil
 }

@@ -26,7 +26,6 @@ type message struct {
 type notification struct {
 	Title string `json:"title,omitempty"`
 	Body  string `json:"body,omitempty"`
-	Image string `json:"image,omitempty"`
 }
 
 type android struct {
@@ -113,12 +112,13 @@ func build(job *channel.Job, o channel.Options, kind channel.TokenKind, title, d
 	if !shown {
 		return m, false
 	}
-	m.Notification = &notification{Title: title, Body: desc, Image: from.GoogleImage}
+	m.Notification = &notification{Title: title, Body: desc}
 	m.Android.CollapseKey = job.Replace
 	m.Android.Notification = &androidNotification{
 		ChannelID:   channelID,
 		Tag:         job.Replace,
 		Sound:       from.Sound,
+		Image:       from.GoogleImage,
 		ClickAction: page,
 	}
 	if badge {

@@ -102,8 +102,8 @@ func (s *sender) Test(ctx context.Context) (channel.Health, error) {
 	if h.OK && h.Took > 0 {
 		rate := float64(h.PerConn*s.conns) / max(h.Took, time.Microsecond).Seconds()
 		h.Rate = int(rate)
-		if s.limits.Rate > 0 {
-			h.Rate = int(min(rate, float64(s.limits.Rate)))
+		if s.rate > 0 {
+			h.Rate = int(min(rate, float64(s.rate)))
 		}
 	}
 	return h, nil

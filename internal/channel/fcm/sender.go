@@ -22,7 +22,7 @@ const maxBody = 64 << 10
 // A sender is a channel.Sender for one service account.
 type sender struct {
 	opts    channel.Options
-	limits  channel.Limits
+	rate    int // messages a second, at most; 0: no limit
 	timeout time.Duration
 	conns   int // at once, at most
 	url     *url.URL
@@ -39,7 +39,7 @@ type sender struct {
 func newSender(d *Driver, a *account, o channel.Options, p *channel.Pace) *sender {
 	s := &sender{
 		opts:    o,
-		limits:  d.Limits(),
+		rate:    d.opts.Rate,
 		timeout: d.opts.Timeout,
 		conns:   d.opts.Connections,
 		url:     d.base.JoinPath("v1", "projects", a.ProjectID, "messages:send"),
@@ -67,9 +67,6 @@ func (s *sender) String() string { return "FCM" }
 
 // GoString hides the secrets from %#v.
 func (s *sender) GoString() string { return "FCM" }
-
-// Limits returns what FCM can take.
-func (s *sender) Limits() channel.Limits { return s.limits }
 
 // Clock returns by how much Google's clock is ahead of ours.
 func (s *sender) Clock() time.Duration { return s.clock.ahead() }

@@ -45,7 +45,6 @@ func (t *Tasks) Create(ctx context.Context, app uint32, n *task.New) (task.Recei
 		}
 		if found != nil {
 			receipt = *found
-			receipt.Repeated = true
 			return nil
 		}
 		if err := x.tasks.allows(&x.app.Settings, n.Gapped, now); err != nil {
@@ -89,6 +88,15 @@ func (t *Tasks) announce(r *running) {
 	if made != nil {
 		made(r.Ref)
 	}
+}
+
+// Repeated returns the answer to an earlier request.
+func (t *Tasks) Repeated(ctx context.Context, app uint32, n *task.New) (found *task.Receipt, err error) {
+	err = t.read(ctx, app, func(x *tenant) (err error) {
+		found, err = t.repeated(x, n, time.Now())
+		return err
+	})
+	return found, err
 }
 
 // repeated returns the answer to an earlier request that a request repeats; nil if it
@@ -154,7 +162,7 @@ func (t *Tasks) remembered(x *tenant, key hash, now time.Time) (*remembered, err
 
 // receipt returns the answer that is remembered.
 func (m *remembered) receipt() *task.Receipt {
-	r := &task.Receipt{ID: m.ID}
+	r := &task.Receipt{ID: m.ID, Repeated: true}
 	for _, f := range m.Failures {
 		kind := apierr.Internal
 		for _, k := range apierr.Kinds() {

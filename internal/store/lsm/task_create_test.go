@@ -96,16 +96,25 @@ func TestIdempotencyKey(t *testing.T) {
 	for range 2 {
 		again := fresh("ann", "nobody")
 		again.Key, again.Body = n.Key, n.Body
+		if known, err := s.lsm.Tasks.Repeated(t.Context(), appID, again); err != nil || known == nil || known.ID != first.ID || !known.Repeated || len(known.Failures) != 1 {
+			t.Errorf("Repeated returns %+v, %v, want %+v", known, err, first)
+		}
 		got := s.create(again, 0)
 		if !got.Repeated || got.ID != first.ID || len(got.Failures) != 1 || got.Failures[0].Account != "nobody" || got.Failures[0].Err.Info() != first.Failures[0].Err.Info() {
 			t.Errorf("a repeated request is answered %+v, want %+v", got, first)
 		}
 		again.Body = [32]byte{2}
 		s.create(again, apierr.KeyReused.Code)
+		if _, err := s.lsm.Tasks.Repeated(t.Context(), appID, again); !errors.Is(err, apierr.KeyReused) {
+			t.Errorf("Repeated with another body: %v, want %v", err, apierr.KeyReused)
+		}
 		s.reopen()
 	}
 	other := fresh("ann")
 	other.Key, other.Body, other.Command = n.Key, n.Body, "batch"
+	if known, err := s.lsm.Tasks.Repeated(t.Context(), appID, other); err != nil || known != nil {
+		t.Errorf("Repeated of another command returns %+v, %v", known, err)
+	}
 	if got := s.create(other, 0); got.Repeated {
 		t.Errorf("another command has the answer of the first")
 	}

@@ -9,6 +9,9 @@ type Credential struct {
 	Certificate int // its number in the app
 	Options     Options
 	Secret      Secret
+	// Proven says that the provider took a message from this credential before. Then what it
+	// says of a token is about that token, and not about the credential.
+	Proven bool
 }
 
 // A Secret is the content of a credential: the JSON file of a service account, a key. It

@@ -32,6 +32,7 @@ type provider struct {
 	sends   atomic.Int64
 	open    atomic.Int64 // Senders
 	opened  atomic.Int64
+	proven  atomic.Bool  // the last Sender was told that its credential is
 	busy    atomic.Int64 // messages in Send
 	most    atomic.Int64
 	tests   atomic.Int64
@@ -58,6 +59,7 @@ func (p *provider) Limits(channel.Options) channel.Limits { return p.limits }
 func (p *provider) Open(c channel.Credential, pace *channel.Pace) (channel.Sender, error) {
 	p.open.Add(1)
 	p.opened.Add(1)
+	p.proven.Store(c.Proven)
 	return &fakeSender{provider: p, pace: pace, version: string(c.Secret)}, nil
 }
 

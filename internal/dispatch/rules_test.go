@@ -260,6 +260,44 @@ func TestAStrangersTokenBlocksNobody(t *testing.T) {
 	})
 }
 
+// What a credential has shown is known after a restart, and until it is replaced. Else a push
+// to a stranger alone, the first after a start, would block the pushes to all others.
+func TestAStrangersTokenBlocksNobodyAfterARestart(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		var stranger atomic.Bool
+		w.provider.answer = func(string, *channel.Target, int) channel.Result {
+			switch {
+			case !stranger.Load():
+				return channel.Result{Outcome: channel.Accepted}
+			case w.provider.proven.Load():
+				return channel.Result{Outcome: channel.Gone, Status: 403, Code: "SENDER_ID_MISMATCH"}
+			}
+			return channel.Result{Outcome: channel.Unauthorized, Status: 403, Code: "SENDER_ID_MISMATCH"}
+		}
+		push := func() task.Ref { return w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour}) }
+		w.wait(push())
+		w.end()
+		w.start()
+
+		stranger.Store(true)
+		r := push()
+		time.Sleep(time.Second)
+		w.has(r, map[report.Outcome]int{report.Gone: 1})
+		if s := w.Lanes(1)[0]; s.State != LaneOK {
+			t.Errorf("the lane is %+v", s)
+		}
+
+		time.Sleep(time.Second)
+		replace(t, w.apps, 1, 1)
+		push()
+		time.Sleep(time.Second)
+		if s := w.Lanes(1)[0]; s.State != LaneBlocked {
+			t.Errorf("with another credential, of which nothing is known, the lane is %+v", s)
+		}
+	})
+}
+
 func TestALaneThatCannotBeOpenedSaysWhy(t *testing.T) {
 	in(t, func(t *testing.T) {
 		var wrong atomic.Bool

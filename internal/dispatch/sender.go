@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"tidings/internal/app"
 	"tidings/internal/channel"
+	"tidings/internal/report"
+	"tidings/internal/task"
 )
 
 // A sender is a Sender of a lane, opened with one version of its certificate. The pages that
@@ -54,19 +57,22 @@ func (d *Dispatcher) prepare(ctx context.Context, l *lane) {
 	}
 	c := d.certificate(l.key)
 	exists := c != nil
+	// The credit of a lane changes in this goroutine alone.
+	changed := l.credit == nil || !exists || l.credit.version != c.Version
+	proven := changed && exists && d.provenBefore(ctx, l.key, c)
 	d.mu.Lock()
 	now := time.Now()
 	l.exists = exists
 	if exists {
 		l.provider = c.Provider
 	}
-	changed := l.credit == nil || !exists || l.credit.version != c.Version
 	if changed {
 		d.unblock(l, "its certificate was replaced or removed")
 		l.credit = new(credit)
 		if exists {
 			l.credit.version = c.Version
 		}
+		l.credit.proven.Store(proven)
 		l.trial, l.held, l.holds, l.pauses, l.alarm = false, time.Time{}, 0, 0, ""
 	}
 	idle := l.sender != nil && len(l.pages) == 0 && now.Sub(l.used) >= d.opts.Idle
@@ -90,6 +96,29 @@ func (d *Dispatcher) prepare(ctx context.Context, l *lane) {
 	case probe && s != nil:
 		d.probe(ctx, l, s)
 	}
+}
+
+// provenTasks is how many of the latest tasks of an app are asked whether a provider took
+// something of them.
+const provenTasks = 100
+
+// provenBefore reports whether the provider took a message of a task that was accepted since a
+// certificate has its credential, before a restart too. Else the first token of a stranger that
+// a push comes to after a start would make good credentials look wrong, and block all.
+func (d *Dispatcher) provenBefore(ctx context.Context, key task.Lane, c *app.Certificate) bool {
+	since := c.Created
+	if c.Replaced.After(since) {
+		since = c.Replaced
+	}
+	list, _, err := d.tasks.List(ctx, key.App, task.Filter{Since: since}, provenTasks, "")
+	if err != nil {
+		return false // nothing is known
+	}
+	return slices.ContainsFunc(list, func(t *task.Task) bool {
+		return slices.ContainsFunc(t.Progress.Lanes, func(p task.LaneProgress) bool {
+			return p.Certificate == key.Certificate && p.Counts[report.Accepted] > 0
+		})
+	})
 }
 
 // hasWork reports whether a place has a turn, or will have one.
@@ -133,7 +162,9 @@ func (d *Dispatcher) newSender(l *lane, c *app.Certificate) (*sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the credential of the certificate cannot be unsealed: %w", err)
 	}
-	credential := channel.Credential{App: l.key.App, Certificate: l.key.Certificate, Options: c.Options, Secret: secret}
+	credential := channel.Credential{
+		App: l.key.App, Certificate: l.key.Certificate, Options: c.Options, Secret: secret, Proven: l.credit.proven.Load(),
+	}
 	limits := driver.Limits(c.Options)
 	pace := channel.NewPace(limits, nil)
 	opened, err := driver.Open(credential, pace)

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -229,6 +230,19 @@ func (s *seat) Get(ctx context.Context, r task.Ref) (*task.Task, error) {
 	}
 	t := st.snapshot()
 	return &t, nil
+}
+
+func (s *seat) List(ctx context.Context, id uint32, f task.Filter, limit int, _ string) (list []*task.Task, _ string, _ error) {
+	err := s.begin(ctx)
+	defer s.mu.Unlock()
+	for _, st := range s.tasks {
+		if st.App == id && !st.Accepted.Before(f.Since) {
+			t := st.snapshot()
+			list = append(list, &t)
+		}
+	}
+	slices.SortFunc(list, func(a, b *task.Task) int { return cmp.Compare(b.Number, a.Number) })
+	return list[:min(len(list), limit)], "", err
 }
 
 func (s *seat) Freeze(ctx context.Context, r task.Ref) error {

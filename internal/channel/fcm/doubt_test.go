@@ -157,6 +157,22 @@ func TestOfAnotherSender(t *testing.T) {
 			if g.tokens != 1 {
 				t.Errorf("%d access tokens, want 1", g.tokens)
 			}
+
+			good.Store(false)
+			d, err := New(Options{BaseURL: g.URL, TokenURL: g.URL + "/token", Roots: g.Roots, Rate: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			known, err := d.Open(channel.Credential{App: 1, Certificate: 1, Secret: secretOf(t, members()), Proven: true}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { known.Close() })
+			for i, r := range results(t, known, job(), targets(20)) {
+				if r.Outcome != c.proven {
+					t.Errorf("none passes, of a credential that is known: target %d: %+v, want %s", i, r, c.proven)
+				}
+			}
 		})
 	}
 }

@@ -148,7 +148,9 @@ func (d *Driver) Open(c channel.Credential, p *channel.Pace) (channel.Sender, er
 	if p == nil {
 		p = channel.NewPace(d.Limits(c.Options), nil)
 	}
-	return newSender(d, a, c.Options, p), nil
+	s := newSender(d, a, c.Options, p)
+	s.proven.Store(c.Proven)
+	return s, nil
 }
 
 func (d *Driver) tls() *tls.Config { return &tls.Config{RootCAs: d.opts.Roots} }

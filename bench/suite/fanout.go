@@ -72,11 +72,16 @@ func (s *suite) fanOut(ctx context.Context, p *pushed, f fanOut, body string) er
 		Ours: speed(ours), Baseline: fmt.Sprintf("bare client, %d connections, %d in flight, %s", f.connections, f.inFlight, speed(bare)),
 		Ratio: r.String(), Aim: fmt.Sprintf(">= 0.7, wanted %s/s", count(uint64(f.wanted))), Met: median(r) >= 0.7,
 	})
-	s.report.Notes = append(s.report.Notes, fmt.Sprintf("CPU of a message when the simulator %s: server %s, simulator %s; bare client %s, simulator %s.", name,
-		medianMicros(ours, p.phones, func(x sending) time.Duration { return x.sender }), medianMicros(ours, p.phones, func(x sending) time.Duration { return x.simulator }),
-		medianMicros(bare, p.phones, func(x sending) time.Duration { return x.sender }), medianMicros(bare, p.phones, func(x sending) time.Duration { return x.simulator })))
+	n := p.phones
+	s.report.Notes = append(s.report.Notes, fmt.Sprintf(
+		"CPU of a message when the simulator %s: server %.1f µs and simulator %.1f µs; bare client %.1f µs and simulator %.1f µs. By CPU the ratio is %.2f.",
+		name, cpuOf(ours, n, sender), cpuOf(ours, n, receiver), cpuOf(bare, n, sender), cpuOf(bare, n, receiver),
+		(cpuOf(bare, n, sender)+cpuOf(bare, n, receiver))/(cpuOf(ours, n, sender)+cpuOf(ours, n, receiver))))
 	return nil
 }
+
+func sender(x sending) time.Duration   { return x.sender }
+func receiver(x sending) time.Duration { return x.simulator }
 
 func speed(list []sending) string {
 	var rates []float64
@@ -86,12 +91,13 @@ func speed(list []sending) string {
 	return count(median(rates)) + " messages/s"
 }
 
-func medianMicros(list []sending, n uint64, of func(sending) time.Duration) string {
+// cpuOf returns the microseconds of CPU for each of n messages.
+func cpuOf(list []sending, n uint64, of func(sending) time.Duration) float64 {
 	var all []float64
 	for _, x := range list {
-		all = append(all, micros(of(x), n))
+		all = append(all, float64(of(x).Microseconds())/float64(n))
 	}
-	return fmt.Sprintf("%.1f µs", median(all))
+	return median(all)
 }
 
 // sends measures one turn. Each device must have got one message.

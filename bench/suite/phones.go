@@ -1,71 +1,64 @@
 package suite
 
 import (
+	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
-	"sync"
-	"sync/atomic"
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"tidings/bench/load"
 	"tidings/internal/channel"
 	"tidings/internal/device"
-	"tidings/internal/store/lsm"
 )
 
-// fillers are the goroutines that register devices at once.
-const fillers = 256
-
-// givePhones gives each user of a server a device, while the server is stopped.
-func (s *suite) givePhones(ctx context.Context, p *pushed) error {
-	p.client.Close()
-	if err := p.stop(); err != nil {
-		return err
+// givePhones imports a device for each user of a server, and returns how many it took a
+// second.
+func (s *suite) givePhones(ctx context.Context, p *pushed) (rate float64, err error) {
+	file := filepath.Join(s.dir, "phones.ndjson")
+	s.logf("writing %s to a file", p.name)
+	if err := writePhones(ctx, file, p.phones, p.installer.Certificate); err != nil {
+		return 0, err
 	}
-	s.logf("%s: making devices", p.name)
 	began := time.Now()
-	if err := p.fillPhones(ctx); err != nil {
-		return err
+	args := []string{p.program, "device", "import", "--data", p.data(), "--app", fmt.Sprint(p.installer.App), "--no-resume", file}
+	if err := runProgram(ctx, args); err != nil {
+		return 0, fmt.Errorf("device import: %w", err)
 	}
-	s.logf("%s: made, %s a second", p.name, count(perSecond(p.phones, time.Since(began))))
-	return cmp.Or(s.start(ctx, p.store), s.settle(ctx, p.process))
+	rate = perSecond(p.phones, time.Since(began))
+	s.logf("%s: imported, %s a second", p.name, count(rate))
+	return rate, cmp.Or(os.Remove(file), s.settle(ctx, p.process))
 }
 
-func (p *pushed) fillPhones(ctx context.Context) (err error) {
-	db, err := lsm.Open(p.data(), lsm.Options{})
+// writePhones writes an import file of n phones, each with a user.
+func writePhones(ctx context.Context, file string, n uint64, certificate int) error {
+	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var next atomic.Uint64
-	var wait sync.WaitGroup
-	operator := device.Proof{Admin: true}
-	for range fillers {
-		wait.Go(func() {
-			for n := next.Add(1) - 1; n < p.phones && ctx.Err() == nil; n = next.Add(1) - 1 {
-				d := phone(load.Phone(n), p.installer.Certificate)
-				if _, err := db.Devices.Register(ctx, p.installer.App, operator, d); err != nil {
-					cancel(err)
-				}
-				if err := db.Devices.Bind(ctx, p.installer.App, operator, d.ID, load.User(n), false); err != nil {
-					cancel(err)
-				}
-			}
-		})
+	w := bufio.NewWriterSize(f, 1<<20)
+	lines := json.NewEncoder(w)
+	for i := range n {
+		if i%4096 == 0 && ctx.Err() != nil {
+			break
+		}
+		if err := lines.Encode(phone(load.Phone(i), certificate)); err != nil {
+			return errors.Join(err, f.Close())
+		}
 	}
-	wait.Wait()
-	return context.Cause(ctx)
+	return errors.Join(context.Cause(ctx), w.Flush(), f.Close())
 }
 
-// phone returns a phone as the server keeps it.
-func phone(n load.Phone, certificate int) device.Device {
+// phone returns a phone as a file of devices has it.
+func phone(n load.Phone, certificate int) device.Moved {
 	now := time.Now().UTC().Truncate(time.Second)
-	return device.Device{
-		ID: n.ID(), Platform: "android", Model: n.Model(), System: "Android", SystemVersion: "16", AppVersion: "3.1",
+	return device.Moved{Device: device.Device{
+		ID: n.ID(), User: load.User(uint64(n)), Platform: "android", Model: n.Model(), System: "Android", SystemVersion: "16", AppVersion: "3.1",
 		Language: n.Language(), Permission: device.Allowed, Registered: now, LastActive: now,
 		Tokens: []device.Token{{Certificate: certificate, Kind: channel.Alert, Address: channel.Address(n.Token()), Registered: now, Refreshed: now}},
-	}
+	}}
 }

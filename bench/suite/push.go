@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"tidings/bench/load"
@@ -46,7 +45,7 @@ func (s *suite) pushCases(ctx context.Context) (err error) {
 	if err := s.importMembers(ctx, p.store); err != nil {
 		return err
 	}
-	if err := s.givePhones(ctx, p); err != nil {
+	if _, err := s.givePhones(ctx, p); err != nil {
 		return err
 	}
 	for _, c := range []func(context.Context, *pushed) error{s.fanOuts, s.batches, s.besideBroadcast, s.stalled} {
@@ -177,8 +176,3 @@ func (p *pushed) ended(ctx context.Context, id string) (string, error) {
 
 // perSecond returns a rate.
 func perSecond(n uint64, d time.Duration) float64 { return float64(n) / d.Seconds() }
-
-// micros returns the microseconds of CPU for each of n messages.
-func micros(cpu time.Duration, n uint64) float64 {
-	return math.Round(float64(cpu.Microseconds())/float64(n)*10) / 10
-}

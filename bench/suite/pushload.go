@@ -12,24 +12,52 @@ import (
 	"tidings/bench/load"
 )
 
-// batches measures batch of one receiver, compared with what HTTP alone costs. What was
-// accepted is sent meanwhile.
+// heldBatches is how many pushes are accepted in a turn while none is sent. An app may have
+// that many.
+const heldBatches = 50_000
+
+// batches measures batch of one receiver, compared with what HTTP alone costs: first how
+// fast pushes are accepted, while the provider answers nothing so that they wait, and then
+// while they are sent.
 func (s *suite) batches(ctx context.Context, p *pushed) error {
 	if err := p.sim.answerAfter(ctx, 0); err != nil {
 		return err
 	}
 	w := load.Batch(load.Shuffled(p.phones, 1), pushMessage)
-	asked := uint64(1) // by against
-	mine, base, err := s.against(ctx, p.store, w, 0, func(d time.Duration) (load.Result, error) {
-		r, err := p.client.Run(ctx, w.From(asked), load.Options{Duration: d})
+	w = w.From(uint64(p.pushes))
+	asked := uint64(0)
+	accept := func(o load.Options) (load.Result, error) {
+		r, err := p.client.Run(ctx, w.From(asked), o)
 		asked += r.Requests
 		return r, cmp.Or(err, r.Err())
-	})
-	if err != nil {
-		return err
 	}
-	s.addRates("batch of one receiver, accepted durably and sent, "+p.name, mine, base, 0.3)
-	return p.sim.wait(ctx, asked)
+	for _, c := range []struct {
+		name string
+		held bool
+		aim  float64
+	}{{"accepted durably", true, 0.3}, {"accepted durably and sent", false, 0}} {
+		first := w.From(asked)
+		asked++ // by against
+		mine, base, err := s.against(ctx, p.store, first, 0, func(d time.Duration) (r load.Result, err error) {
+			if !c.held {
+				return accept(load.Options{Duration: d})
+			}
+			if err := p.sim.stall(ctx, true); err != nil {
+				return r, err
+			}
+			r, err = accept(load.Options{Duration: d, Requests: heldBatches})
+			return r, cmp.Or(err, p.sim.stall(ctx, false), p.sim.wait(ctx, asked))
+		})
+		if err != nil {
+			return err
+		}
+		s.addRates("batch of one receiver, "+c.name+", "+p.name, mine, base, c.aim)
+		if err := p.sim.wait(ctx, asked); err != nil {
+			return err
+		}
+	}
+	p.pushes += uint32(asked)
+	return nil
 }
 
 const (

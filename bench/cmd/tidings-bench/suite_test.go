@@ -59,7 +59,7 @@ func TestGroups(t *testing.T) {
 		{suite.Audiences, 9, 1, "psql"}, // counts of PostgreSQL must be those of the server
 		{suite.Questions, 8, 0, ""},
 		{suite.Flood, 3, 1, ""},
-		{suite.Push, 14, 2, ""},
+		{suite.Push, 16, 2, ""},
 	} {
 		t.Run(c.group, func(t *testing.T) {
 			if c.needs != "" {

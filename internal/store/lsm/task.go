@@ -357,6 +357,10 @@ func readTaskRecord(v *journal.View, app uint32, number uint64) (*taskRecord, er
 	if err != nil || value == nil {
 		return nil, err
 	}
+	return parseTaskRecord(app, number, value)
+}
+
+func parseTaskRecord(app uint32, number uint64, value []byte) (*taskRecord, error) {
 	rec := new(taskRecord)
 	if err := json.Unmarshal(value, rec); err != nil {
 		return nil, fmt.Errorf("task %d of app %d: %w", number, app, err)

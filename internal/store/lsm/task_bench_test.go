@@ -181,3 +181,48 @@ func BenchmarkBatch(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkBatchWhole makes tasks for one receiver and carries each out, as a dispatcher does.
+func BenchmarkBatchWhole(b *testing.B) {
+	s, _ := benchStore(b, true)
+	ctx := b.Context()
+	var random atomic.Uint32
+	whole := func() error {
+		receipt, err := s.Tasks.Create(ctx, benchApp, &task.New{
+			Command: "batch", Life: time.Hour, Random: random.Add(1), Message: channel.Message{Title: "title"},
+			Audience: task.Audience{Accounts: []string{"user-00000000"}},
+		})
+		if err != nil {
+			return err
+		}
+		number, _ := taskNumber(receipt.ID)
+		ref := task.Ref{App: benchApp, Number: number}
+		if _, err := s.Tasks.Get(ctx, ref); err != nil {
+			return err
+		}
+		lanes, err := s.Tasks.Lanes(ctx, ref)
+		if err != nil {
+			return err
+		}
+		page, _, err := s.Tasks.Open(ctx, ref, lanes[0], task.MaxPage)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Tasks.Close(ctx, page, []task.Verdict{{Outcome: report.Accepted, Status: 200}}); err != nil {
+			return err
+		}
+		_, err = s.Tasks.Get(ctx, ref)
+		return err
+	}
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := whole(); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

@@ -153,38 +153,58 @@ func (t *Tasks) audience(ctx context.Context, x *tenant, number uint64) (*frozen
 	return f, nil
 }
 
-// A taskCache has what some tasks are, with their messages: those that were asked for last.
+// A taskCache has what some tasks are, with their messages: those that were made or asked for
+// last. Each step of a task asks, so it has as many as may be on their way at once.
 type taskCache struct {
 	mu    sync.Mutex
-	known map[taskOf]*taskRecord
+	known map[taskOf]cachedTask
+	bytes int
 }
 
-// maxTaskTexts bounds a taskCache. A message has ten kilobytes at most.
-const maxTaskTexts = 64
+// A cachedTask is the record of a task, which is parsed when it is asked for first.
+type cachedTask struct {
+	record func() (*taskRecord, error)
+	bytes  int
+}
 
-func (c *taskCache) get(place taskOf) *taskRecord {
+// maxTaskBytes bounds the records of a taskCache. A usual one has half a kilobyte, the
+// largest some ten.
+const maxTaskBytes = 4 << 20
+
+func (c *taskCache) get(place taskOf) (record func() (*taskRecord, error), known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[place]
+	t, known := c.known[place]
+	return t.record, known
 }
 
-func (c *taskCache) put(place taskOf, r *taskRecord) {
+// put puts in the record of a task, and returns it parsed.
+func (c *taskCache) put(place taskOf, value []byte) func() (*taskRecord, error) {
+	t := cachedTask{bytes: len(value), record: sync.OnceValues(func() (*taskRecord, error) { return parseTaskRecord(place.x.id, place.number, value) })}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = map[taskOf]*taskRecord{}
+		c.known = map[taskOf]cachedTask{}
 	}
-	if len(c.known) >= maxTaskTexts {
-		for old := range c.known { // whichever comes first
-			delete(c.known, old)
+	c.drop(place)
+	for old := range c.known { // whichever comes first
+		if c.bytes+t.bytes <= maxTaskBytes {
 			break
 		}
+		c.drop(old)
 	}
-	c.known[place] = r
+	c.known[place] = t
+	c.bytes += t.bytes
+	return t.record
 }
 
 func (c *taskCache) forget(place taskOf) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drop(place)
+}
+
+func (c *taskCache) drop(place taskOf) {
+	c.bytes -= c.known[place].bytes
 	delete(c.known, place)
 }

@@ -235,7 +235,9 @@ func (t *Tasks) make(x *tenant, n *task.New, batch bool, now time.Time) (*runnin
 	if err != nil {
 		return nil, receipt, err
 	}
-	r.pos = pos
+	r.pos, r.answers = pos, map[answer]int{} // there are none, and no page
+	r.visited.all = batch
+	t.records.put(taskOf{x, r.Number}, record)
 	x.tasks.pushed = count
 	x.tasks.note(n, kept, receipt, now, pos)
 	x.tasks.keep(r)

@@ -17,22 +17,24 @@ import (
 )
 
 // record returns what a task is; task.ErrUnknown if it is kept no more.
-func (t *Tasks) record(ctx context.Context, x *tenant, number uint64) (rec *taskRecord, err error) {
-	if rec = t.records.get(taskOf{x, number}); rec != nil {
-		return rec, nil
+func (t *Tasks) record(ctx context.Context, x *tenant, number uint64) (*taskRecord, error) {
+	record, known := t.records.get(taskOf{x, number})
+	if !known {
+		var value []byte
+		err := t.journal.Read(func(v *journal.View) (err error) {
+			value, err = v.Get(tableTask, x.id, taskKey(number))
+			return err
+		})
+		if err == nil && value == nil {
+			err = task.ErrUnknown
+		}
+		if err != nil {
+			return nil, err
+		}
+		record = t.records.put(taskOf{x, number}, value)
 	}
-	err = t.journal.Read(func(v *journal.View) error {
-		rec, err = readTaskRecord(v, x.id, number)
-		return err
-	})
-	if err == nil && rec == nil {
-		err = task.ErrUnknown
-	}
-	if err != nil {
-		return nil, err
-	}
-	t.records.put(taskOf{x, number}, rec)
-	return rec, ctx.Err()
+	rec, err := record()
+	return rec, cmp.Or(err, ctx.Err())
 }
 
 // get returns a task as it is in memory, once that is durable.

@@ -360,7 +360,7 @@ func (d *Dispatcher) finish(ctx context.Context, r *run) {
 	took := cmp.Or(t.Ended, d.now()).Sub(t.Accepted).Round(time.Millisecond)
 	counts := t.Progress.Counts()
 	d.log.Info("push task ended", "app", r.ref.App, "task", t.ID, "state", string(t.State), "reason", t.Reason,
-		"accounts", t.Frozen, "units", unitsOf(counts), "duration", took)
+		"accounts", t.Frozen, unitsOf(counts), "duration", took)
 	d.metrics.ended.WithLabelValues(string(t.State)).Inc()
 }
 

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -190,12 +191,12 @@ func (m *meter) rate(now time.Time) float64 {
 }
 
 // unitsOf returns counts by the words of their outcomes, for the log.
-func unitsOf(c report.Counts) map[string]uint64 {
-	units := map[string]uint64{}
+func unitsOf(c report.Counts) slog.Attr {
+	var units []any
 	for o, n := range c {
 		if n > 0 {
-			units[strings.ReplaceAll(report.Outcome(o).String(), " ", "_")] = n
+			units = append(units, slog.Uint64(strings.ReplaceAll(report.Outcome(o).String(), " ", "_"), n))
 		}
 	}
-	return units
+	return slog.Group("units", units...)
 }

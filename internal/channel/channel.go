@@ -123,8 +123,8 @@ type Result struct {
 	Words  string
 	// After is how long to wait before the next try; 0: as the Limits of the Driver say.
 	After time.Duration
-	// Lane says that a Throttled or a Retry is about all that is sent with these credentials, and
-	// not about this token alone.
+	// Lane says that a Throttled, a Retry or an Unauthorized is about all that is sent with
+	// these credentials, and cannot be about this token alone.
 	Lane bool
 	// Since is the moment about which a Gone speaks: a token that was registered later is
 	// not meant. Zero: the moment of sending.

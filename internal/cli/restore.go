@@ -121,6 +121,9 @@ func (e *env) printRestored(r *restoreReport, until time.Time, took time.Duratio
   apps that were disabled or suspended, accounts that were blocked
 `, end)
 	}
+	if r.PausedTasks > 0 {
+		fmt.Fprintf(e.stdout, "%s paused that had not ended; tidings task resume sends what is left, some of which may have been sent since.\n", counted(r.PausedTasks, "push is", "pushes are"))
+	}
 	if r.Certificates > 0 && !r.Key {
 		fmt.Fprintf(e.stdout, "The key of credentials is not in the backup: put it at %s, or name it in credentials_key_file, or the credentials of %s have to be entered again.\n",
 			plain(filepath.Join(r.Dir, server.KeyFile)), counted(r.Certificates, "certificate", "certificates"))

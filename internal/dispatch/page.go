@@ -171,7 +171,7 @@ func (d *Dispatcher) notice(pg *page, r *channel.Result) {
 	case channel.Gone, channel.Rejected:
 		reset(&c.failing)
 	case channel.Unauthorized:
-		if n := c.refused.Add(1); n >= manyFailures || !c.proven.Load() {
+		if n := c.refused.Add(1); r.Lane || n >= manyFailures || !c.proven.Load() {
 			d.refuse(pg, refusedWords+sentence(r))
 		}
 	case channel.Throttled, channel.Retry:

@@ -241,6 +241,29 @@ func TestAProviderThatTakesCredentialsAgainEndsTheBlock(t *testing.T) {
 	})
 }
 
+// What the provider says about the credentials, and not about a token, blocks the lane at
+// once, although they have worked before.
+func TestRevokedCredentialsBlockAtOnce(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		var revoked atomic.Bool
+		w.provider.answer = func(string, *channel.Target, int) channel.Result {
+			if revoked.Load() {
+				return channel.Result{Outcome: channel.Unauthorized, Status: 400, Code: "invalid_grant", Lane: true}
+			}
+			return channel.Result{Outcome: channel.Accepted}
+		}
+		push := func() task.Ref { return w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour}) }
+		w.wait(push())
+		revoked.Store(true)
+		push()
+		time.Sleep(time.Second)
+		if s := w.Lanes(1)[0]; s.State != LaneBlocked || !strings.Contains(s.Reason, "400 invalid_grant") {
+			t.Errorf("after one refusal the lane is %+v", s)
+		}
+	})
+}
+
 func TestAStrangersTokenBlocksNobody(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -68,6 +68,7 @@ type Restored struct {
 	// as they were.
 	TicketsEnded time.Time `json:"tickets_ended,omitzero"`
 
+	PausedTasks  int  `json:"paused_tasks,omitempty"` // pushes that had not ended
 	Certificates int  `json:"certificates,omitempty"`
 	Key          bool `json:"credentials_key,omitempty"` // the key of credentials was in the backup
 }

@@ -172,7 +172,7 @@ func (p *page) noToken(err error) channel.Result {
 	}
 	r := channel.Result{Outcome: channel.Retry, Status: e.status, Code: e.code, Words: e.words, Lane: true}
 	if e.refused() {
-		r.Outcome, r.Lane = channel.Unauthorized, false
+		r.Outcome = channel.Unauthorized
 		p.stop.Store(&r)
 	}
 	return r

@@ -157,7 +157,7 @@ func TestNoToken(t *testing.T) {
 	}{
 		"the key was deleted": {
 			channeltest.Answer{Status: 400, Body: `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`},
-			channel.Result{Outcome: channel.Unauthorized, Status: 400, Code: "invalid_grant", Words: "Invalid JWT Signature."},
+			channel.Result{Outcome: channel.Unauthorized, Status: 400, Code: "invalid_grant", Words: "Invalid JWT Signature.", Lane: true},
 		},
 		"out of order": {
 			channeltest.Answer{Status: 503, Body: "later"},

@@ -2,6 +2,9 @@ package lsm
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"time"
 
 	"tidings/internal/store"
@@ -42,6 +45,11 @@ func Restore(ctx context.Context, from, dir string, opts Options, r RestoreOptio
 				if !r.KeepTickets {
 					add(x.id, func(b *journal.Batch) { b.Raise(tableEnded, nil, uint64(now.Unix())) })
 				}
+				paused, err := pauseTasks(ctx, v, x.id, add)
+				if err != nil {
+					return err
+				}
+				result.PausedTasks += paused
 			}
 			if !r.KeepTickets {
 				result.TicketsEnded = now.UTC().Truncate(time.Second)
@@ -56,4 +64,26 @@ func Restore(ctx context.Context, from, dir string, opts Options, r RestoreOptio
 	}
 	result.Position, result.Time, result.LogEnds = uint64(restored.End), time.Unix(restored.Second, 0).UTC(), restored.Ended
 	return result, nil
+}
+
+// pauseTasks pauses the tasks of an app that have not ended, and returns how many. What they had
+// left may have been sent since the backup, and whoever only tries a backup out does not
+// want to push.
+func pauseTasks(ctx context.Context, v *journal.View, app uint32, add func(uint32, func(*journal.Batch))) (paused int, err error) {
+	err = v.Each(ctx, tableActive, app, func(key, value []byte) error {
+		var p progress
+		if err := json.Unmarshal(value, &p); err != nil {
+			return fmt.Errorf("%s of app %d: %w", tableActive.Name, app, err)
+		}
+		p.Paused = true
+		record, err := json.Marshal(&p)
+		if err != nil {
+			return err
+		}
+		key = slices.Clone(key)
+		add(app, func(b *journal.Batch) { b.Set(tableActive, key, record) })
+		paused++
+		return nil
+	})
+	return paused, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path"
 	"runtime"
 	"strconv"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"tidings/internal/device"
 	"tidings/internal/report"
 	"tidings/internal/store"
+	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/store/storetest"
 	"tidings/internal/task"
@@ -472,4 +474,44 @@ func testWorkers(t *testing.T, small int) {
 		t.Errorf("the task is %s with %v, and %d devices were sent to", done.State, sum, len(counts))
 	}
 	sound(t, s.opened)
+}
+
+// TestRestorePauses: pushes that had not ended when the backup was made are paused in what a
+// restore makes of it, and go on when they are resumed.
+func TestRestorePauses(t *testing.T) {
+	disk := faulty.NewDisk(t, dir)
+	s := open(t, disk)
+	defer s.Close()
+	if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
+		t.Fatal(err)
+	}
+	addDevice(t, s, "restored-phone-1", 1, "ada")
+	receipt, err := s.lsm.Tasks.Create(t.Context(), appID, newPush(1, "ada"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.lsm.Backup(t.Context(), path.Join(backupsDir, "one"), false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := faulty.Copy(disk)
+	restored, err := lsm.Restore(t.Context(), b.Dir, newDir, lsm.Options{FS: fs, Logger: quiet}, lsm.RestoreOptions{})
+	if err != nil || restored.PausedTasks != 1 {
+		t.Fatalf("Restore = %+v, %v, want one paused task", restored, err)
+	}
+	again, err := lsm.Open(newDir, lsm.Options{FS: fs, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	found, err := again.Tasks.Task(t.Context(), appID, receipt.ID)
+	if err != nil || !found.Paused || found.State != task.Sending {
+		t.Fatalf("the task is %+v, %v", found, err)
+	}
+	if err := again.Tasks.SetPaused(t.Context(), appID, receipt.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(carryOut(t, &opened{lsm: again}, found.Ref, func(*task.Unit) task.Verdict { return task.Verdict{Outcome: report.Accepted} })); got != 1 {
+		t.Errorf("resumed, it is sent to %d devices, want 1", got)
+	}
 }

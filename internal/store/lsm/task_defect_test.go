@@ -417,3 +417,55 @@ func TestExpireManyRequests(t *testing.T) {
 		t.Errorf("that took %d groups", groups)
 	}
 }
+
+// TestCrowdedNumbers: when too many numbers of deleted accounts wait for tasks that have
+// ended, those lose their audience, also over a start, and the numbers are given out.
+func TestCrowdedNumbers(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		s := newTaskStore(t)
+		var changes []audience.Change
+		var names []string
+		for i := range 3000 {
+			names = append(names, fmt.Sprint("user", i))
+			changes = append(changes, audience.Change{Account: names[i], Create: true})
+		}
+		if _, err := s.Change(t.Context(), appID, changes); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(names[0], "ann"), 0).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		carryOut(t, s.opened, got.Ref, accepted)
+		if _, err := s.Delete(t.Context(), appID, audience.UserID, names); err != nil {
+			t.Fatal(err)
+		}
+		number := s.lsm.NextNumber(appID)
+		if restart {
+			s.reopen()
+		}
+		receivers := func() (accounts []string, deleted int, err error) {
+			accounts, deleted, _, err = s.lsm.Tasks.Receivers(t.Context(), appID, got.ID, 10, "")
+			return accounts, deleted, err
+		}
+		if accounts, deleted, err := receivers(); len(accounts) != 1 || deleted != 1 || err != nil {
+			t.Errorf("the receivers are %v and %d deleted ones, %v", accounts, deleted, err)
+		}
+		if err := s.lsm.Tasks.Expire(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if restart {
+			s.reopen()
+		}
+		if _, _, err := receivers(); apierr.From(err).Kind != apierr.PageExpired {
+			t.Errorf("Receivers: %v", err)
+		}
+		if _, err := s.Change(t.Context(), appID, changes); err != nil {
+			t.Fatal(err)
+		}
+		if next := s.lsm.NextNumber(appID); next != number {
+			t.Errorf("new users got the numbers up to %d, want %d", next, number)
+		}
+		sound(t, s.opened)
+	}
+}

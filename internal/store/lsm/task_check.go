@@ -56,13 +56,28 @@ func (t *Tasks) check(ctx context.Context, x *tenant, wrong func(where, format s
 			return checkTask(ctx, v, task.Ref{App: x.id, Number: number}, &p, func(format string, args ...any) { wrong(where, format, args...) })
 		}))
 	}
+	for _, table := range traceTables {
+		last := uint64(0) // that was looked for; none is 0
+		err = errors.Join(err, v.Each(ctx, table, x.id, func(key, _ []byte) error {
+			if len(key) < 8 || binary.BigEndian.Uint64(key) == last {
+				return ctx.Err()
+			}
+			last = binary.BigEndian.Uint64(key)
+			rec, err := v.Get(tableTask, x.id, key[:8])
+			if err == nil && rec == nil {
+				wrong(fmt.Sprintf("%s %x of app %d", table.Name, key, x.id), "task %d does not exist", last)
+			}
+			return err
+		}))
+	}
 	return errors.Join(err, v.Close())
 }
 
 // A laneSum is what the records of each device come to in a lane.
 type laneSum struct {
 	counts  report.Counts
-	waiting int
+	waiting int // units
+	retries int // their places in the order of time
 }
 
 // checkTask compares a task with the records of each device.
@@ -115,6 +130,10 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 			}
 			return err
 		}),
+		each(tableRetry, 24, func(key, _ []byte) error {
+			of(int(binary.BigEndian.Uint32(key[8:]))).retries++
+			return nil
+		}),
 	)
 	if p.State.Ended() && frozen == 0 {
 		return err // what is kept of each device is dropped, the audience first
@@ -129,8 +148,8 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 				wrong("has %d units of certificate %d that are %q, and records of %d", n, l.Certificate, report.Outcome(o), got)
 			}
 		}
-		if !p.State.Ended() && sum.waiting != l.Retries {
-			wrong("has %d units of certificate %d that wait for another try, and records of %d", l.Retries, l.Certificate, sum.waiting)
+		if !p.State.Ended() && (sum.waiting != l.Retries || sum.retries != l.Retries) {
+			wrong("has %d units of certificate %d that wait for another try, and records of %d with %d retries", l.Retries, l.Certificate, sum.waiting, sum.retries)
 		}
 		delete(sums, l.Certificate)
 	}

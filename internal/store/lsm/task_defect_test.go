@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"tidings/internal/channel"
 	"tidings/internal/device"
 	"tidings/internal/report"
+	"tidings/internal/store"
 	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
 	"tidings/internal/task"
@@ -467,5 +469,48 @@ func TestCrowdedNumbers(t *testing.T) {
 			t.Errorf("new users got the numbers up to %d, want %d", next, number)
 		}
 		sound(t, s.opened)
+	}
+}
+
+// TestCheckFindsTasks: a check finds a retry that is lost, and what is kept of a task that
+// does not exist.
+func TestCheckFindsTasks(t *testing.T) {
+	s := newTaskStore(t)
+	addDevice(t, s.opened, "device-0000000001", 1, "")
+	got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh("device-0000000001"), 0).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
+	if err != nil || p == nil {
+		t.Fatalf("Open: %v, %v", p, err)
+	}
+	again := time.Now().Add(time.Hour)
+	if _, err := s.lsm.Tasks.Close(t.Context(), p, []task.Verdict{{Again: again}}); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, s.opened)
+	retry := binary.BigEndian.AppendUint64(nil, got.Number)
+	retry = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(retry, 1), uint64(again.UnixMilli()))
+	retry = binary.BigEndian.AppendUint32(retry, 3) // after the administrator and two users
+	if s.lsm.Record(appID, 0x16, retry) == nil {
+		t.Fatal("there is no retry")
+	}
+	audience := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, 77), 0)
+	for _, err := range []error{s.lsm.Plant(appID, 0x16, retry, nil), s.lsm.Plant(appID, 0x13, audience, []byte{1, 5})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var found []string
+	if err := s.check(t.Context(), func(f store.Finding) { found = append(found, f.Where+": "+f.What) }); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		fmt.Sprintf("task %d of app %d: has 1 units of certificate 1 that wait for another try, and records of 1 with 0 retries", got.Number, appID),
+		fmt.Sprintf("audience of a task %x of app %d: task 77 does not exist", audience, appID),
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("the check found %q, want %q", found, want)
 	}
 }

@@ -153,7 +153,7 @@ func putEnd(b *journal.Batch, number uint64, s *step) {
 	if s.p.Pin != 0 {
 		b.Raise(tablePinned, taskKey(hourOf(s.p.Ended)), ^s.p.Pin)
 	}
-	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix(), dueTrace, taskKey(number)), nil)
+	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix()+1, dueTrace, taskKey(number)), nil)
 	b.Set(tableDue, dueKey(ended.Add(taskLife).Unix(), dueTask, taskKey(number)), nil)
 }
 

@@ -285,7 +285,7 @@ func (w *walker) unit(u *index.View, certificate int, n uint32, again *retry, d 
 	now.number = n
 	facet, isDevice := u.Facet(n)
 	if now.device = isDevice; isDevice {
-		now.choice = *w.way.choice(u, facet)
+		now.choice = w.way.choice(u, facet)
 	}
 	out = &task.Unit{}
 	if u.Has(n) { // one that was deleted may wait for another try

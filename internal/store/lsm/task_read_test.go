@@ -245,3 +245,11 @@ func TestExplainWhileTaskEnds(t *testing.T) {
 		c.finish(g, nil)
 	})
 }
+
+// TestChoiceMemory: what is kept of facets while a page is cut has a bound. Strangers make
+// devices, and their languages are what they like.
+func TestChoiceMemory(t *testing.T) {
+	if n := lsm.ChoiceMemory(t, pushApp(appID), 20_000); n > 8192 {
+		t.Errorf("%d choices are kept", n)
+	}
+}

@@ -83,7 +83,7 @@ type laneSum struct {
 // checkTask compares a task with the records of each device.
 func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, wrong func(format string, args ...any)) error {
 	sums := map[int]*laneSum{}
-	of := func(certificate int) *laneSum {
+	sum := func(certificate int) *laneSum {
 		if sums[certificate] == nil {
 			sums[certificate] = &laneSum{}
 		}
@@ -111,7 +111,7 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 		}),
 		each(tableBlock, 17, func(key, value []byte) error {
 			b, err := report.ParseBlock(value)
-			l := of(int(binary.BigEndian.Uint32(key[8:])))
+			l := sum(int(binary.BigEndian.Uint32(key[8:])))
 			for i := range b.Deliveries {
 				if o := b.Deliveries[i].Outcome; o != report.Waiting {
 					l.counts[o]++
@@ -124,14 +124,14 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 			switch {
 			case err != nil:
 			case late.due != 0:
-				of(late.certificate).waiting++
+				sum(late.certificate).waiting++
 			default:
-				of(late.certificate).counts[late.Outcome]++
+				sum(late.certificate).counts[late.Outcome]++
 			}
 			return err
 		}),
 		each(tableRetry, 24, func(key, _ []byte) error {
-			of(int(binary.BigEndian.Uint32(key[8:]))).retries++
+			sum(int(binary.BigEndian.Uint32(key[8:]))).retries++
 			return nil
 		}),
 	)
@@ -142,14 +142,14 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 		wrong("is for %d accounts, and its audience has %d", p.Frozen, frozen)
 	}
 	for _, l := range p.Lanes {
-		sum := of(l.Certificate)
+		got := sum(l.Certificate)
 		for o, n := range l.Counts {
-			if got := sum.counts[o] + l.Rest[o]; got != n {
-				wrong("has %d units of certificate %d that are %q, and records of %d", n, l.Certificate, report.Outcome(o), got)
+			if records := got.counts[o] + l.Rest[o]; records != n {
+				wrong("has %d units of certificate %d that are %q, and records of %d", n, l.Certificate, report.Outcome(o), records)
 			}
 		}
-		if !p.State.Ended() && (sum.waiting != l.Retries || sum.retries != l.Retries) {
-			wrong("has %d units of certificate %d that wait for another try, and records of %d with %d retries", l.Retries, l.Certificate, sum.waiting, sum.retries)
+		if !p.State.Ended() && (got.waiting != l.Retries || got.retries != l.Retries) {
+			wrong("has %d units of certificate %d that wait for another try, and records of %d with %d retries", l.Retries, l.Certificate, got.waiting, got.retries)
 		}
 		delete(sums, l.Certificate)
 	}

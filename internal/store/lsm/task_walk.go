@@ -35,7 +35,6 @@ type walker struct {
 
 	m      *channel.Message // of the task, if units are made
 	ending int              // retries that end with what is being done
-	every  bool             // units of all lanes are taken
 }
 
 // A chooser says by which lane a device is reached. It keeps what it found for facets with
@@ -158,7 +157,7 @@ func (w *walker) find(u *index.View, n uint32) (found unit, is bool) {
 // take looks at the numbers before a lane and calls found with its units, until that
 // returns false or the walker has looked at too many. What it has passed leaves the
 // lane; the number of a unit for which found returned false does not. It hands units of
-// lanes that will not come to them over to these.
+// lanes that will not come to them over to these. Without a lane the units of all are found.
 func (w *walker) take(ctx context.Context, l *lane, list *spans, found func(u unit) bool) (more bool, err error) {
 	for len(*list) > 0 && w.left > 0 {
 		if ctx.Err() != nil {
@@ -190,7 +189,7 @@ func (w *walker) step(u *index.View, l *lane, s span, found func(u unit) bool) (
 		if !is {
 			return true
 		}
-		if c := unit.certificate(); c != l.Certificate && !w.every {
+		if l != nil && unit.certificate() != l.Certificate {
 			w.handOver(unit)
 			return true
 		}

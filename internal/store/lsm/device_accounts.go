@@ -3,29 +3,13 @@ package lsm
 import (
 	"context"
 	"slices"
-
-	"tidings/internal/store/journal"
 )
 
 // What kicks and deletions of accounts do to devices.
 
 // hintDevicesOf reads the records of the devices of accounts.
 func (s *Users) hintDevicesOf(ctx context.Context, app uint32, accounts []string) (*hints, error) {
-	var numbers []uint32
-	if _, err := s.look(ctx, app, func(x *tenant) error {
-		numbers = x.devicesOf(accounts)
-		return nil
-	}); err != nil || len(numbers) == 0 {
-		return nil, err
-	}
-	return s.hint(func(v *journal.View, h *hints) error {
-		for _, n := range numbers {
-			if _, err := h.add(v, app, tableDevice, numberKey(n)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return s.hintFound(ctx, app, func(x *tenant) []uint32 { return x.devicesOf(accounts) })
 }
 
 // devicesOf returns the devices among accounts, and those of the others.

@@ -14,19 +14,13 @@ import (
 // change changes device id. Plan decides, with the device as it is; it may also read what
 // it likes before the device is written.
 func (s *Devices) change(ctx context.Context, app uint32, p device.Proof, id string, hint func(x *tenant) []uint32, plan func(c *deviceChange, d *changedDevice, e *audience.Effect, pos *journal.Pos) error) error {
-	var numbers []uint32
-	if _, err := s.u.look(ctx, app, func(x *tenant) error {
-		if n, exists := x.users.Find(id); exists && x.users.IsDevice(n) {
-			numbers = append(numbers, n)
-		}
+	h, err := s.u.hintFound(ctx, app, func(x *tenant) []uint32 {
+		numbers := x.devicesOf([]string{id})
 		if hint != nil {
 			numbers = append(numbers, hint(x)...)
 		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	h, err := s.u.hintDevices(app, numbers)
+		return numbers
+	})
 	if err != nil {
 		return err
 	}
@@ -143,15 +137,19 @@ func (s *Devices) SetBadge(ctx context.Context, app uint32, p device.Proof, id s
 	if err := (&device.Device{Badge: badge}).Check(); err != nil {
 		return err
 	}
+	h, err := s.u.hintDevicesOf(ctx, app, []string{id})
+	if err != nil {
+		return err
+	}
 	var pos journal.Pos
-	err := s.u.write(ctx, app, false, func(x *tenant) error {
+	err = s.u.write(ctx, app, false, func(x *tenant) error {
 		s.u.touch(x, 0, id, &pos)
 		n, err := x.findDevice(id)
 		if err != nil {
 			return err
 		}
 		if !p.Admin {
-			r, err := s.u.deviceRecord(x, nil, n)
+			r, err := s.u.deviceRecord(x, h, n)
 			if err != nil {
 				return err
 			}
@@ -159,7 +157,7 @@ func (s *Devices) SetBadge(ctx context.Context, app uint32, p device.Proof, id s
 				return err
 			}
 		}
-		was, err := s.u.badge(x, nil, n)
+		was, err := s.u.badge(x, h, n)
 		if err != nil || was == badge {
 			return err
 		}

@@ -1,7 +1,6 @@
 package lsm
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"slices"
@@ -106,16 +105,7 @@ func (s *Devices) Restore(ctx context.Context, app uint32, id, task string) (res
 	}
 	var pos journal.Pos
 	for piece := range slices.Chunk(numbers, restorePiece) {
-		h, err := s.u.hint(func(v *journal.View, h *hints) error {
-			for _, n := range piece {
-				_, err := h.add(v, app, tableDevice, numberKey(n))
-				_, retired := h.add(v, app, tableRetired, numberKey(n))
-				if err := cmp.Or(err, retired); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		h, err := s.u.hintRecords(app, piece, tableDevice, tableRetired)
 		if err != nil {
 			return restored, s.u.waitFor(ctx, pos, err)
 		}

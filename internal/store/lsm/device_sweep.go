@@ -109,13 +109,18 @@ func (s *Devices) sweep(ctx context.Context, app uint32, now time.Time) (err err
 	return s.u.journal.Wait(ctx, pos)
 }
 
-// sweepIdle retires the tokens of idle devices.
-func (s *Devices) sweepIdle(ctx context.Context, app uint32, keys [][]byte, now time.Time, pos *journal.Pos) error {
-	var numbers []uint32
+// numbersOf returns the devices that keys name.
+func numbersOf(keys [][]byte) (numbers []uint32) {
 	for _, key := range keys {
 		numbers = append(numbers, binary.BigEndian.Uint32(key))
 	}
-	h, err := s.u.hintDevices(app, numbers)
+	return numbers
+}
+
+// sweepIdle retires the tokens of idle devices.
+func (s *Devices) sweepIdle(ctx context.Context, app uint32, keys [][]byte, now time.Time, pos *journal.Pos) error {
+	numbers := numbersOf(keys)
+	h, err := s.u.hintRecords(app, numbers, tableDevice, tableRetired)
 	if err != nil {
 		return err
 	}
@@ -145,10 +150,14 @@ func (s *Devices) sweepIdle(ctx context.Context, app uint32, keys [][]byte, now 
 
 // sweepRetired drops retired tokens.
 func (s *Devices) sweepRetired(ctx context.Context, app uint32, keys [][]byte, now time.Time, pos *journal.Pos) error {
+	h, err := s.u.hintRecords(app, numbersOf(keys), tableRetired)
+	if err != nil {
+		return err
+	}
 	return s.u.write(ctx, app, true, func(x *tenant) error {
 		lists := make([][]device.Retired, len(keys))
 		for i, key := range keys {
-			value, err := s.u.record(x, nil, tableRetired, key)
+			value, err := s.u.record(x, h, tableRetired, key)
 			if err != nil {
 				return err
 			}

@@ -71,21 +71,38 @@ func (s *Users) shown(x *tenant, h *hints, n uint32) (*device.Device, error) {
 	return &r.Device, nil
 }
 
-// hintDevices reads the records of devices.
+// hintDevices reads the records of devices, and their badges.
 func (s *Users) hintDevices(app uint32, numbers []uint32) (*hints, error) {
+	return s.hintRecords(app, numbers, tableDevice, tableBadge)
+}
+
+// hintRecords reads the records of devices in some tables.
+func (s *Users) hintRecords(app uint32, numbers []uint32, tables ...*journal.Table) (*hints, error) {
 	return s.hint(func(v *journal.View, h *hints) error {
 		for _, n := range numbers {
-			_, err := h.add(v, app, tableDevice, numberKey(n))
-			_, badge := h.add(v, app, tableBadge, numberKey(n))
-			if err := cmp.Or(err, badge); err != nil {
-				return err
+			for _, table := range tables {
+				if _, err := h.add(v, app, table, numberKey(n)); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
 }
 
-// look returns the devices that find finds.
+// hintFound reads the records of the devices that find finds in a tenant that is locked.
+func (s *Users) hintFound(ctx context.Context, app uint32, find func(x *tenant) []uint32) (*hints, error) {
+	var numbers []uint32
+	if _, err := s.look(ctx, app, func(x *tenant) error {
+		numbers = find(x)
+		return nil
+	}); err != nil || len(numbers) == 0 {
+		return nil, err
+	}
+	return s.hintDevices(app, numbers)
+}
+
+// devices returns the devices that find finds.
 func (s *Users) devices(ctx context.Context, app uint32, find func(x *tenant, pos *journal.Pos) ([]uint32, error)) (list []device.Device, err error) {
 	var numbers []uint32
 	var pos journal.Pos

@@ -3,6 +3,7 @@ package lsm
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,8 +11,11 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"tidings/internal/app"
+	"tidings/internal/audience"
 	"tidings/internal/channel"
 	"tidings/internal/device"
+	"tidings/internal/index"
 	"tidings/internal/report"
 	"tidings/internal/store/journal"
 	"tidings/internal/task"
@@ -214,4 +218,32 @@ func (s *Store) DeviceMemory(app uint32) int64 {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.users.Memory().Devices
+}
+
+// ChoiceMemory returns how many choices are kept for devices with so many facets, and fails
+// the test if one is another than that of the facet.
+func ChoiceMemory(t testing.TB, a *app.App, facets int) int {
+	t.Helper()
+	u, channels := index.NewUsers(), device.ChannelsOf(a)
+	for i := range facets {
+		f := device.Facet{Language: fmt.Sprint(i), Ways: []device.Way{{Kind: channel.Alert, Certificate: i % 4}}}
+		e := audience.Effect{Op: audience.Make, User: u.NextNumber(), Account: fmt.Sprint(i), Kind: audience.RegistrationID, Created: 1}
+		if err := errors.Join(u.Apply(&e, 0), u.ApplyDevice(&index.Device{Number: e.User, Facet: string(f.Encode(nil))})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newChooser(a)
+	for range 2 {
+		c.begin()
+		for id := range u.Facets() {
+			f, err := device.ParseFacet(u.FacetText(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := c.choice(&u.View, id), channels.Choose(&f); got != want {
+				t.Fatalf("facet %d is reached by %+v, want %+v", id, got, want)
+			}
+		}
+	}
+	return max(cap(c.choices), cap(c.known))
 }

@@ -8,8 +8,10 @@
 // answered when the group is durable. A reader that meets a change whose group is
 // not durable yet waits for it, so no answer ever shows what a crash could take back.
 //
-// Lock order: tenant.mu, tenants.mu, then the locks of the journal. estimates.mu and
-// pages.mu are taken under tenant.mu and hold no other.
+// Lock order: running.work of a task, or events.mu; tenant.mu, tenants.mu, tenantTasks.mu,
+// running.mu, then the locks of the journal. Only under running.work and events.mu anybody
+// waits for the disk. estimates.mu, pages.mu and the locks of caches are taken under others
+// and hold none.
 package lsm
 
 import (

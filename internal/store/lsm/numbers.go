@@ -170,10 +170,13 @@ func parseNumbers(b []byte) (*numbers, error) {
 		}
 		return s, nil
 	}
+	if kind != numbersListed && kind != numbersRuns {
+		return nil, errNumbers
+	}
 	next := uint64(0)
 	for len(b) > 0 {
 		gap, size := binary.Uvarint(b)
-		if size <= 0 || gap > 1<<16 || kind != numbersListed && kind != numbersRuns {
+		if size <= 0 || gap > 1<<16 {
 			return nil, errNumbers
 		}
 		b = b[size:]

@@ -323,11 +323,6 @@ func (t *Tasks) loadTenant(x *tenant) error {
 		if err != nil {
 			return err
 		}
-		for hour := range x.tasks.pins {
-			if hour < x.tasks.floor {
-				delete(x.tasks.pins, hour)
-			}
-		}
 		x.tasks.refresh()
 		return v.Each(ctx, tableActive, x.id, func(key, value []byte) error {
 			number := binary.BigEndian.Uint64(key)

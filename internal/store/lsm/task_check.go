@@ -56,19 +56,34 @@ func (t *Tasks) check(ctx context.Context, x *tenant, wrong func(where, format s
 			return checkTask(ctx, v, task.Ref{App: x.id, Number: number}, &p, func(format string, args ...any) { wrong(where, format, args...) })
 		}))
 	}
+	for _, table := range traceTables {
+		last := uint64(0) // that was looked for; none is 0
+		err = errors.Join(err, v.Each(ctx, table, x.id, func(key, _ []byte) error {
+			if len(key) < 8 || binary.BigEndian.Uint64(key) == last {
+				return ctx.Err()
+			}
+			last = binary.BigEndian.Uint64(key)
+			rec, err := v.Get(tableTask, x.id, key[:8])
+			if err == nil && rec == nil {
+				wrong(fmt.Sprintf("%s %x of app %d", table.Name, key, x.id), "task %d does not exist", last)
+			}
+			return err
+		}))
+	}
 	return errors.Join(err, v.Close())
 }
 
 // A laneSum is what the records of each device come to in a lane.
 type laneSum struct {
 	counts  report.Counts
-	waiting int
+	waiting int // units
+	retries int // their places in the order of time
 }
 
 // checkTask compares a task with the records of each device.
 func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, wrong func(format string, args ...any)) error {
 	sums := map[int]*laneSum{}
-	of := func(certificate int) *laneSum {
+	sum := func(certificate int) *laneSum {
 		if sums[certificate] == nil {
 			sums[certificate] = &laneSum{}
 		}
@@ -96,7 +111,7 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 		}),
 		each(tableBlock, 17, func(key, value []byte) error {
 			b, err := report.ParseBlock(value)
-			l := of(int(binary.BigEndian.Uint32(key[8:])))
+			l := sum(int(binary.BigEndian.Uint32(key[8:])))
 			for i := range b.Deliveries {
 				if o := b.Deliveries[i].Outcome; o != report.Waiting {
 					l.counts[o]++
@@ -109,11 +124,15 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 			switch {
 			case err != nil:
 			case late.due != 0:
-				of(late.certificate).waiting++
+				sum(late.certificate).waiting++
 			default:
-				of(late.certificate).counts[late.Outcome]++
+				sum(late.certificate).counts[late.Outcome]++
 			}
 			return err
+		}),
+		each(tableRetry, 24, func(key, _ []byte) error {
+			sum(int(binary.BigEndian.Uint32(key[8:]))).retries++
+			return nil
 		}),
 	)
 	if p.State.Ended() && frozen == 0 {
@@ -123,14 +142,14 @@ func checkTask(ctx context.Context, v *journal.View, ref task.Ref, p *progress, 
 		wrong("is for %d accounts, and its audience has %d", p.Frozen, frozen)
 	}
 	for _, l := range p.Lanes {
-		sum := of(l.Certificate)
+		got := sum(l.Certificate)
 		for o, n := range l.Counts {
-			if got := sum.counts[o] + l.Rest[o]; got != n {
-				wrong("has %d units of certificate %d that are %q, and records of %d", n, l.Certificate, report.Outcome(o), got)
+			if records := got.counts[o] + l.Rest[o]; records != n {
+				wrong("has %d units of certificate %d that are %q, and records of %d", n, l.Certificate, report.Outcome(o), records)
 			}
 		}
-		if !p.State.Ended() && sum.waiting != l.Retries {
-			wrong("has %d units of certificate %d that wait for another try, and records of %d", l.Retries, l.Certificate, sum.waiting)
+		if !p.State.Ended() && (got.waiting != l.Retries || got.retries != l.Retries) {
+			wrong("has %d units of certificate %d that wait for another try, and records of %d with %d retries", l.Retries, l.Certificate, got.waiting, got.retries)
 		}
 		delete(sums, l.Certificate)
 	}

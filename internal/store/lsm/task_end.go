@@ -54,7 +54,7 @@ type restOf struct {
 func (t *Tasks) rest(ctx context.Context, r *running, s task.State) (map[int]*restOf, error) {
 	outcome := outcomeOf(s)
 	rest := map[int]*restOf{}
-	of := func(certificate int) *restOf {
+	lane := func(certificate int) *restOf {
 		if rest[certificate] == nil {
 			rest[certificate] = &restOf{}
 		}
@@ -64,23 +64,22 @@ func (t *Tasks) rest(ctx context.Context, r *running, s task.State) (map[int]*re
 	if err != nil {
 		return nil, err
 	}
-	w.every = true
 	left := spans{everyNumber}
 	if r.p.Cut {
 		left = nil
 		for _, l := range r.p.Lanes {
-			of(l.Certificate).counts[outcome] += uint64(l.Retries)
-			for _, list := range []spans{l.Left, l.Again} {
-				for _, s := range list {
-					left = left.add(s)
+			lane(l.Certificate).counts[outcome] += uint64(l.Retries)
+			for _, numbers := range []spans{l.Left, l.Again} {
+				for _, x := range numbers {
+					left = left.add(x)
 				}
 			}
 		}
 	}
 	for len(left) > 0 {
 		w.left = walkMost
-		_, err := w.take(ctx, &lane{Certificate: -1}, &left, func(u unit) bool {
-			l, o := of(u.certificate()), outcome
+		_, err := w.take(ctx, nil, &left, func(u unit) bool {
+			l, o := lane(u.certificate()), outcome
 			l.choice = u.choice
 			switch {
 			case !u.device:
@@ -153,7 +152,7 @@ func putEnd(b *journal.Batch, number uint64, s *step) {
 	if s.p.Pin != 0 {
 		b.Raise(tablePinned, taskKey(hourOf(s.p.Ended)), ^s.p.Pin)
 	}
-	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix(), dueTrace, taskKey(number)), nil)
+	b.Set(tableDue, dueKey(ended.Add(traceLife).Unix()+1, dueTrace, taskKey(number)), nil)
 	b.Set(tableDue, dueKey(ended.Add(taskLife).Unix(), dueTask, taskKey(number)), nil)
 }
 

@@ -50,7 +50,6 @@ func (t *Tasks) Explain(ctx context.Context, app uint32, id, account string) (e 
 	defer func() { err = errors.Join(err, v.Close()) }()
 	e = &task.Explanation{Task: found, Fixed: p.Frozen > 0}
 	x := &explainer{r, &p, &frozen{}, now.users, v, newChooser(now.app), t.users}
-	x.way.begin(now.users)
 	if e.Fixed {
 		if x.f, err = t.keptAudience(ctx, r, &p); err != nil {
 			return nil, err
@@ -98,7 +97,7 @@ func (x *explainer) trace(ctx context.Context, n uint32, dropped bool) (*task.Tr
 	}
 	trace := &task.Trace{}
 	if isDevice {
-		trace.Choice = *x.way.choice(x.u, facet)
+		trace.Choice = x.way.choice(x.u, facet)
 		if err := x.device(trace, n, l); err != nil {
 			return nil, err
 		}

@@ -49,7 +49,7 @@ type expected struct {
 const emptyPages = 8
 
 // Open opens the next page of a lane.
-func (t *Tasks) Open(ctx context.Context, ref task.Ref, of task.Lane, limit int) (*task.Page, time.Time, error) {
+func (t *Tasks) Open(ctx context.Context, ref task.Ref, l task.Lane, limit int) (*task.Page, time.Time, error) {
 	r := t.running(ref)
 	if r == nil {
 		_, err := t.ended(ctx, ref)
@@ -57,7 +57,7 @@ func (t *Tasks) Open(ctx context.Context, ref task.Ref, of task.Lane, limit int)
 	}
 	limit = min(max(limit, 1), task.MaxPage)
 	for range emptyPages {
-		page, next, err := t.cutPage(ctx, r, of.Certificate, limit)
+		page, next, err := t.cutPage(ctx, r, l.Certificate, limit)
 		if err != nil || page == nil {
 			return nil, next, err
 		}
@@ -285,7 +285,7 @@ func (w *walker) unit(u *index.View, certificate int, n uint32, again *retry, d 
 	now.number = n
 	facet, isDevice := u.Facet(n)
 	if now.device = isDevice; isDevice {
-		now.choice = *w.way.choice(u, facet)
+		now.choice = w.way.choice(u, facet)
 	}
 	out = &task.Unit{}
 	if u.Has(n) { // one that was deleted may wait for another try

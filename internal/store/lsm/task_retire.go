@@ -17,16 +17,11 @@ func (t *Tasks) commitDevices(ctx context.Context, r *running, dead []deadToken,
 		_, err := t.commit(ctx, r, s, write)
 		return 0, err
 	}
-	h, err := t.users.hint(func(v *journal.View, h *hints) error {
-		for _, d := range dead {
-			for _, table := range []*journal.Table{tableDevice, tableRetired} {
-				if _, err := h.add(v, r.App, table, numberKey(d.number)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
+	numbers := make([]uint32, len(dead))
+	for i := range dead {
+		numbers[i] = dead[i].number
+	}
+	h, err := t.users.hintRecords(r.App, numbers, tableDevice, tableRetired)
 	if err == nil {
 		err = t.journal.Reserve(ctx, false)
 	}

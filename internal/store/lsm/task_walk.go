@@ -35,16 +35,20 @@ type walker struct {
 
 	m      *channel.Message // of the task, if units are made
 	ending int              // retries that end with what is being done
-	every  bool             // units of all lanes are taken
 }
 
-// A chooser says by which lane a device is reached.
+// A chooser says by which lane a device is reached. It keeps what it found for facets with
+// low numbers, as long as the app is locked. Facets are as many as strangers like, since the
+// language of a device is what it says.
 type chooser struct {
 	app      *app.App
 	channels device.Channels
-	choices  []device.Choice // by number of the facet, as long as the app is locked
+	choices  []device.Choice // by number of the facet
 	known    []bool
 }
+
+// maxChoices bounds the choices of a chooser.
+const maxChoices = 1 << 12
 
 func newChooser(a *app.App) *chooser {
 	return &chooser{app: a, channels: device.ChannelsOf(a)}
@@ -52,23 +56,28 @@ func newChooser(a *app.App) *chooser {
 
 // begin forgets what was known of facets: since the app was locked last they may have
 // changed.
-func (c *chooser) begin(u *index.View) {
-	n := int(u.Facets())
-	c.known = slices.Grow(c.known[:0], n)[:n]
-	clear(c.known)
-	c.choices = slices.Grow(c.choices[:0], n)[:n]
-}
+func (c *chooser) begin() { clear(c.known) }
 
 // choice returns by which of its ways a device is reached whose facet has a number.
-func (c *chooser) choice(u *index.View, facet uint32) *device.Choice {
-	if !c.known[facet] {
-		c.known[facet] = true
-		c.choices[facet] = device.Choice{Reason: device.NoToken}
-		if f, err := device.ParseFacet(u.FacetText(facet)); err == nil { // it was checked when it was written
-			c.choices[facet] = c.channels.Choose(&f)
-		}
+func (c *chooser) choice(u *index.View, facet uint32) device.Choice {
+	if facet >= maxChoices {
+		return c.choose(u, facet)
 	}
-	return &c.choices[facet]
+	if more := int(facet) + 1 - len(c.known); more > 0 {
+		c.known, c.choices = append(c.known, make([]bool, more)...), append(c.choices, make([]device.Choice, more)...)
+	}
+	if !c.known[facet] {
+		c.choices[facet], c.known[facet] = c.choose(u, facet), true
+	}
+	return c.choices[facet]
+}
+
+func (c *chooser) choose(u *index.View, facet uint32) device.Choice {
+	f, err := device.ParseFacet(u.FacetText(facet))
+	if err != nil { // it was checked when it was written
+		return device.Choice{Reason: device.NoToken}
+	}
+	return c.channels.Choose(&f)
 }
 
 // newWalker returns a walker over a task, whose work lock is held.
@@ -111,7 +120,7 @@ func (w *walker) look(see func(u *index.View)) error {
 	if w.way == nil || w.way.app != x.app {
 		w.way = newChooser(x.app)
 	}
-	w.way.begin(&x.users.View)
+	w.way.begin()
 	see(&x.users.View)
 	return nil
 }
@@ -138,7 +147,7 @@ func (w *walker) find(u *index.View, n uint32) (found unit, is bool) {
 	case isDevice && !w.f.chosen(u, n), w.r.visited.has(n):
 		return found, false
 	case isDevice:
-		return unit{n, true, *w.way.choice(u, facet)}, true
+		return unit{n, true, w.way.choice(u, facet)}, true
 	case !w.f.has(n) || !u.Has(n):
 		return found, false
 	}
@@ -148,7 +157,7 @@ func (w *walker) find(u *index.View, n uint32) (found unit, is bool) {
 // take looks at the numbers before a lane and calls found with its units, until that
 // returns false or the walker has looked at too many. What it has passed leaves the
 // lane; the number of a unit for which found returned false does not. It hands units of
-// lanes that will not come to them over to these.
+// lanes that will not come to them over to these. Without a lane the units of all are found.
 func (w *walker) take(ctx context.Context, l *lane, list *spans, found func(u unit) bool) (more bool, err error) {
 	for len(*list) > 0 && w.left > 0 {
 		if ctx.Err() != nil {
@@ -180,7 +189,7 @@ func (w *walker) step(u *index.View, l *lane, s span, found func(u unit) bool) (
 		if !is {
 			return true
 		}
-		if c := unit.certificate(); c != l.Certificate && !w.every {
+		if l != nil && unit.certificate() != l.Certificate {
 			w.handOver(unit)
 			return true
 		}

@@ -2,8 +2,6 @@ package lsm_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,8 +12,6 @@ import (
 
 	"tidings/internal/apierr"
 	"tidings/internal/audience"
-	"tidings/internal/channel"
-	"tidings/internal/device"
 	"tidings/internal/report"
 	"tidings/internal/store/faulty"
 	"tidings/internal/store/lsm"
@@ -58,123 +54,6 @@ func TestTasksOfNewApp(t *testing.T) {
 		}
 		if err := s.SaveApp(t.Context(), pushApp(appID)); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-// TestCloseAgain: the answer of a provider is kept with a page that could not be closed the
-// first time.
-func TestCloseAgain(t *testing.T) {
-	s := newTaskStore(t)
-	addDevice(t, s.opened, "device-0000000001", 1, "ann")
-	r := s.create(fresh("ann", "bob"), 0)
-	got, err := s.lsm.Tasks.Task(t.Context(), appID, r.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, _, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
-	if err != nil || p == nil {
-		t.Fatalf("Open: %v, %v", p, err)
-	}
-	v := []task.Verdict{{Outcome: report.Rejected, Status: 400, Code: "BAD", Words: "bad message"}}
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.lsm.Tasks.Close(over, p, v); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Close with a context that is over: %v", err)
-	}
-	if _, err := s.lsm.Tasks.Close(t.Context(), p, v); err != nil {
-		t.Fatal(err)
-	}
-	e, err := s.lsm.Tasks.Explain(t.Context(), appID, r.ID, "ann")
-	if err != nil || len(e.Devices) != 1 {
-		t.Fatalf("Explain: %+v, %v", e, err)
-	}
-	if d := e.Devices[0]; d.Status != 400 || d.Code != "BAD" || d.Words != "bad message" {
-		t.Errorf("the answer of the provider is %d, %q, %q", d.Status, d.Code, d.Words)
-	}
-}
-
-// TestRetiredTokenOfLane: of a device that has one address with two certificates, the token
-// is retired with which the push was sent.
-func TestRetiredTokenOfLane(t *testing.T) {
-	for certificate, provider := range []channel.Provider{1: channel.FCM, 2: channel.APNs} {
-		if certificate == 0 {
-			continue
-		}
-		for _, later := range []bool{false, true} { // the token is retired when its page is closed, or later
-			s := newTaskStore(t)
-			a := pushApp(appID)
-			a.Settings.Push.Order = []channel.Provider{provider}
-			if err := s.SaveApp(t.Context(), a); err != nil {
-				t.Fatal(err)
-			}
-			d := device.Device{ID: "device-0000000001", Platform: "ios", Permission: device.Allowed, Tokens: []device.Token{
-				{Certificate: 1, Kind: channel.Alert, Address: "address"}, {Certificate: 2, Kind: channel.Alert, Address: "address"},
-			}}
-			if _, err := s.lsm.Devices.Register(t.Context(), appID, device.Proof{Admin: true}, d); err != nil {
-				t.Fatal(err)
-			}
-			got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(d.ID), 0).ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			carryOut(t, s.opened, got.Ref, func(*task.Unit) task.Verdict {
-				return task.Verdict{Outcome: report.Gone, Status: 410, Retire: !later}
-			})
-			if later {
-				if n, err := s.lsm.Tasks.RetireTokens(t.Context(), got.Ref, []task.Gone{{Account: d.ID, Certificate: certificate, Address: "address"}}); n != 1 || err != nil {
-					t.Errorf("RetireTokens: %d, %v", n, err)
-				}
-			}
-			left, err := s.lsm.Devices.Device(t.Context(), appID, d.ID)
-			if err != nil || len(left.Tokens) != 1 || left.Tokens[0].Certificate == certificate {
-				t.Errorf("the push was sent with certificate %d, later %t, and the device has left %v, %v", certificate, later, left.Tokens, err)
-			}
-		}
-	}
-}
-
-// A countedContext is over after it was asked so often.
-type countedContext struct {
-	context.Context
-	left int
-}
-
-func (c *countedContext) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return c.Context.Err()
-}
-
-// TestFreezeCutOff: of a task that ends after its audience was fixed in part, nothing stays,
-// wherever the fixing was cut off.
-func TestFreezeCutOff(t *testing.T) {
-	s := newTaskStore(t)
-	for whole, cut := false, 0; !whole; cut++ {
-		got, err := s.lsm.Tasks.Task(t.Context(), appID, s.create(fresh(), 0).ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = s.lsm.Tasks.Freeze(&countedContext{t.Context(), cut}, got.Ref)
-		if whole = err == nil; !whole && !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-		if got, err = s.lsm.Tasks.Get(t.Context(), got.Ref); err != nil {
-			t.Fatal(err)
-		}
-		if !whole && (got.State != task.Accepted || got.Frozen != 0) {
-			t.Errorf("cut off at %d, the task is %s for %d accounts", cut, got.State, got.Frozen)
-		}
-		if err := s.lsm.Tasks.End(t.Context(), got.Ref, task.Expired, ""); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(8*24*time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-		key := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, got.Number), 0)
-		if s.lsm.Record(appID, 0x13, key) != nil {
-			t.Errorf("cut off at %d, the audience is kept after the end of the task", cut)
 		}
 	}
 }
@@ -317,27 +196,6 @@ func heldTask(t *testing.T) (*taskStore, *faulty.Gate, *task.Task, *task.Page) {
 	return s, g, got, open(1)
 }
 
-// TestRetryWhilePageCloses: a device that waits for its next try is not forgotten while a
-// page with another is on its way to the disk.
-func TestRetryWhilePageCloses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, g, got, p := heldTask(t)
-		defer s.Close()
-		g.Shut()
-		c := &calls{t: t}
-		c.start("close", func() error {
-			_, err := s.lsm.Tasks.Close(context.Background(), p, []task.Verdict{accepted(nil)})
-			return err
-		})
-		synctest.Wait()
-		none, next, err := s.lsm.Tasks.Open(t.Context(), got.Ref, task.Lane{App: appID, Certificate: 1}, 10)
-		if none != nil || err != nil || next.IsZero() {
-			t.Errorf("Open: %v, the next try is at %v, %v", none, next, err)
-		}
-		c.finish(g, nil)
-	})
-}
-
 // TestExplainWhileTaskEnds: what is told of a device is of one moment, also if its task ends
 // meanwhile.
 func TestExplainWhileTaskEnds(t *testing.T) {
@@ -388,32 +246,10 @@ func TestExplainWhileTaskEnds(t *testing.T) {
 	})
 }
 
-// TestExpireManyRequests: what is remembered of many requests goes in a few groups.
-func TestExpireManyRequests(t *testing.T) {
-	s := newTaskStore(t)
-	name := func(i int) string { return fmt.Sprint("key ", i) }
-	for i := range 150 {
-		n := fresh()
-		n.Nothing, n.Key = "nothing is to be sent", name(i)
-		s.create(n, 0)
-	}
-	kept := func() (n int) {
-		for i := range 150 {
-			sum := sha256.Sum256([]byte("push\x00" + name(i)))
-			if s.lsm.Record(appID, 0x19, sum[:16]) != nil {
-				n++
-			}
-		}
-		return n
-	}
-	before := s.lsm.Position()
-	if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(23*time.Hour)); err != nil || kept() != 150 {
-		t.Errorf("after 23 hours %d requests are kept, %v", kept(), err)
-	}
-	if err := s.lsm.Tasks.Expire(t.Context(), time.Now().Add(25*time.Hour)); err != nil || kept() != 0 {
-		t.Errorf("after 25 hours %d requests are kept, %v", kept(), err)
-	}
-	if groups := s.lsm.Position() - before; groups > 3 {
-		t.Errorf("that took %d groups", groups)
+// TestChoiceMemory: what is kept of facets while a page is cut has a bound. Strangers make
+// devices, and their languages are what they like.
+func TestChoiceMemory(t *testing.T) {
+	if n := lsm.ChoiceMemory(t, pushApp(appID), 20_000); n > 8192 {
+		t.Errorf("%d choices are kept", n)
 	}
 }

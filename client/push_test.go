@@ -53,6 +53,35 @@ func TestPushIsRepeated(t *testing.T) {
 	})
 }
 
+// TestAProgramRepeatsAPush: a program that repeats a call with its key sends the same bytes,
+// or the server takes it for another push with the key of the first.
+func TestAProgramRepeatsAPush(t *testing.T) {
+	s := &server{answers: []string{taskOK}}
+	c := newClient(t, s)
+	push := func(key string) {
+		t.Helper()
+		p := client.Push{Key: key, Notification: &client.Notification{Title: "T"}}
+		if _, err := c.Push(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Batch(t.Context(), []string{"Mary"}, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push("k")
+	push("k")
+	push("l")
+	calls := s.seen()
+	for i := range 2 {
+		if calls[i].body != calls[i+2].body {
+			t.Errorf("the same push is first %s and then %s", calls[i].body, calls[i+2].body)
+		}
+		if members(t, calls[i].body)["MsgRandom"] == members(t, calls[i+4].body)["MsgRandom"] {
+			t.Error("pushes with different keys have the same number")
+		}
+	}
+}
+
 // TestPushByCallIsNotRepeated: a push without a key that the client knows of may be done
 // twice.
 func TestPushByCallIsNotRepeated(t *testing.T) {

@@ -214,4 +214,3 @@ func TestAnIdleSenderIsClosed(t *testing.T) {
 		}
 	})
 }
-

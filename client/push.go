@@ -3,9 +3,10 @@ package client
 import (
 	"context"
 	cryptorand "crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"hash/fnv"
 )
 
 // MaxReceivers is the most accounts of one [Client.Batch].
@@ -43,11 +44,11 @@ func (c *Client) Push(ctx context.Context, p Push) (taskID string, err error) {
 		Push
 		Random uint32 `json:"MsgRandom"`
 	}
-	p.key()
+	random := p.key()
 	var out struct {
 		TaskID string `json:"TaskId"`
 	}
-	err = c.pushing(ctx, "timpush/push", nil, p, request{p, p.random()}, &out)
+	err = c.pushing(ctx, "timpush/push", nil, p, request{p, random}, &out)
 	return out.TaskID, err
 }
 
@@ -66,11 +67,11 @@ func (c *Client) Batch(ctx context.Context, accounts []string, p Push) (taskID s
 	if p.From == "" {
 		p.From = c.identifier
 	}
-	p.key()
+	random := p.key()
 	var out struct {
 		TaskID string `json:"TaskId"`
 	}
-	err = c.pushing(ctx, "timpush/batch", accounts, p, request{p, accounts, p.random()}, &out)
+	err = c.pushing(ctx, "timpush/batch", accounts, p, request{p, accounts, random}, &out)
 	return out.TaskID, err
 }
 
@@ -155,21 +156,16 @@ func (c *Client) Preview(ctx context.Context, p Push, accounts ...string) (*Prev
 	return out, nil
 }
 
-// key gives a push a key if it has none.
-func (p *Push) key() {
+// key gives a push a key if it has none, and returns the MsgRandom of the key: what the server
+// compares by the key is the whole request.
+func (p *Push) key() (random uint32) {
 	if p.Key == "" {
 		b := make([]byte, 16)
 		_, _ = cryptorand.Read(b) // it never fails
 		p.Key = hex.EncodeToString(b)
 	}
-}
-
-// random returns the MsgRandom of a push: it is made of the key, because only the same body
-// with the same key is the same push.
-func (p *Push) random() uint32 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(p.Key)) // it never fails
-	return h.Sum32()
+	sum := sha256.Sum256([]byte(p.Key))
+	return binary.BigEndian.Uint32(sum[:])
 }
 
 // pushing is [Client.Call] for a push. It may be repeated, since the push has a key.

@@ -97,6 +97,24 @@ func TestTheSmallTaskIsFirst(t *testing.T) {
 	}
 }
 
+// The audiences of an app with many tasks are fixed one after the other, and those of another
+// app do not wait for them.
+func TestAnAppWithManyTasksHoldsUpNoOther(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, func(w *world) { w.store.fixing = 10 * time.Second })
+		for range 100 {
+			w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour})
+		}
+		time.Sleep(time.Second)
+		r := w.store.add(spec{app: 2, units: map[int]int{1: 1}, life: time.Hour})
+		begin := time.Now()
+		w.wait(r)
+		if took := time.Since(begin); took > 15*time.Second {
+			t.Errorf("a task of another app took %s", took)
+		}
+	})
+}
+
 // A lane without work looks at its certificate seldom, also when its Sender was closed.
 func TestALaneWithoutWorkRests(t *testing.T) {
 	d := New(nil, registry(t, 1, 1), nil, Options{})
@@ -157,14 +175,12 @@ func TestAHangingProvider(t *testing.T) {
 		if s := w.Lanes(1)[0]; s.Pages > 1 || s.InFlight > tryUnits {
 			t.Errorf("the hanging lane is tried with too much: %+v", s)
 		}
-		sent := w.provider.sends.Load()
 		hangs.Store(false)
-		got := w.wait(r)
+		w.wait(r)
 		w.has(r, map[report.Outcome]int{report.Accepted: 50_000})
 		if took := time.Since(begin); took > 4*time.Minute {
 			t.Errorf("it took %s in all", took)
 		}
-		_, _ = got, sent
 	})
 }
 
@@ -208,16 +224,21 @@ func TestADeadProvider(t *testing.T) {
 		w.provider.answer = func(string, *channel.Target, int) channel.Result {
 			return channel.Result{Outcome: channel.Retry, Words: "connection refused"}
 		}
-		r := w.store.add(spec{app: 1, units: map[int]int{1: 50_000}, life: 24 * time.Hour})
+		w.store.add(spec{app: 1, units: map[int]int{1: 50_000}, life: 24 * time.Hour})
 		time.Sleep(time.Hour)
 		// About once in half a minute with sixteen.
 		if n := w.provider.sends.Load(); n > 6000 {
 			t.Errorf("%d messages were tried in an hour", n)
 		}
+		w.store.mu.Lock()
+		opens := w.store.opens
+		w.store.mu.Unlock()
+		if opens > 1000 {
+			t.Errorf("%d pages were opened in an hour, most of them for nothing", opens)
+		}
 		if s := w.Lanes(1)[0]; s.State != LaneThrottled || s.Reason != "connection refused" {
 			t.Errorf("got %+v", s)
 		}
-		_ = r
 	})
 }
 

@@ -23,6 +23,7 @@ type memory struct {
 	task.Store // what a Dispatcher does not use panics
 	t          testing.TB
 	took       time.Duration // of each call
+	fixing     time.Duration // of an audience
 	fails      func() bool   // whether a call fails
 	loses      func() bool   // whether a device has lost its token when it is its turn again
 	now        func() time.Time
@@ -34,6 +35,7 @@ type memory struct {
 	retired []string
 	open    int // units in open pages
 	most    int // of them at once
+	opens   int // calls of Open
 }
 
 // A stored is a task of a memory.
@@ -246,6 +248,7 @@ func (s *seat) List(ctx context.Context, id uint32, f task.Filter, limit int, _ 
 }
 
 func (s *seat) Freeze(ctx context.Context, r task.Ref) error {
+	sleep(ctx, s.fixing)
 	err := s.begin(ctx)
 	defer s.mu.Unlock()
 	st := s.tasks[r]
@@ -284,6 +287,7 @@ func (s *seat) Lanes(ctx context.Context, r task.Ref) (lanes []task.Lane, err er
 func (s *seat) Open(ctx context.Context, r task.Ref, lane task.Lane, limit int) (*task.Page, time.Time, error) {
 	err := s.begin(ctx)
 	defer s.mu.Unlock()
+	s.opens++
 	st := s.tasks[r]
 	switch {
 	case err != nil:

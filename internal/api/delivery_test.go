@@ -264,6 +264,12 @@ func TestTasks(t *testing.T) {
 	}
 	n.sending.status = dispatch.TaskStatus{Blocked: true, Reason: "the key is lost"}
 	act("resume_task", "blocked")
+	n.sending.stuck = true
+	n.post("tidings/stop_task", `{"TaskId":"batch_task_1"}`).code(t, 90994)
+	if !k.Paused {
+		t.Error("a task that cannot be stopped yet is not paused, and goes on after a restart")
+	}
+	n.sending.stuck = false
 	act("stop_task", "stopped")
 	act("stop_task", "stopped")
 	n.post("tidings/pause_task", `{"TaskId":"batch_task_1"}`).code(t, 95013, "batch_task_1")

@@ -285,6 +285,7 @@ type memoryDispatcher struct {
 	lanes   []dispatch.LaneStatus
 	changed []task.Ref
 	sender  *plainSender
+	stuck   bool // a provider does not answer, so no task ends
 }
 
 func (d *memoryDispatcher) Task(task.Ref) (dispatch.TaskStatus, bool) { return d.status, true }
@@ -320,6 +321,9 @@ func (d *memoryDispatcher) Stop(_ context.Context, r task.Ref, reason string) er
 	t := d.tasks.tasks[r.Number-1]
 	if t.State.Ended() {
 		return task.ErrEnded
+	}
+	if d.stuck {
+		return context.DeadlineExceeded
 	}
 	t.State, t.Reason, t.Ended = task.Stopped, reason, d.tasks.now()
 	return nil

@@ -271,14 +271,20 @@ func (s *Server) setPaused(ctx context.Context, c *gate.Caller, id string, pause
 }
 
 // stopTask ends a task for good. What is on its way arrives, and each device that is left has
-// the outcome stopped. To stop a task that was stopped does nothing. A task that has ended
-// otherwise is 95013.
+// the outcome stopped. If that takes longer than a request may, with a provider that does not
+// answer, it is 90994: then nothing more of the task is sent, it stops as soon as it can, and
+// after a restart it is paused. To stop a task that was stopped does nothing. A task that
+// has ended otherwise is 95013.
 func (s *Server) stopTask(ctx context.Context, c *gate.Caller, in *taskRequest) (taskInfo, error) {
 	t, err := s.findTask(ctx, c, in.TaskID)
 	if err != nil {
 		return taskInfo{}, err
 	}
 	if t.State != task.Stopped {
+		// Only the end of a task is kept, and that waits for what is on its way.
+		if err := s.tasks.SetPaused(ctx, c.App.ID, in.TaskID, true); err != nil && !errors.Is(err, task.ErrEnded) {
+			return taskInfo{}, taskError(in.TaskID, err)
+		}
 		if err := s.dispatcher.Stop(ctx, t.Ref, "stopped by "+c.Name); err != nil {
 			return taskInfo{}, taskError(in.TaskID, err)
 		}

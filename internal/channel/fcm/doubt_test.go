@@ -342,3 +342,16 @@ func TestHide(t *testing.T) {
 		}
 	}
 }
+
+// TestWordsArePrintable: the words of a provider go to terminals and logs.
+func TestWordsArePrintable(t *testing.T) {
+	for words, want := range map[string]string{
+		"a\r\nb\x1b[31m\x00":                  "a  b [31m",
+		"\u202egnorw\u2066\u200b\ufeff\u2028": "gnorw",
+		"größer als 4096 字节":                  "größer als 4096 字节",
+	} {
+		if got := clean(words); got != want {
+			t.Errorf("%q became %q, want %q", words, got, want)
+		}
+	}
+}

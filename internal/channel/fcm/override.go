@@ -33,6 +33,11 @@ func CheckOverride(patch json.RawMessage) error {
 			return err
 		}
 	}
+	if v, found := m["webpush"]; found {
+		if err := checkOwnData("webpush", v); err != nil {
+			return err
+		}
+	}
 	data, found := m["data"]
 	if !found {
 		return nil
@@ -48,6 +53,16 @@ func checkAndroid(text json.RawMessage) error {
 	}
 	if v, found := m["notification"]; found && string(v) != "null" && !strings.HasPrefix(string(v), "{") {
 		return errors.New("Overrides.Fcm.android.notification is no JSON object")
+	}
+	return checkOwnData("android", text)
+}
+
+// checkOwnData refuses data of one kind of device alone: FCM sends it in place of the data of
+// the message, and the report id is in that.
+func checkOwnData(name string, text json.RawMessage) error {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(text, &m) == nil && m["data"] != nil {
+		return fmt.Errorf("Overrides.Fcm.%s.data cannot be overridden, since it takes the place of the report id; use Overrides.Fcm.data", name)
 	}
 	return nil
 }

@@ -174,6 +174,8 @@ func TestCheckOverride(t *testing.T) {
 		`{"android":7}`:                   "Overrides.Fcm.android is no JSON object",
 		`{"notification":"x"}`:            "Overrides.Fcm.notification is no JSON object",
 		`{"android":{"notification":[]}}`: "Overrides.Fcm.android.notification is no JSON object",
+		`{"android":{"data":{"a":"b"}}}`:  "Overrides.Fcm.android.data cannot",
+		`{"webpush":{"data":{"a":"b"}}}`:  "Overrides.Fcm.webpush.data cannot",
 		`{"data":null}`:                   "Overrides.Fcm.data is no JSON object",
 		`{"data":[]}`:                     "Overrides.Fcm.data is no JSON object",
 		`{"data":{"tidings":"x"}}`:        "Overrides.Fcm.data.tidings cannot",

@@ -24,7 +24,7 @@ func clean(words string, secrets ...string) string {
 		words = hide(words, s)
 	}
 	words = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) { // nor what turns the direction of the text around it
 			return ' '
 		}
 		return r

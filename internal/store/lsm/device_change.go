@@ -225,7 +225,7 @@ func first(version uint32) uint32 {
 
 // keep keeps a device as it was.
 func (c *deviceChange) keep(b *journal.Batch, d *changedDevice) {
-	b.Set(tableVersion, versionKey(d.number, d.was.Version), d.was.encode())
+	b.Set(tableVersion, versionKey(d.number, d.was.Version), d.was.shortened().encode())
 	d.is.Version = d.was.Version + 1
 	if old := first(d.is.Version) - 1; old > 0 {
 		b.Delete(tableVersion, versionKey(d.number, old))

@@ -247,6 +247,23 @@ func (r *deviceVersion) encode() []byte {
 	return append(b, r.deviceRecord.encode()...)
 }
 
+// shownBytes is how much of an address channel.Address.Last6 needs to show its end.
+const shownBytes = 12
+
+// shortened returns a version with no more than a trace shows, of its tokens the end and no
+// secret: up to a hundred versions of a device are kept, and an address may have 4096 bytes.
+func (r *deviceVersion) shortened() *deviceVersion {
+	short := *r
+	short.secret = nil
+	short.Tokens = slices.Clone(r.Tokens)
+	for i := range short.Tokens {
+		if a := &short.Tokens[i].Address; len(*a) > shownBytes {
+			*a = (*a)[len(*a)-shownBytes:]
+		}
+	}
+	return &short
+}
+
 func parseDeviceVersion(b []byte) (*deviceVersion, error) {
 	f := fields{rest: []byte(string(b))}
 	r := &deviceVersion{ended: f.second("end")}

@@ -217,6 +217,35 @@ func TestDeviceVersions(t *testing.T) {
 	})
 }
 
+// TestVersionsAreSmall: a version has of a token what a trace shows, however long that is.
+func TestVersionsAreSmall(t *testing.T) {
+	s := open(t, faulty.NewDisk(t, dir))
+	defer s.Close()
+	if err := s.SaveApp(t.Context(), storetest.NewApp(id)); err != nil {
+		t.Fatal(err)
+	}
+	a := phone("a", strings.Repeat("x", device.MaxAddress-6)+"abcdef", "short")
+	mustRegister(t, s, a)
+	had := a.Tokens
+	a = phone("a", strings.Repeat("y", device.MaxAddress))
+	mustRegister(t, s, a)
+	is, err := s.lsm.Devices.Device(t.Context(), id, a.ID)
+	if err != nil || len(is.Tokens[0].Address) != device.MaxAddress {
+		t.Fatalf("the device is %+v, %v", is, err)
+	}
+	was, err := s.lsm.DeviceVersion(id, a.ID, 1)
+	if err != nil || len(was.Tokens) != len(had) {
+		t.Fatalf("version 1 is %+v, %v", was, err)
+	}
+	for _, token := range was.Tokens {
+		i := slices.IndexFunc(had, func(o device.Token) bool { return o.SamePlace(&token) })
+		if len(token.Address) > 20 || i < 0 || token.Address.Last6() != had[i].Address.Last6() {
+			t.Errorf("version 1 has %d bytes of a token that ends with %s, want its end alone", len(token.Address), token.Address.Last6())
+		}
+	}
+	sound(t, s)
+}
+
 // TestRetire: what a page finds dead is taken from devices that still have it, with all
 // that is said of it, and a run can be taken back.
 func TestRetire(t *testing.T) {

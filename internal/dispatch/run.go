@@ -148,6 +148,8 @@ func (d *Dispatcher) follow(ctx, keep context.Context, r *run) {
 	if !d.reread(ctx, r) {
 		return
 	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		duty, wait := d.duty(r)
 		if ctx.Err() != nil && duty != finish {
@@ -173,9 +175,10 @@ func (d *Dispatcher) follow(ctx, keep context.Context, r *run) {
 		case findLanes:
 			d.findLanes(ctx, keep, r)
 		case rest:
+			timer.Reset(wait)
 			select {
 			case <-r.wake:
-			case <-time.After(wait):
+			case <-timer.C:
 			case <-ctx.Done():
 			}
 		}

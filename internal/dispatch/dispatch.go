@@ -36,7 +36,7 @@ type Options struct {
 	Unseal    func(app uint32, c *app.Certificate) (channel.Secret, error)
 	Grace     time.Duration // what has begun when Run is told to end may take so long; default 20 s
 	Idle      time.Duration // a Sender without work is closed; default 1 h, since providers take many connections for an attack
-	Freezes   int           // large audiences that are fixed at once; default 2
+	Freezes   int           // audiences of several apps that are fixed at once; default 2
 	GoneShare int           // percent of a run that may be gone for tokens to be retired; default 50 (spec/channels.md, 2.5)
 	Logger    *slog.Logger  // default: nothing is logged
 	Metrics   prometheus.Registerer
@@ -52,20 +52,31 @@ type Dispatcher struct {
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
-	large   chan struct{} // places of audiences that are being fixed: of those that may be large
-	named   chan struct{} // and of those that name their accounts
+	freezes chan struct{} // places of audiences that are being fixed
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
 	running bool
 	runs    map[task.Ref]*run
 	lanes   map[task.Lane]*lane
-	paces   map[uint32]*bucket // of apps
+	shares  map[uint32]*share // by app
 }
 
-// namedFreezes is how many audiences of a batch are fixed at once. They have at most a few
-// hundred accounts, and do not wait for large ones.
-const namedFreezes = 16
+// A share is what the tasks of an app share.
+type share struct {
+	pace    bucket
+	freezes chan struct{} // the place of the audience that is being fixed: an app with many tasks holds up no other
+}
+
+// shareOf returns the share of an app. The mu is held.
+func (d *Dispatcher) shareOf(app uint32) *share {
+	s := d.shares[app]
+	if s == nil {
+		s = &share{freezes: make(chan struct{}, 1)}
+		d.shares[app] = s
+	}
+	return s
+}
 
 // New creates a Dispatcher. It starts nothing: Run does.
 func New(tasks task.Store, apps *app.Registry, drivers channel.Drivers, opts Options) *Dispatcher {
@@ -86,11 +97,10 @@ func New(tasks task.Store, apps *app.Registry, drivers channel.Drivers, opts Opt
 	}
 	d := &Dispatcher{
 		tasks: tasks, apps: apps, drivers: drivers, opts: opts, log: opts.Logger, now: opts.Now,
-		large: make(chan struct{}, opts.Freezes),
-		named: make(chan struct{}, namedFreezes),
-		runs:  map[task.Ref]*run{},
-		lanes: map[task.Lane]*lane{},
-		paces: map[uint32]*bucket{},
+		freezes: make(chan struct{}, opts.Freezes),
+		runs:    map[task.Ref]*run{},
+		lanes:   map[task.Lane]*lane{},
+		shares:  map[uint32]*share{},
 	}
 	d.metrics = newMetrics(d)
 	if opts.Metrics != nil {

@@ -210,11 +210,7 @@ func (d *Dispatcher) allowance(p *place, now time.Time, limit int) (int, time.Du
 	if a := d.apps.App(p.lane.key.App); a != nil {
 		all, each = a.Settings.Push.Pace, a.Settings.Push.TaskPace
 	}
-	b := d.paces[p.lane.key.App]
-	if b == nil {
-		b = new(bucket)
-		d.paces[p.lane.key.App] = b
-	}
+	b := &d.shareOf(p.lane.key.App).pace
 	n, wait := b.available(now, all, limit)
 	m, longer := p.run.pace.available(now, each, limit)
 	if n = min(n, m); n == 0 {
@@ -228,8 +224,8 @@ func (d *Dispatcher) allowance(p *place, now time.Time, limit int) (int, time.Du
 // giveBack gives back what allowance took for a page and was not needed. It took nothing for
 // a page that is not sent.
 func (d *Dispatcher) giveBack(pg *page, n int) {
-	if b := d.paces[pg.place.lane.key.App]; b != nil && n > 0 && pg.sender != nil {
-		b.take(-n)
+	if n > 0 && pg.sender != nil {
+		d.shareOf(pg.place.lane.key.App).pace.take(-n)
 		pg.place.run.pace.take(-n)
 	}
 }

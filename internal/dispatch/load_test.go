@@ -97,6 +97,24 @@ func TestTheSmallTaskIsFirst(t *testing.T) {
 	}
 }
 
+// The audiences of an app with many tasks are fixed one after the other, and those of another
+// app do not wait for them.
+func TestAnAppWithManyTasksHoldsUpNoOther(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, func(w *world) { w.store.fixing = 10 * time.Second })
+		for range 100 {
+			w.store.add(spec{app: 1, units: map[int]int{1: 1}, life: time.Hour})
+		}
+		time.Sleep(time.Second)
+		r := w.store.add(spec{app: 2, units: map[int]int{1: 1}, life: time.Hour})
+		begin := time.Now()
+		w.wait(r)
+		if took := time.Since(begin); took > 15*time.Second {
+			t.Errorf("a task of another app took %s", took)
+		}
+	})
+}
+
 // A lane without work looks at its certificate seldom, also when its Sender was closed.
 func TestALaneWithoutWorkRests(t *testing.T) {
 	d := New(nil, registry(t, 1, 1), nil, Options{})

@@ -208,7 +208,6 @@ func (d *Dispatcher) reread(ctx context.Context, r *run) bool {
 	counts := t.Progress.Counts()
 	r.done = max(r.done, counts.Sum())
 	r.begun = r.begun || !t.Begun.IsZero()
-	r.named(t)
 	if r.paused = t.Paused; r.paused {
 		r.recall()
 		return true
@@ -219,34 +218,26 @@ func (d *Dispatcher) reread(ctx context.Context, r *run) bool {
 	return true
 }
 
-// named notes whether the audience of a task is a list of accounts.
-func (r *run) named(t *task.Task) {
-	if !r.frozen && t.Audience.Where == "" && t.Audience.Named > 0 {
-		r.size = uint64(t.Audience.Named)
-	}
-}
-
-// freeze has the audience of a task fixed. Large ones wait for each other, since each takes
-// seconds of work.
+// freeze has the audience of a task fixed, which takes seconds of work if the audience is
+// large: those of an app wait for each other, and then for those of other apps.
 func (d *Dispatcher) freeze(ctx context.Context, r *run) {
 	d.mu.Lock()
 	ctx, cancel := context.WithTimeout(ctx, r.deadline.Sub(d.now()))
 	r.cancel = cancel
-	turn := d.large
-	if r.size > 0 && r.size <= task.MaxPage {
-		turn = d.named
-	}
+	turns := []chan struct{}{d.shareOf(r.ref.App).freezes, d.freezes}
 	halted := r.halted
 	d.mu.Unlock()
 	defer cancel()
 	if halted {
 		return
 	}
-	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
-	case <-ctx.Done():
-		return
+	for _, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return
+		}
 	}
 	err := d.tasks.Freeze(ctx, r.ref)
 	d.mu.Lock()

@@ -23,6 +23,7 @@ type memory struct {
 	task.Store // what a Dispatcher does not use panics
 	t          testing.TB
 	took       time.Duration // of each call
+	fixing     time.Duration // of an audience
 	fails      func() bool   // whether a call fails
 	loses      func() bool   // whether a device has lost its token when it is its turn again
 	now        func() time.Time
@@ -246,6 +247,7 @@ func (s *seat) List(ctx context.Context, id uint32, f task.Filter, limit int, _ 
 }
 
 func (s *seat) Freeze(ctx context.Context, r task.Ref) error {
+	sleep(ctx, s.fixing)
 	err := s.begin(ctx)
 	defer s.mu.Unlock()
 	st := s.tasks[r]

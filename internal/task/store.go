@@ -92,7 +92,7 @@ type Store interface {
 	// Create makes a task. In one step, under the lock of the app, it looks for the answer
 	// to an earlier request (the same Key; the same Random and Body within a second), then
 	// at gap, daily quota and the number of pending tasks, then at the receivers. A refused
-	// request uses up nothing.
+	// request uses up nothing. The audience of a batch is fixed with it.
 	Create(ctx context.Context, app uint32, n *New) (Receipt, error)
 	// Repeated returns the answer to an earlier request that Create would give to a request
 	// again; nil if the request repeats none.

@@ -177,14 +177,14 @@ func (s *Server) draft(ctx context.Context, c *gate.Caller, r *request) (*task.N
 	n := &task.New{
 		Command: r.command, Caller: c.Name, DataID: r.options.DataID, Random: uint32(r.random), Body: c.Body, Key: r.options.Key, Gapped: r.gapped,
 	}
+	if r.content.info == nil && r.content.body == nil { // one of them is a required field, and those are first
+		return nil, apierr.BadJSON.Errorf("neither OfflinePushInfo nor MsgBody is there")
+	}
 	if len(n.DataID) > maxDataIDBytes {
 		return nil, apierr.DataIDTooLong.Errorf("DataId has %d bytes, it may have %d", len(n.DataID), maxDataIDBytes)
 	}
 	if len(n.Key) > maxKeyBytes {
 		return nil, apierr.BadJSON.Errorf("IdempotencyKey has %d bytes, it may have %d", len(n.Key), maxKeyBytes)
-	}
-	if r.content.info == nil && r.content.body == nil {
-		return nil, apierr.BadJSON.Errorf("neither OfflinePushInfo nor MsgBody is there")
 	}
 	var err error
 	if n.Message, n.Nothing, err = s.message(&r.content); err != nil {
@@ -289,7 +289,7 @@ func at(t time.Time) int64 {
 	return t.Unix()
 }
 
-// percent returns whether two counts differ by more than so many percent of the first.
+// differs reports whether two counts differ by more than so many percent of the first.
 func differs(before, now uint64, percent int) bool {
 	diff := max(before, now) - min(before, now)
 	return diff*100 > uint64(percent)*before

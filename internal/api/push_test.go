@@ -48,6 +48,7 @@ var pushFaults = []struct {
 	{"MsgRandom of 33 bits", `{"MsgRandom":4294967296,` + info + `}`, 90005, "4294967296"},
 	{"MsgRandom fraction", `{"MsgRandom":1.0,` + info + `}`, 90005, "1.0"},
 	{"nothing to say", `{"MsgRandom":1}`, 90001, "neither OfflinePushInfo nor MsgBody"},
+	{"nothing to say, and a long DataId", pushBody(`"DataId":"` + strings.Repeat("d", 65) + `"`), 90001, "neither OfflinePushInfo nor MsgBody"},
 	{"From_Account number", pushBody(`"From_Account":1,` + info), 90001, "From_Account: want a string"},
 	{"From_Account unknown", pushBody(`"From_Account":"ghost",` + info), 90008, "From_Account \"ghost\""},
 	{"From_Account empty", pushBody(`"From_Account":"",` + info), 90008, "From_Account"},

@@ -290,7 +290,7 @@ func (e *env) doPush(ctx context.Context, t *target, p client.Push, accounts []s
 		}
 	}
 	if err != nil {
-		return err
+		return e.partOf(ids, *f.json, err)
 	}
 	failed := missing > 0
 	var tasks []*client.TaskReport
@@ -300,7 +300,7 @@ func (e *env) doPush(ctx context.Context, t *target, p client.Push, accounts []s
 		}
 		task, err := e.watch(ctx, t, id, *f.json)
 		if err != nil {
-			return err
+			return e.partOf(ids, *f.json, err)
 		}
 		tasks = append(tasks, task)
 		failed = failed || task.State != client.TaskDone
@@ -313,6 +313,17 @@ func (e *env) doPush(ctx context.Context, t *target, p client.Push, accounts []s
 	}
 	if err == nil && failed {
 		err = errNo
+	}
+	return err
+}
+
+// partOf returns why a push was not done, and prints the tasks that were made all the same
+// where they are not printed yet.
+func (e *env) partOf(ids []string, asJSON bool, err error) error {
+	if asJSON && len(ids) > 0 {
+		if failed := e.printJSON(ids); failed != nil {
+			return errors.Join(err, failed)
+		}
 	}
 	return err
 }

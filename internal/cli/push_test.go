@@ -170,6 +170,11 @@ func TestPushToMany(t *testing.T) {
 	if r.code != 1 || r.stdout != "b-1\nb-2\n" || !strings.Contains(r.stderr, "timpush/batch: error 90045: off") {
 		t.Errorf("%+v", r)
 	}
+	stub.answers["batch"] = []string{`"TaskId":"b-1"`, `FAIL 90045 "off"`}
+	asJSON := tidings(t, "push", "--app", "9", "--to-file", write(t, "to", accounts.String()), "--title", "T", "--json", "--url", server.URL, "--secret-key-file", key)
+	if asJSON.code != 1 || !strings.Contains(asJSON.stdout, `"b-1"`) {
+		t.Errorf("the task that was made is not named: %+v", asJSON)
+	}
 	calls := stub.seen()
 	for i, want := range []string{`"IdempotencyKey":"k"`, `"IdempotencyKey":"k-1"`, `"IdempotencyKey":"k-2"`} {
 		if !strings.Contains(calls[i], want) || strings.Count(calls[i], `"u`) != []int{500, 500, 100}[i] {

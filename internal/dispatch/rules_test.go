@@ -592,8 +592,7 @@ func TestPaceOfAppAndTask(t *testing.T) {
 // Pages of what cannot be sent are not paced, so they give nothing back to those that are.
 func TestWhatCannotBeSentHastensNothing(t *testing.T) {
 	in(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.store.took = time.Millisecond
+		w := newWorld(t, func(w *world) { w.store.took = time.Millisecond })
 		if _, err := w.apps.Declare(t.Context(), app.Declaration{ID: 1, PushPace: new(100)}); err != nil {
 			t.Fatal(err)
 		}

@@ -4,22 +4,16 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"tidings/internal/apierr"
 	"tidings/internal/channel"
 	"tidings/internal/gate"
 )
 
-// What cannot be overridden, since it says for whom a message is, or who sends it (push.md,
-// 5).
-var (
-	fixedHeaders = []string{"Authorization", "Apns-Topic", "Topic", "Crypto-Key", "Host", "Content-Length", "Content-Encoding", "Transfer-Encoding", "Connection"}
-	fixedMembers = []string{"token", "topic", "condition", "fid", "name"}
-)
+// fixedHeaders cannot be overridden, since they say for whom a message is, or who sends it
+// (push.md, 5).
+var fixedHeaders = []string{"Authorization", "Apns-Topic", "Topic", "Crypto-Key", "Host", "Content-Length", "Content-Encoding", "Transfer-Encoding", "Connection"}
 
-// read checks overrides and returns them.
+// read checks overrides and returns them. What FCM's message may be is for its driver to say.
 func (in *overrides) read() (o channel.Overrides, err error) {
 	if in == nil {
 		return o, nil
@@ -32,15 +26,6 @@ func (in *overrides) read() (o channel.Overrides, err error) {
 	}
 	if in.Fcm == nil {
 		return o, nil
-	}
-	var members map[string]jsontext.Value
-	if err := json.Unmarshal(in.Fcm, &members); err != nil {
-		return o, apierr.BadJSON.Errorf("Overrides.Fcm: %v", err)
-	}
-	for _, name := range fixedMembers {
-		if _, there := members[name]; there {
-			return o, apierr.BadJSON.Errorf("Overrides.Fcm.%s cannot be overridden", name)
-		}
 	}
 	o.Fcm = compact(in.Fcm)
 	return o, nil

@@ -135,12 +135,12 @@ func checkOptions(o channel.Options) error {
 		return fmt.Errorf("click.target has %d bytes, want at most %d", len(o.Click.Target), maxClick)
 	}
 	switch o.Click.Action {
-	case "", clickApp:
-	case clickPage:
+	case "", channel.ClickApp:
+	case channel.ClickPage:
 		if o.Click.Target == "" {
 			return errors.New("click.target is empty, want the intent action of the page")
 		}
-	case clickURL:
+	case channel.ClickURL:
 		if u, err := url.Parse(o.Click.Target); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 			return fmt.Errorf("click.target %q is no URL of a web page", o.Click.Target)
 		}

@@ -51,13 +51,6 @@ const (
 	dataURL    = "url"     // the web page to open
 )
 
-// The actions of channel.Click.
-const (
-	clickApp  = "app"
-	clickURL  = "url"
-	clickPage = "page"
-)
-
 // maxTTL is the longest that FCM keeps a message, in seconds: four weeks.
 const maxTTL = 2419200
 
@@ -81,14 +74,14 @@ func build(job *channel.Job, o channel.Options, kind channel.TokenKind, title, d
 		}
 	}
 	put("ext", job.Message.Ext)
-	if o.Click.Action == clickURL {
+	if o.Click.Action == channel.ClickURL {
 		put(dataURL, o.Click.Target)
 	}
 	m.Android = android{Priority: from.GooglePriority, TTL: h.ttl, Package: o.Package}
 	channelID := from.GoogleChannelID
 	set(&channelID, o.ChannelID)
 	page := ""
-	if o.Click.Action == clickPage {
+	if o.Click.Action == channel.ClickPage {
 		page = o.Click.Target
 	}
 	shown := title != "" || desc != ""

@@ -35,6 +35,7 @@ type memory struct {
 	retired []string
 	open    int // units in open pages
 	most    int // of them at once
+	opens   int // calls of Open
 }
 
 // A stored is a task of a memory.
@@ -286,6 +287,7 @@ func (s *seat) Lanes(ctx context.Context, r task.Ref) (lanes []task.Lane, err er
 func (s *seat) Open(ctx context.Context, r task.Ref, lane task.Lane, limit int) (*task.Page, time.Time, error) {
 	err := s.begin(ctx)
 	defer s.mu.Unlock()
+	s.opens++
 	st := s.tasks[r]
 	switch {
 	case err != nil:

@@ -138,6 +138,11 @@ func TestRepeatedRandom(t *testing.T) {
 	if again := s.create(n, 0); !again.Repeated && time.Since(began) < time.Second || again.Repeated && again.ID != first.ID {
 		t.Errorf("the repeated request is answered %+v, want %s", again, first.ID)
 	}
+	older := *n
+	older.Command = "im_push"
+	if got := s.create(&older, 0); got.Repeated {
+		t.Errorf("another command has the answer %+v of the first", got)
+	}
 	other := *n
 	other.Body = [32]byte{9}
 	if got := s.create(&other, 0); got.Repeated {

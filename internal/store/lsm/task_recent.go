@@ -16,9 +16,12 @@ type recents struct {
 
 // A recentRequest is what a request has in common with its repetition.
 type recentRequest struct {
-	random uint32
-	body   [32]byte
+	command string
+	random  uint32
+	body    [32]byte
 }
+
+func recentOf(n *task.New) recentRequest { return recentRequest{n.Command, n.Random, n.Body} }
 
 type recent struct {
 	request recentRequest
@@ -36,7 +39,8 @@ func (r *recents) find(n *task.New, now time.Time) *task.Receipt {
 	if r.order = r.order[old:]; len(r.order) == 0 {
 		r.order = nil // else memory of a busy second is kept
 	}
-	if receipt, known := r.answers[recentRequest{n.Random, n.Body}]; known {
+	if receipt, known := r.answers[recentOf(n)]; known {
+		receipt.Repeated = true
 		return &receipt
 	}
 	return nil
@@ -47,7 +51,7 @@ func (r *recents) add(n *task.New, receipt task.Receipt, now time.Time) {
 	if r.order == nil {
 		r.answers = map[recentRequest]task.Receipt{}
 	}
-	request := recentRequest{n.Random, n.Body}
+	request := recentOf(n)
 	r.answers[request] = receipt
 	r.order = append(r.order, recent{request, now})
 }

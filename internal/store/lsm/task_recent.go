@@ -37,6 +37,7 @@ func (r *recents) find(n *task.New, now time.Time) *task.Receipt {
 		r.order = nil // else memory of a busy second is kept
 	}
 	if receipt, known := r.answers[recentRequest{n.Random, n.Body}]; known {
+		receipt.Repeated = true
 		return &receipt
 	}
 	return nil

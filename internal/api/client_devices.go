@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"tidings/internal/apierr"
+	"tidings/internal/audience"
 	"tidings/internal/device"
 	"tidings/internal/gate"
 	"tidings/internal/task"
 )
 
 type registerRequest struct {
-	RegistrationID string `note:"16 to 64 of A-Z a-z 0-9 _ -, and no UserID"` // The RegistrationID to have. It should be one that nobody can guess. If it is absent, the server makes one.
+	RegistrationID string `note:"33 to 64 of A-Z a-z 0-9 _ -"` // The RegistrationID to have: longer than any UserID, and one that nobody can guess, such as a UUID. If it is absent, the server makes one.
 	installation
 }
 
@@ -29,6 +30,9 @@ func (s *Server) registerDevice(ctx context.Context, c *gate.Caller, in *registe
 		if err := device.CheckID(in.RegistrationID); err != nil {
 			return out, apierr.BadJSON.Errorf("RegistrationID: %v", err)
 		}
+		if len(in.RegistrationID) <= audience.MaxUserIDBytes {
+			return out, s.shortID(ctx, c.App.ID, in.RegistrationID)
+		}
 	}
 	d, err := s.device(c, &in.installation)
 	if err != nil {
@@ -38,14 +42,42 @@ func (s *Server) registerDevice(ctx context.Context, c *gate.Caller, in *registe
 	made, err := s.devices.Register(ctx, c.App.ID, device.Proof{}, d)
 	switch {
 	case errors.Is(err, device.ErrTaken):
-		return out, apierr.RegistrationIDTaken.Errorf("RegistrationID %s is a UserID", gate.Quote(in.RegistrationID))
+		return out, takenByUser(in.RegistrationID)
 	case errors.Is(err, device.ErrForbidden):
-		return out, apierr.NotYourDevice.Errorf("RegistrationID %s belongs to a device: refresh it with its secret, or register with another RegistrationID", gate.Quote(in.RegistrationID))
+		return out, takenByDevice(in.RegistrationID)
 	case err != nil:
 		return out, s.deviceError(c, err)
 	}
 	id := made.Device.ID
 	return registerResponse{gate.Creating(), id, marked(c.App, c.Now, id, made.Secret)}, nil
+}
+
+// shortID returns why nobody who has an AppKey alone can have a RegistrationID that could be
+// a UserID. An AppKey is public: a stranger would keep the name from a user who is yet to
+// come, and get what is pushed to that user.
+func (s *Server) shortID(ctx context.Context, app uint32, id string) error {
+	if _, err := s.devices.Device(ctx, app, id); !errors.Is(err, device.ErrUnknown) {
+		if err != nil {
+			return err
+		}
+		return takenByDevice(id)
+	}
+	users, err := s.users.Users(ctx, app, []string{id})
+	if err != nil {
+		return err
+	}
+	if users[0].Exists && users[0].Kind == audience.UserID {
+		return takenByUser(id)
+	}
+	return apierr.BadJSON.Errorf("RegistrationID %s has %d bytes: one that an app chooses has %d to %d, more than any UserID", gate.Quote(id), len(id), audience.MaxUserIDBytes+1, device.MaxIDBytes)
+}
+
+func takenByUser(id string) error {
+	return apierr.RegistrationIDTaken.Errorf("RegistrationID %s is a UserID", gate.Quote(id))
+}
+
+func takenByDevice(id string) error {
+	return apierr.NotYourDevice.Errorf("RegistrationID %s belongs to a device: refresh it with its secret, or register with another RegistrationID", gate.Quote(id))
 }
 
 type refreshRequest struct{ installation }

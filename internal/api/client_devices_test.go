@@ -37,11 +37,14 @@ func TestDeviceLife(t *testing.T) {
 	p.call("DELETE", "", "").is(t, 200, 0)
 	p.call("DELETE", "", "").is(t, 404, 70107, p.id, "register anew")
 	p.call("PUT", "", android).is(t, 404, 70107)
-	// With the same RegistrationID, which is free again.
-	if again := n.newPhone(`{"RegistrationID":"` + p.id + `","Platform":"web"}`); again.id != p.id || again.secret == p.secret {
-		t.Errorf("got %s with the secret of before %t, want %s with another", again.id, again.secret == p.secret, p.id)
+	// A RegistrationID that the app has chosen is free again.
+	chosen := `{"RegistrationID":"` + strings.Repeat("c", 36) + `","Platform":"web"}`
+	q := n.newPhone(chosen)
+	q.call("DELETE", "", "").is(t, 200, 0)
+	if again := n.newPhone(chosen); again.id != q.id || again.secret == q.secret {
+		t.Errorf("got %s with the secret of before %t, want %s with another", again.id, again.secret == q.secret, q.id)
 	}
-	p.call("PUT", "", android).is(t, 401, 95021)
+	q.call("PUT", "", android).is(t, 401, 95021)
 }
 
 // TestStranger: a second phone, which has only the AppKey, does nothing to the first, and
@@ -188,10 +191,12 @@ func TestRegistrationID(t *testing.T) {
 	n.post("im_open_login_svc/account_import", `{"UserID":"a_user-with_16_b"}`).ok(t)
 	before := n.count()
 	register("a_user-with_16_b").is(t, 409, 95023, "a_user-with_16_b")
-	for _, id := range []string{"short-of-16-byte", strings.Repeat("x", 64)} {
+	for _, id := range []string{strings.Repeat("x", 33), strings.Repeat("x", 64)} {
 		register(id).is(t, 201, 0)
 	}
-	for _, id := range []string{"short-of-16-byt", strings.Repeat("x", 65), "sixteen bytes or", "sixteen.bytes.or", "sixteen/bytes/or", "sixteenbytes\u00e9or", "sixteen-bytes-o\x00", "administrator"} {
+	// A name that may be the UserID of somebody who is yet to come is nobody's to take.
+	register("customer_0000000042").is(t, 400, 90001, "33 to 64")
+	for _, id := range []string{"short-of-16-byt", strings.Repeat("x", 32), strings.Repeat("x", 65), "sixteen bytes or", "sixteen.bytes.or", "sixteen/bytes/or", "sixteenbytes\u00e9or", "sixteen-bytes-o\x00", "administrator"} {
 		register(id).is(t, 400, 90001, "RegistrationID")
 	}
 	if made := n.count() - before; made != 2 {

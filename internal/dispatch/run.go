@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"tidings/internal/task"
@@ -353,8 +354,9 @@ func (d *Dispatcher) finish(ctx context.Context, r *run) {
 	}
 	took := cmp.Or(t.Ended, d.now()).Sub(t.Accepted).Round(time.Millisecond)
 	counts := t.Progress.Counts()
-	d.log.Info("push task ended", "app", r.ref.App, "task", t.ID, "state", string(t.State), "reason", t.Reason,
-		"accounts", t.Frozen, unitsOf(counts), "duration", took)
+	d.log.LogAttrs(context.Background(), slog.LevelInfo, "push task ended", slog.Uint64("app", uint64(r.ref.App)),
+		slog.String("task", t.ID), slog.String("state", string(t.State)), slog.String("reason", t.Reason),
+		slog.Uint64("accounts", t.Frozen), unitsOf(counts), slog.Duration("duration", took))
 	d.metrics.ended.WithLabelValues(string(t.State)).Inc()
 }
 

@@ -34,6 +34,8 @@ type Service struct {
 	Users audience.Store
 	// Devices are those of the apps.
 	Devices device.Store
+	// Blocked returns why nothing is sent with a certificate of an app; nil: nothing sends here.
+	Blocked func(id uint32, certificate int) (reason string, blocked bool)
 	// TestPush sends a push to one device; nil: nothing can be sent from here.
 	TestPush TestPush
 	Check    Check

@@ -86,6 +86,7 @@ const (
 	Usable   CertificateState = "usable"
 	Ending   CertificateState = "ending"   // within 60 days
 	Ended    CertificateState = "ended"    // the provider takes it no more
+	Blocked  CertificateState = "blocked"  // nothing is sent with it until somebody acts
 	Unusable CertificateState = "unusable" // its credential cannot be opened
 )
 
@@ -102,6 +103,11 @@ func (s *Service) viewCertificate(id uint32, c *app.Certificate) Certificate {
 		v.State = Ended
 	case stage > 0:
 		v.State = Ending
+	}
+	if s.Blocked != nil {
+		if reason, blocked := s.Blocked(id, c.ID); blocked {
+			v.State, v.Reason = Blocked, reason
+		}
 	}
 	if _, err := s.Key.Open(id, c); err != nil {
 		v.State, v.Reason = Unusable, err.Error()

@@ -160,7 +160,7 @@ func TestBind(t *testing.T) {
 	if users, err := n.store.Users.Users(t.Context(), appID, []string{"new"}); err != nil || !users[0].Exists {
 		t.Errorf("%v, %v: the user was not created", users, err)
 	}
-	other := n.newPhone(`{"RegistrationID":"another-registration","Platform":"web"}`)
+	other := n.newPhone(`{"Platform":"web"}`)
 	bind(other.id, n.ticket(other.id)).is(t, 409, 90035)
 
 	// A kick ends the tickets of before, and 1.6 the guessing.

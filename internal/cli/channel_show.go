@@ -59,7 +59,7 @@ func (e *env) channelShowCommand() *cobra.Command {
 		if err := e.printCertificate(c, *asJSON); err != nil {
 			return err
 		}
-		if c.State == admin.Unusable || c.State == admin.Ended {
+		if c.State == admin.Unusable || c.State == admin.Blocked || c.State == admin.Ended {
 			return errNo
 		}
 		return nil

@@ -244,6 +244,7 @@ func TestAnIdleSenderIsClosed(t *testing.T) {
 func TestAStrangersTokenBlocksNobodyAfterARestart(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
+		time.Sleep(2 * time.Second) // after the second of the credential
 		var stranger atomic.Bool
 		w.provider.answer = func(string, *channel.Target, int) channel.Result {
 			switch {

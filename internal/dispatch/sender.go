@@ -110,6 +110,8 @@ func (d *Dispatcher) provenBefore(ctx context.Context, key task.Lane, c *app.Cer
 	if c.Replaced.After(since) {
 		since = c.Replaced
 	}
+	// That time is of a whole second, in which tasks may have been sent with the credential before.
+	since = since.Add(time.Second)
 	list, _, err := d.tasks.List(ctx, key.App, task.Filter{Since: since}, provenTasks, "")
 	if err != nil {
 		return false // nothing is known

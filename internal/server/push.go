@@ -29,6 +29,16 @@ func (s *Server) unseal(id uint32, c *app.Certificate) (channel.Secret, error) {
 	return opened.Secret, err
 }
 
+// blocked returns why nothing is sent with a certificate of an app.
+func (s *Server) blocked(id uint32, certificate int) (string, bool) {
+	for _, l := range s.dispatcher.Lanes(id) {
+		if l.Certificate == certificate && l.State == dispatch.LaneBlocked {
+			return l.Reason, true
+		}
+	}
+	return "", false
+}
+
 // testLife is how long a provider may keep the push of a test, and testTime how long it may
 // take to answer.
 const (

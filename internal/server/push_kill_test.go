@@ -180,7 +180,7 @@ func (k *pushKiller) populate() {
 // token, one in thirty a dead one.
 func (k *pushKiller) newTarget() *target {
 	n := len(k.phones)
-	p := &target{id: fmt.Sprintf("registration-%06d", n), token: fmt.Sprintf("phone-token-of-%06d", n)}
+	p := &target{id: fmt.Sprintf("registration-of-a-phone-%012d", n), token: fmt.Sprintf("phone-token-of-%06d", n)}
 	switch {
 	case n%9 == 4:
 		p.token = ""

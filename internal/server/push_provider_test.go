@@ -119,6 +119,9 @@ func TestCredentialsRevoked(t *testing.T) {
 			if !strings.Contains(s.log.String(), "a push channel is blocked") {
 				t.Errorf("the log does not say it:\n%.2000s", s.log)
 			}
+			if c := must(t, s, admin.ShowCertificate, admin.CertificateRequest{ID: stageApp, Certificate: 1}); c.State != admin.Blocked || c.Reason != p.Reason {
+				t.Errorf("the certificate is shown as %+v", c)
+			}
 			waiting := slices.IndexFunc(phones, func(p *phone) bool { return s.sim.TokenCount(p.token) == 0 })
 			if waiting < 0 {
 				t.Fatal("every phone was rung")

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"tidings/internal/admin"
 	"tidings/internal/simulate"
 )
 
@@ -84,7 +85,8 @@ func TestTooManyDead(t *testing.T) {
 			s := newStage(t, simulate.Options{})
 			phones := s.phones("phone", 240)
 			s.awaitEnd(s.push("before", nil)).is(t, "done", map[string]uint64{"accepted": 240, "no device": 1})
-			s.restart() // what the credentials have shown is forgotten
+			// What credentials have shown is forgotten with them.
+			must(t, s, admin.ReplaceCertificate, admin.ReplaceRequest{ID: stageApp, Certificate: 1, Secret: s.sim.ServiceAccount()})
 			for i, p := range phones {
 				if alive == 0 || i%4 > 0 {
 					if err := s.sim.Kill(p.token); err != nil {
@@ -124,7 +126,7 @@ func TestStopAndPause(t *testing.T) {
 	s := newStage(t, simulate.Options{})
 	phones := s.phones("phone", 300)
 	for i := range 20 { // and some that nothing can be sent to
-		s.install("", fields{"RegistrationID": fmt.Sprintf("without-a-token-%02d", i)})
+		s.install("", fields{"RegistrationID": fmt.Sprintf("installed-without-a-token-%020d", i)})
 	}
 	// While nothing was accepted with a credential, a lane has 200 devices in open pages.
 	behave(t, s.sim, simulate.Behaviour{Stalled: true})

@@ -117,9 +117,14 @@ func Start(ctx context.Context, cfg *config.Config, version string, log *slog.Lo
 		return nil, err
 	}
 	s.socketAddr = bound(s.socketAddr, maxOperators, everyone, s.log)
-	s.control = &admin.Service{Log: s.log, Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices, TestPush: s.testPush, Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status, Declared: cfg.Apps, Strict: cfg.StrictUserSig, Drivers: s.drivers, CertificateUse: s.store.Devices.CertificateUse, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)), Info: admin.Info{
-		Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid(),
-	}}
+	s.control = &admin.Service{
+		Log: s.log, Apps: s.apps, Users: s.store.Users, Devices: s.store.Devices,
+		Drivers: s.drivers, Key: s.key, CopyKey: copyKey(keyFile(cfg.CredentialsKeyFile, cfg.Data)),
+		CertificateUse: s.store.Devices.CertificateUse, Blocked: s.blocked, TestPush: s.testPush,
+		Check: s.store.Check, Checkpoint: s.store.Checkpoint, Backup: backup(s.store, true), Status: s.status,
+		Declared: cfg.Apps, Strict: cfg.StrictUserSig,
+		Info: admin.Info{Version: version, URL: s.URL(), Metrics: s.MetricsURL(), Data: cfg.Data, PID: os.Getpid()},
+	}
 	if s.cert != nil {
 		s.control.Certificate = s.cert.leaf
 	}

@@ -25,6 +25,15 @@ func (p Phone) appendID(dst []byte) []byte {
 	return strconv.AppendUint(dst, uint64(p), 10)
 }
 
+// ChosenID returns the RegistrationID of a phone that an Installer registers.
+func (p Phone) ChosenID() string { return string(p.appendChosen(nil)) }
+
+// appendChosen appends the RegistrationID of a phone whose app chooses it, which is longer
+// than any UserID.
+func (p Phone) appendChosen(dst []byte) []byte {
+	return append(p.appendID(dst), "-chosen-by-its-app"...)
+}
+
 // tokenAlphabet are the characters of tokens of FCM.
 const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -64,7 +73,7 @@ func (p Phone) Language() string {
 func (p Phone) appendBody(dst []byte, named bool, certificate int) []byte {
 	dst = append(dst, '{')
 	if named {
-		dst = append(p.appendID(append(dst, `"RegistrationID":"`...)), `",`...)
+		dst = append(p.appendChosen(append(dst, `"RegistrationID":"`...)), `",`...)
 	}
 	dst = append(append(append(dst, `"Platform":"android","Model":"`...), p.Model()...), `","System":"Android","SystemVersion":"16",`...)
 	dst = append(append(append(dst, `"AppVersion":"3.1","Language":"`...), p.Language()...), `","Permission":"allowed",`...)
@@ -115,7 +124,7 @@ func (in *Installer) Refresh(n uint64) Workload {
 		},
 		Head: func(dst []byte, seq uint64, length int) []byte {
 			k := order.nth(seq)
-			dst = in.phone(k).appendID(append(dst, "PUT /v1/devices/"...))
+			dst = in.phone(k).appendChosen(append(dst, "PUT /v1/devices/"...))
 			return in.appendHead(dst, in.Secrets[k], length)
 		},
 	}

@@ -81,7 +81,7 @@ func TestInstaller(t *testing.T) {
 			t.Errorf("run %d: %v, %v", i, r, err)
 		}
 	}
-	if len(s.is) != 40 || s.is[Phone(139).ID()] == "" {
+	if len(s.is) != 40 || s.is[Phone(139).ChosenID()] == "" {
 		t.Errorf("%d phones are registered: %v", len(s.is), s.is)
 	}
 }

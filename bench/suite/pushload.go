@@ -150,7 +150,7 @@ func (p *pushed) probe(ctx context.Context, first load.Phone, n uint64, done <-c
 		if sent < n {
 			x := probe{phone: first + load.Phone(sent)}
 			began := time.Now()
-			if x.task, err = p.pushTo(ctx, x.phone.ID()); err != nil {
+			if x.task, err = p.pushTo(ctx, x.phone.ChosenID()); err != nil {
 				return out, err
 			}
 			x.at = time.Now()
@@ -190,7 +190,7 @@ func (p *pushed) look(ctx context.Context, open []probe, more bool, out *probed)
 			out.Latency.Record(at.Sub(x.at))
 		case waited > probeLimit:
 			why, err := p.why(ctx, x)
-			return nil, cmp.Or(err, fmt.Errorf("the push to %s has not arrived after %v: %s", x.phone.ID(), waited, why))
+			return nil, cmp.Or(err, fmt.Errorf("the push to %s has not arrived after %v: %s", x.phone.ChosenID(), waited, why))
 		default:
 			left = append(left, x)
 		}
@@ -212,7 +212,7 @@ func (p *pushed) pushTo(ctx context.Context, account string) (task string, err e
 // why returns what the server says about a push that has not arrived.
 func (p *pushed) why(ctx context.Context, x probe) (string, error) {
 	var out struct{ Sentence string }
-	err := p.call(ctx, "tidings/explain_delivery", map[string]string{"TaskId": x.task, "To_Account": x.phone.ID()}, &out)
+	err := p.call(ctx, "tidings/explain_delivery", map[string]string{"TaskId": x.task, "To_Account": x.phone.ChosenID()}, &out)
 	return out.Sentence, err
 }
 

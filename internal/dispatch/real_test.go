@@ -113,7 +113,7 @@ func (h *house) start() {
 		}
 	}
 	h.store, h.tasks = s, &watched{Store: s.Tasks, open: map[string]bool{}}
-	d := New(h.tasks, apps, h.provider.drivers(), Options{Unseal: h.provider.unseal, Grace: 2 * time.Second})
+	d := New(h.tasks, apps, h.provider.drivers(), Options{Unseal: h.provider.unseal})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -131,6 +131,9 @@ func (h *house) start() {
 func (h *house) again(kill bool) {
 	if !kill {
 		h.stop()
+		for id := range h.tasks.open { // of pages that the grace was too short for
+			h.repeats.Store(id, true)
+		}
 		if err := h.store.Close(); err != nil {
 			h.t.Error(err)
 		}
